@@ -1,0 +1,154 @@
+"""The `dpiat` form: every tensor belongs to a layer, structure comes from the dotted names alone.
+
+A live module and its state dict give the same architecture, because the module is read through its state
+dict. Path components only shape the tree, their text is never looked at; the last component of a name is
+the role of the tensor in its layer (``weight``, ``running_mean``, ``pos_embed`` ...).
+
+Which nodes of the tree are blocks: read a node's children as single layers or as groups. A group is a
+block if it holds at least two convolution or linear layers, otherwise its layers count as single ones.
+A node that has more blocks than single layers below it, or that contains such a node, is a container
+and its items go to its parent one by one; any other node becomes a group itself. So a residual block, a
+transformer block or an inverted residual is one block, while a stage is a list of blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from transfer.records import Architecture, Block, Header, Item, Layer, Tensor
+
+__all__ = ["from_header"]
+
+_MAIN_ROLES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+"""Tensors with these roles under one path make one layer, in this order whatever the file's order."""
+
+
+@dataclass
+class _Node:
+    """One dotted prefix: the tensors right under it and the nodes below."""
+
+    path: str
+    tensors: list[Tensor] = field(default_factory=list)
+    children: dict[str, _Node] = field(default_factory=dict)
+
+
+@dataclass
+class _Group:
+    """Result for one node: its items and what the parent has to know of them."""
+
+    items: list[Item]
+    is_container: bool
+
+    @property
+    def is_block(self) -> bool:
+        return not self.is_container and _n_weighted(self.items) >= 2
+
+
+def from_header(header: Header) -> Architecture:
+    """Standardize tensor names and shapes.
+
+    Parameters
+    ----------
+    header : mapping of str to Signature
+
+    Returns
+    -------
+    Architecture
+        In ``dpiat`` form; every tensor of the header is in exactly one layer.
+    """
+    root = _tree(header)
+    while not root.tensors and len(root.children) == 1:  # a wrapper such as "module." changes nothing
+        (root,) = root.children.values()
+    items: list[Item] = list(_own_layers(root))
+    for child in root.children.values():
+        items.extend(_as_items(_visit(child)))
+    return Architecture("dpiat", tuple(items))
+
+
+def _tree(header: Header) -> _Node:
+    root = _Node("")
+    for name, signature in header.items():
+        *parts, role = name.split(".")
+        node = root
+        for part in parts:
+            child = node.children.get(part)
+            if child is None:
+                child = node.children[part] = _Node(f"{node.path}.{part}" if node.path else part)
+            node = child
+        node.tensors.append(Tensor(role, signature.shape, name, signature.dtype))
+    return root
+
+
+def _visit(node: _Node) -> _Group:
+    own = _own_layers(node)
+    groups = [_visit(child) for child in node.children.values()]
+    if not own and len(groups) == 1:
+        return groups[0]
+    items: list[Item] = [*own]
+    for group in groups:
+        items.extend(_as_items(group))
+    n_blocks = sum(isinstance(item, Block) for item in items)
+    if any(group.is_container for group in groups) or n_blocks > len(items) - n_blocks:
+        return _Group(items, is_container=True)
+    flat: list[Item] = []
+    for item in items:
+        flat.extend(item.layers if isinstance(item, Block) else (item,))
+    return _Group(flat, is_container=False)
+
+
+def _as_items(group: _Group) -> list[Item]:
+    if group.is_block:
+        return [Block(tuple(item for item in group.items if isinstance(item, Layer)))]
+    return group.items
+
+
+def _n_weighted(items: list[Item]) -> int:
+    return sum(isinstance(item, Layer) and item.kind.startswith(("conv", "linear")) for item in items)
+
+
+def _own_layers(node: _Node) -> list[Layer]:
+    """Layers made of the tensors right under a path.
+
+    The usual roles make one layer; ``in_proj_weight`` and ``in_proj_bias`` (a common prefix) make one;
+    any other tensor (class token, position embedding, layer scale, bias table) is a layer of its own.
+    """
+    if not node.tensors:
+        return []
+    by_prefix: dict[str, dict[str, Tensor]] = {}
+    alone: list[Tensor] = []
+    for tensor in node.tensors:
+        prefix, role = _split_role(tensor.role)
+        if role is None:
+            alone.append(tensor)
+        else:
+            by_prefix.setdefault(prefix, {})[role] = tensor
+    layers = []
+    for prefix, tensors in by_prefix.items():
+        if "weight" not in tensors and "running_mean" not in tensors:
+            alone.extend(tensors.values())
+            continue
+        ordered = tuple(replace(tensors[role], role=role) for role in _MAIN_ROLES if role in tensors)
+        path = f"{node.path}.{prefix}".strip("._") if prefix else node.path
+        layers.append(Layer(_kind(tensors), ordered, path))
+    position = {tensor.name: i for i, tensor in enumerate(node.tensors)}
+    alone.sort(key=lambda t: position[t.name])
+    layers.extend(Layer(f"parameter:{tensor.role}", (tensor,), tensor.name) for tensor in alone)
+    layers.sort(key=lambda layer: min(position[t.name] for t in layer.tensors))
+    return layers
+
+
+def _split_role(role: str) -> tuple[str, str | None]:
+    if role in _MAIN_ROLES:
+        return "", role
+    for suffix in ("weight", "bias"):
+        if role.endswith("_" + suffix):
+            return role.removesuffix(suffix), suffix
+    return "", None
+
+
+def _kind(tensors: Mapping[str, Tensor]) -> str:
+    if "running_mean" in tensors:
+        return "batchnorm"
+    n_dims = len(tensors["weight"].shape)
+    return {0: "scale", 1: "norm", 2: "linear"}.get(n_dims, f"conv{n_dims - 2}d")

@@ -1,0 +1,140 @@
+"""Matching: which source layer feeds which target layer, and how much of the target that supplies.
+
+Blocks and top-level layers are aligned by one dynamic programme, the layers of a matched pair of blocks by
+another (arXiv 2212.13970, matching). Both forms use the same programme; they differ in what a layer is
+(see `standardize`) and in how the score is normalised (see `ranking.similarities`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer import _kernels
+from transfer.ranking import item_scores, similarities
+from transfer.records import Architecture, Block, Item, Layer
+from transfer.standardize import check_form, standardize
+from transfer.tables import tabulate
+
+if TYPE_CHECKING:
+    from transfer.standardize import NetworkLike
+
+__all__ = ["Alignment", "LayerPair", "match", "similarity"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPair:
+    """One source layer feeding one target layer.
+
+    Parameters
+    ----------
+    source, target : Layer
+    score : float
+        Shape score, in (0, 1].
+    """
+
+    source: Layer
+    target: Layer
+    score: float
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What feeds what.
+
+    Parameters
+    ----------
+    source, target : Architecture
+        In the same form.
+    pairs : tuple of LayerPair
+        In the order of the target; each target layer at most once.
+    value : float
+        V(source, target), not normalised.
+    """
+
+    source: Architecture
+    target: Architecture
+    pairs: tuple[LayerPair, ...]
+    value: float
+
+    @property
+    def similarity(self) -> float:
+        """Normalised value, in [0, 1], under the measure of the architectures' form."""
+        return float(
+            similarities(
+                np.array([self.value]),
+                self.target.n_scoring,
+                np.array([self.source.n_scoring]),
+                measure=self.target.form,
+            )[0]
+        )
+
+
+def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") -> Alignment:
+    """Align the layers of a source with the layers of a target.
+
+    Parameters
+    ----------
+    source, target : nn.Module, state dict, Checkpoint, path or Architecture
+    method : {'dpiat', 'paper'}
+
+    Returns
+    -------
+    Alignment
+
+    Raises
+    ------
+    MethodError
+        If `method` is unknown or does not apply to an argument (see `standardize`).
+    """
+    source_form = standardize(source, method=method)
+    target_form = standardize(target, method=method)
+    scores = _scores(source_form, target_form)
+    pairs: list[LayerPair] = []
+    for t, s in _kernels.trace(scores):
+        pairs.extend(_pairs_of_items(source_form.items[s], target_form.items[t], scores[t, s]))
+    return Alignment(source_form, target_form, tuple(pairs), float(_kernels.align_value(scores)))
+
+
+def similarity(source: NetworkLike, target: NetworkLike, *, measure: str = "dpiat") -> float:
+    """How much of the target the source can supply.
+
+    Parameters
+    ----------
+    source, target : nn.Module, state dict, Checkpoint, path or Architecture
+    measure : {'dpiat', 'paper'}
+        See `ranking.similarities` for the formulas.
+
+    Returns
+    -------
+    float
+        In [0, 1]. Not symmetric under ``paper``.
+    """
+    form = check_form(measure, "measure")
+    source_form = standardize(source, method=form)
+    target_form = standardize(target, method=form)
+    value = float(_kernels.align_value(_scores(source_form, target_form)))
+    return Alignment(source_form, target_form, (), value).similarity
+
+
+def _scores(source: Architecture, target: Architecture) -> NDArray[np.float64]:
+    """Scores of all top-level items, of shape (n_target, n_source)."""
+    target_table = tabulate([target], form=target.form)
+    source_table = tabulate([source], form=target.form, kinds=target_table.kinds)
+    distinct = item_scores(target_table, source_table)
+    return np.ascontiguousarray(distinct[np.ix_(target_table.item, source_table.item)])
+
+
+def _pairs_of_items(source: Item, target: Item, score: float) -> Iterator[LayerPair]:
+    if isinstance(source, Layer) and isinstance(target, Layer):
+        yield LayerPair(source, target, float(score))
+        return
+    assert isinstance(source, Block)
+    assert isinstance(target, Block)
+    inner = _scores(Architecture("dpiat", source.layers), Architecture("dpiat", target.layers))
+    for t, s in _kernels.trace(inner):
+        yield LayerPair(source.layers[s], target.layers[t], float(inner[t, s]))

@@ -1,0 +1,164 @@
+"""What standardization makes of a network: layers, blocks, one architecture.
+
+These records hold names and shapes, never weights, so an architecture can be stored, compared and
+matched without a network in memory. An architecture exists in one of two forms:
+
+``paper``
+    the published standardization: convolution, linear and batch-norm layers with their weight and bias;
+    every other childless module stays as a placeholder that scores 0 (arXiv 2212.13970).
+``dpiat``
+    all tensors: every module that owns parameters or persistent buffers is a layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, Literal, NamedTuple
+
+__all__ = ["PLACEHOLDER", "Architecture", "Block", "Form", "Header", "Item", "Layer", "Signature", "Tensor"]
+
+Form = Literal["paper", "dpiat"]
+
+PLACEHOLDER = "placeholder"
+"""Kind of a layer without tensors: it counts when blocks are formed and scores 0 against everything."""
+
+
+class Signature(NamedTuple):
+    """Shape and element type of a named tensor; the type is empty where it is not known."""
+
+    shape: tuple[int, ...]
+    dtype: str = ""
+
+
+Header = Mapping[str, Signature]
+"""Tensor names and signatures of a network, in the order of registration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a layer.
+
+    Parameters
+    ----------
+    role : str
+        What the tensor is to its layer: ``weight``, ``bias``, ``running_mean`` ...
+    shape : tuple of int
+    name : str
+        Key in the state dict; empty where the architecture came from the index.
+    dtype : str
+        As torch prints it without its prefix, ``float32``; empty where it is not known.
+    """
+
+    role: str
+    shape: tuple[int, ...]
+    name: str = ""
+    dtype: str = ""
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether a part of it makes sense: not so for counters, index tables and masks."""
+        return self.dtype.startswith(("float", "bfloat", "complex")) or not self.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A module that owns tensors, or a placeholder.
+
+    Parameters
+    ----------
+    kind : str
+        Layers of different kinds never match.
+    tensors : tuple of Tensor
+        The first one is compared by shape when layers are scored; empty for a placeholder.
+    path : str
+        Dotted name of the module; not part of what the architecture is.
+    """
+
+    kind: str
+    tensors: tuple[Tensor, ...] = ()
+    path: str = ""
+
+    @property
+    def dims(self) -> tuple[int, ...] | None:
+        """Shape that scoring compares; None where the layer scores 0 against everything."""
+        return self.tensors[0].shape if self.tensors else None
+
+    def canonical(self) -> list[Any]:
+        """Return the layer without its names, as JSON values."""
+        return [self.kind, [[t.role, list(t.shape)] for t in self.tensors]]
+
+    @classmethod
+    def from_canonical(cls, value: list[Any]) -> Layer:
+        """Rebuild a nameless layer from what `canonical` returned."""
+        kind, tensors = value
+        return cls(kind, tuple(Tensor(role, tuple(shape)) for role, shape in tensors))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Layers that belong together and are matched as one."""
+
+    layers: tuple[Layer, ...]
+
+
+Item = Layer | Block
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An ordered list of blocks and single layers.
+
+    Parameters
+    ----------
+    form : {'paper', 'dpiat'}
+        Which standardization made it.
+    items : tuple of Layer or Block
+    """
+
+    form: Form
+    items: tuple[Item, ...]
+
+    def layers(self) -> Iterator[Layer]:
+        """All layers in order, those inside blocks included."""
+        for item in self.items:
+            if isinstance(item, Block):
+                yield from item.layers
+            else:
+                yield item
+
+    @cached_property
+    def n_scoring(self) -> int:
+        """Number of layers that can match; equals the score of the architecture against itself."""
+        return sum(layer.dims is not None for layer in self.layers())
+
+    @cached_property
+    def n_elements(self) -> int:
+        """Number of elements in all tensors."""
+        return sum(t.size for layer in self.layers() for t in layer.tensors)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All tensors in the order of their layers."""
+        for layer in self.layers():
+            yield from layer.tensors
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sha256 (hex) of form, structure, kinds, roles and shapes; names are not part of it."""
+        structure = [
+            ["block", [layer.canonical() for layer in item.layers]]
+            if isinstance(item, Block)
+            else ["layer", item.canonical()]
+            for item in self.items
+        ]
+        text = json.dumps([self.form, structure], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,138 @@
+"""Standardization: from a network or a checkpoint header to an `Architecture`.
+
+One door for both forms; the rules live in `paper_form` (module tree, as published) and `dpiat_form`
+(dotted tensor names, so that a bare checkpoint will do).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from transfer.dpiat_form import from_header
+from transfer.errors import InputError, MethodError
+from transfer.records import Architecture, Form, Signature
+
+if TYPE_CHECKING:
+    import os
+
+    from torch import nn
+
+    from transfer.checkpoint import Checkpoint
+
+    NetworkLike: TypeAlias = (
+        nn.Module | Architecture | Checkpoint | Mapping[str, Any] | str | os.PathLike[str]
+    )
+
+__all__ = ["FORMS", "as_module", "check_form", "header_of", "standardize"]
+
+FORMS: tuple[Form, ...] = ("paper", "dpiat")
+
+
+def check_form(name: str, what: str = "method") -> Form:
+    """Return `name` if it is a known method or measure.
+
+    Raises
+    ------
+    MethodError
+        If it is neither ``paper`` nor ``dpiat``.
+    """
+    for form in FORMS:
+        if name == form:
+            return form
+    raise MethodError(f"expected {what} 'paper' or 'dpiat', got {name!r}")
+
+
+def standardize(network: NetworkLike, *, method: str = "dpiat") -> Architecture:
+    """Standardize a network into blocks and layers.
+
+    Parameters
+    ----------
+    network : nn.Module, state dict, Checkpoint, path or Architecture
+        A module (the meta device will do), a mapping from name to tensor or to shape, a weights file, or
+        an architecture, which is returned as it is.
+    method : {'dpiat', 'paper'}
+        Which form to make. ``paper`` needs a module: placeholders of parameter-free modules are part of
+        the published standardization and no checkpoint tells of them.
+
+    Returns
+    -------
+    Architecture
+
+    Raises
+    ------
+    MethodError
+        If `method` is unknown, is ``paper`` for something that is no module, or differs from the form of
+        a given architecture.
+    CheckpointError
+        If a path does not lead to a readable checkpoint.
+    """
+    form = check_form(method)
+    if isinstance(network, Architecture):
+        if network.form != form:
+            raise MethodError(
+                f"expected an architecture in {form!r} form, got one in {network.form!r} form; "
+                f"standardize the network again with method={form!r}"
+            )
+        return network
+    if form == "paper":
+        module = as_module(network)
+        if module is None:
+            raise MethodError(
+                "method 'paper' expected a network module, got tensor names and shapes only: the published "
+                "standardization counts modules without tensors; use method 'dpiat', or give the module"
+            )
+        from transfer.paper_form import from_module
+
+        return from_module(module)
+    return from_header(header_of(network))
+
+
+def header_of(network: NetworkLike) -> dict[str, Signature]:
+    """Tensor names and signatures of a module, a state dict or a checkpoint, in their order.
+
+    Parameters
+    ----------
+    network : nn.Module, state dict, Checkpoint or path
+        The values of a state dict may be tensors or shapes.
+
+    Returns
+    -------
+    dict of str to Signature
+
+    Raises
+    ------
+    InputError
+        If `network` is none of these, or holds no tensor.
+    """
+    module = as_module(network)
+    if module is not None:
+        state = module.state_dict(keep_vars=True)
+        header = {name: _signature(t) for name, t in state.items() if hasattr(t, "shape")}
+    elif isinstance(network, Mapping):
+        header = {name: _signature(value) for name, value in network.items()}
+    elif isinstance(network, Architecture):
+        header = {t.name: Signature(t.shape, t.dtype) for t in network.tensors()}
+    else:
+        from transfer.checkpoint import Checkpoint, open_checkpoint
+
+        checkpoint = network if isinstance(network, Checkpoint) else open_checkpoint(network)
+        header = dict(checkpoint.header)
+    if not header:
+        raise InputError("expected a network with parameters, got one without any tensor")
+    return header
+
+
+def _signature(value: Any) -> Signature:
+    dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    return Signature(tuple(getattr(value, "shape", value)), dtype)
+
+
+def as_module(network: object) -> nn.Module | None:
+    """Return `network` if it is a torch module, without importing torch to find out that it is not."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(network, torch.nn.Module):
+        return network
+    return None

@@ -1,0 +1,145 @@
+"""Architectures as arrays: each distinct layer and each distinct block once.
+
+A zoo repeats itself: 1151 architectures of timm hold 41 thousand items but only some 5 thousand distinct
+blocks, which in turn hold some 5 thousand distinct layers. Scoring works on the distinct ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.records import Architecture, Block, Form, Item, Layer
+
+__all__ = ["MAX_DIMS", "Table", "kind_code", "tabulate"]
+
+MAX_DIMS = 6
+"""Dimensions kept of a layer's shape; convolution has at most 5, a bare parameter of timm at most 5."""
+
+KindCodes = dict[tuple[str, int], int]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Distinct layers and items, and architectures as lists of items.
+
+    Parameters
+    ----------
+    form : {'paper', 'dpiat'}
+    kinds : dict
+        Number of every (kind, number of dimensions).
+    layer_kind : ndarray of shape (n_layers,), int64
+        Negative for placeholders.
+    layer_dims : ndarray of shape (n_layers, MAX_DIMS), float64
+        Padded with 1.
+    item_start : ndarray of shape (n_items + 1,), int64
+    item_layer : ndarray, int64
+        Item i owns the layers ``item_layer[item_start[i]:item_start[i + 1]]``.
+    item_single : ndarray of shape (n_items,), bool
+        True where the item is a single layer.
+    start : ndarray of shape (n_architectures + 1,), int64
+    item : ndarray, int64
+        Architecture a owns the items ``item[start[a]:start[a + 1]]``.
+    """
+
+    form: Form
+    kinds: KindCodes
+    layer_kind: NDArray[np.int64]
+    layer_dims: NDArray[np.float64]
+    item_start: NDArray[np.int64]
+    item_layer: NDArray[np.int64]
+    item_single: NDArray[np.bool_]
+    start: NDArray[np.int64]
+    item: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Table:
+        """Return a table of some architectures, in the given order, with only the items they use."""
+        rows = np.asarray(rows, dtype=np.int64)
+        parts = [self.item[self.start[row] : self.start[row + 1]] for row in rows]
+        used, item = np.unique(concatenate(parts), return_inverse=True)
+        layer_parts = [self.item_layer[self.item_start[i] : self.item_start[i + 1]] for i in used]
+        kept, layer = np.unique(concatenate(layer_parts), return_inverse=True)
+        return Table(
+            self.form,
+            self.kinds,
+            self.layer_kind[kept],
+            self.layer_dims[kept],
+            offsets(map(len, layer_parts)),
+            layer.astype(np.int64),
+            self.item_single[used],
+            offsets(map(len, parts)),
+            item.astype(np.int64),
+        )
+
+
+def kind_code(kinds: KindCodes, kind: str, dims: tuple[int, ...] | None) -> int:
+    """Number of a kind, -1 where there is nothing to compare; unknown kinds are added to `kinds`."""
+    if dims is None or len(dims) > MAX_DIMS:
+        return -1
+    return kinds.setdefault((kind, len(dims)), len(kinds))
+
+
+def padded(dims: tuple[int, ...] | None) -> list[float]:
+    """Dimensions as a row of `Table.layer_dims`."""
+    known = [float(d) for d in (dims or ())[:MAX_DIMS]]
+    return known + [1.0] * (MAX_DIMS - len(known))
+
+
+def offsets(sizes: Iterable[int]) -> NDArray[np.int64]:
+    """Cumulated sizes with a leading 0."""
+    return np.cumsum([0, *sizes], dtype=np.int64)
+
+
+def concatenate(parts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+    """Join int arrays, of which there may be none."""
+    return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, dtype=np.int64)
+
+
+def tabulate(architectures: Sequence[Architecture], *, form: Form, kinds: KindCodes | None = None) -> Table:
+    """Number the distinct layers and items of some architectures.
+
+    Parameters
+    ----------
+    architectures : sequence of Architecture
+        All in `form`.
+    form : {'paper', 'dpiat'}
+    kinds : dict, optional
+        Kind numbers of the table to compare with; kinds it lacks are numbered in a copy.
+
+    Returns
+    -------
+    Table
+    """
+    kinds = dict(kinds or {})
+    layer_rows: dict[tuple[int, tuple[int, ...] | None], int] = {}
+    item_rows: dict[tuple[bool, tuple[int, ...]], int] = {}
+
+    def layer_row(layer: Layer) -> int:
+        code = kind_code(kinds, layer.kind, layer.dims)
+        key = (code, layer.dims if code >= 0 else None)
+        return layer_rows.setdefault(key, len(layer_rows))
+
+    def item_row(item: Item) -> int:
+        single = not isinstance(item, Block)
+        layers = (item,) if isinstance(item, Layer) else item.layers
+        return item_rows.setdefault((single, tuple(map(layer_row, layers))), len(item_rows))
+
+    rows = [[item_row(item) for item in architecture.items] for architecture in architectures]
+    return Table(
+        form=form,
+        kinds=kinds,
+        layer_kind=np.array([code for code, _ in layer_rows], dtype=np.int64),
+        layer_dims=np.array([padded(dims) for _, dims in layer_rows]).reshape(-1, MAX_DIMS),
+        item_start=offsets(len(layers) for _, layers in item_rows),
+        item_layer=np.array([i for _, layers in item_rows for i in layers], dtype=np.int64),
+        item_single=np.array([single for single, _ in item_rows], dtype=np.bool_),
+        start=offsets(map(len, rows)),
+        item=np.array([i for row in rows for i in row], dtype=np.int64),
+    )
