@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +18,7 @@ from torch import nn
 
 from transfer.checkpoint import Checkpoint, open_checkpoint
 from transfer.errors import InputError, TransferError
-from transfer.planning import PlannedTensor, TransferPlan, plan
+from transfer.planning import PlannedTensor, TransferPlan, count_statuses, plan
 
 if TYPE_CHECKING:
     import os
@@ -62,29 +62,13 @@ class TransferReport:
     output: str | None = None
 
     def counts(self) -> dict[str, int]:
-        """Number of tensors by status."""
-        counts = dict.fromkeys(("copied", "cropped", "grown", "fresh"), 0)
-        for tensor in self.tensors:
-            counts[tensor.status] += 1
-        return counts
+        """Count tensors by status."""
+        return count_statuses(self.tensors)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        return {
-            **{k: v for k, v in asdict(replace(self, tensors=())).items() if k != "tensors"},
-            "counts": self.counts(),
-            "tensors": [tensor_json(tensor) for tensor in self.tensors],
-        }
-
-
-def tensor_json(tensor: PlannedTensor) -> dict[str, Any]:
-    """Return one row of a plan or report as JSON values."""
-    row = asdict(tensor)
-    region = row.pop("region")
-    row["region"] = {key: list(value) for key, value in region.items()} if region else None
-    for key in ("shape", "source_shape"):
-        row[key] = list(row[key]) if row[key] is not None else None
-    return row
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "counts": self.counts(), "tensors": [tensor.to_json() for tensor in self.tensors]}
 
 
 def transfer(
@@ -126,11 +110,9 @@ def transfer(
     started = time.perf_counter()
     if not isinstance(target, nn.Module):
         raise InputError(f"expected a torch.nn.Module as target, got {type(target).__name__}")
-    network = source
-    if not isinstance(source, nn.Module | Checkpoint | Mapping):
-        network = open_checkpoint(source)
-    planned = plan(source_architecture or network, target, method=method)  # type: ignore[arg-type]
-    with _reader(network) as read:  # type: ignore[arg-type]
+    network = source if isinstance(source, nn.Module | Checkpoint | Mapping) else open_checkpoint(source)
+    planned = plan(source_architecture or network, target, method=method)
+    with _reader(network) as read:
         report = apply_plan(planned, read, target, allow_nonfinite=allow_nonfinite)
     return replace(
         report,
@@ -220,9 +202,7 @@ def _write(row: PlannedTensor, value: torch.Tensor, tensor: torch.Tensor, allow_
             "take another checkpoint, or allow it with allow_nonfinite (--allow-nonfinite)"
         )
     if part.is_complex() and not box.is_complex():
-        raise TransferError(
-            f"expected real weights, got complex source tensor {row.source!r} for {row.name!r}"
-        )
+        raise TransferError(f"expected real weights, got complex source tensor {row.source!r} for {row.name!r}")
     cast = part.to(device=box.device, dtype=box.dtype)
     if part.dtype != box.dtype and box.is_floating_point() and _is_finite(part) and not _is_finite(cast):
         raise TransferError(

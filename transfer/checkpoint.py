@@ -7,11 +7,9 @@ tensor data only when asked for.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import CheckpointError, OutputError
+from transfer.files import replacing
 from transfer.records import Signature
 
 if TYPE_CHECKING:
@@ -126,9 +125,7 @@ def _open_safetensors(path: Path) -> Checkpoint:
             for name in order:
                 part = file.get_slice(name)
                 dtype = part.get_dtype()
-                header[name] = Signature(
-                    tuple(part.get_shape()), _SAFETENSORS_DTYPES.get(dtype, dtype.lower())
-                )
+                header[name] = Signature(tuple(part.get_shape()), _SAFETENSORS_DTYPES.get(dtype, dtype.lower()))
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
     if not header:
@@ -146,9 +143,7 @@ def _stored_order(metadata: Mapping[str, str] | None) -> list[str] | None:
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
     """Sort key that puts block 9 before block 10."""
-    return [
-        (not part.isdigit(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)
-    ]
+    return [(not part.isdigit(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _open_torch(path: Path, *, is_zip: bool) -> Checkpoint:
@@ -169,9 +164,7 @@ def _open_torch(path: Path, *, is_zip: bool) -> Checkpoint:
                 "save the plain state dict again: torch.save(model.state_dict(), file)"
             ) from error
         raise _damaged(path, error) from error
-    except (
-        Exception
-    ) as error:  # torch raises nearly anything on a damaged file: EOFError, IndexError, KeyError ...
+    except Exception as error:  # torch raises nearly anything on a damaged file: EOFError, IndexError, KeyError ...
         raise _damaged(path, error) from error
     state = _state_dict(content)
     if state is None:
@@ -256,28 +249,11 @@ def save_module(module: nn.Module, path: str | os.PathLike[str], metadata: Mappi
         state[name] = value.clone() if storage in seen else value
         seen.add(storage)
     text = {"format": "pt", ORDER_KEY: json.dumps(list(state)), **metadata}
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        os.chmod(temporary, 0o666 & ~_umask())
-        save_file(state, temporary, metadata=text)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        temporary = None
+        with replacing(path) as temporary:
+            save_file(state, temporary, metadata=text)
     except (OSError, SafetensorError) as error:
         raise OutputError(
             f"expected to write '{path}', failed: {getattr(error, 'strerror', None) or error}; "
             "choose another file with --output"
         ) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

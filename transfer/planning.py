@@ -5,9 +5,10 @@ Nothing is read or written here, so a plan can be looked at before any weight is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transfer.matching import Alignment, match
 from transfer.operators import Region, box, refusal
@@ -17,7 +18,9 @@ from transfer.standardize import check_form, header_of
 if TYPE_CHECKING:
     from transfer.standardize import NetworkLike
 
-__all__ = ["PlannedTensor", "TransferPlan", "plan", "plan_alignment"]
+__all__ = ["STATUSES", "PlannedTensor", "TransferPlan", "count_statuses", "plan", "plan_alignment"]
+
+STATUSES = ("copied", "cropped", "grown", "fresh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ class PlannedTensor:
         """Number of elements that will be overwritten."""
         return self.region.n_elements if self.region else 0
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return asdict(self)
+
 
 @dataclass(frozen=True)
 class TransferPlan:
@@ -80,6 +87,21 @@ class TransferPlan:
         """Fraction of the target's elements that the source supplies, in [0, 1]."""
         n_elements = sum(Tensor("", t.shape).size for t in self.tensors)
         return sum(t.n_written for t in self.tensors) / n_elements if n_elements else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {
+            "method": self.method,
+            "similarity": self.similarity,
+            "coverage": self.coverage,
+            "counts": count_statuses(self.tensors),
+            "tensors": [tensor.to_json() for tensor in self.tensors],
+        }
+
+
+def count_statuses(tensors: Sequence[PlannedTensor]) -> dict[str, int]:
+    """Count tensors by status."""
+    return {status: sum(t.status == status for t in tensors) for status in STATUSES}
 
 
 def plan(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") -> TransferPlan:
@@ -129,8 +151,7 @@ def plan_alignment(alignment: Alignment, target: NetworkLike) -> TransferPlan:
         method=form,
         similarity=alignment.similarity,
         tensors=tuple(
-            planned.get(name)
-            or PlannedTensor(name, shape, "fresh", reason=unmatched if name in seen else unseen)
+            planned.get(name) or PlannedTensor(name, shape, "fresh", reason=unmatched if name in seen else unseen)
             for name, (shape, _) in header_of(target).items()
         ),
         alignment=alignment,
@@ -148,6 +169,4 @@ def _planned(source: Tensor | None, target: Tensor, layer: Layer, form: Form) ->
         status, reason = "cropped", f"source has {source.size} elements, target takes {region.n_elements}"
     else:
         status, reason = "grown", f"{target.size - region.n_elements} of {target.size} elements stay fresh"
-    return PlannedTensor(
-        target.name, target.shape, status, source.name, source.shape, operator, region, reason
-    )
+    return PlannedTensor(target.name, target.shape, status, source.name, source.shape, operator, region, reason)

@@ -61,9 +61,7 @@ def item_scores(target: Table, sources: Table) -> NDArray[np.float64]:
     -------
     ndarray of shape (n_target_items, n_source_items), float64
     """
-    layers = _kernels.layer_scores(
-        target.layer_kind, target.layer_dims, sources.layer_kind, sources.layer_dims
-    )
+    layers = _kernels.layer_scores(target.layer_kind, target.layer_dims, sources.layer_kind, sources.layer_dims)
 
     def part(begin: int, end: int) -> NDArray[np.float64]:
         scores: NDArray[np.float64] = _kernels.block_scores(
@@ -120,9 +118,7 @@ def _pool() -> tuple[ThreadPoolExecutor, int]:
     return ThreadPoolExecutor(n, thread_name_prefix="zoo-rank"), n
 
 
-def _spread(
-    part: Callable[[int, int], NDArray[Any]], n: int, *, parallel: bool, axis: int
-) -> NDArray[np.float64]:
+def _spread(part: Callable[[int, int], NDArray[Any]], n: int, *, parallel: bool, axis: int) -> NDArray[np.float64]:
     """Call ``part(begin, end)`` over ranges of `n` and join the results along `axis`."""
     if not parallel:
         return part(0, n)

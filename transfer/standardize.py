@@ -6,6 +6,7 @@ One door for both forms; the rules live in `paper_form` (module tree, as publish
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,15 +15,11 @@ from transfer.errors import InputError, MethodError
 from transfer.records import Architecture, Form, Signature
 
 if TYPE_CHECKING:
-    import os
-
     from torch import nn
 
     from transfer.checkpoint import Checkpoint
 
-    NetworkLike: TypeAlias = (
-        nn.Module | Architecture | Checkpoint | Mapping[str, Any] | str | os.PathLike[str]
-    )
+    NetworkLike: TypeAlias = nn.Module | Architecture | Checkpoint | Mapping[str, Any] | str | os.PathLike[str]
 
 __all__ = ["FORMS", "as_module", "check_form", "header_of", "standardize"]
 
@@ -116,6 +113,10 @@ def header_of(network: NetworkLike) -> dict[str, Signature]:
     else:
         from transfer.checkpoint import Checkpoint, open_checkpoint
 
+        if not isinstance(network, Checkpoint | str | os.PathLike):
+            raise InputError(
+                f"expected a module, a state dict, an architecture or a checkpoint, got {type(network).__name__}"
+            )
         checkpoint = network if isinstance(network, Checkpoint) else open_checkpoint(network)
         header = dict(checkpoint.header)
     if not header:
@@ -132,7 +133,8 @@ def as_module(network: object) -> nn.Module | None:
     """Return `network` if it is a torch module, without importing torch to find out that it is not."""
     import sys
 
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(network, torch.nn.Module):
-        return network
-    return None
+    if "torch" not in sys.modules:
+        return None
+    from torch import nn
+
+    return network if isinstance(network, nn.Module) else None

@@ -80,7 +80,7 @@ class Table:
 
 
 def kind_code(kinds: KindCodes, kind: str, dims: tuple[int, ...] | None) -> int:
-    """Number of a kind, -1 where there is nothing to compare; unknown kinds are added to `kinds`."""
+    """Return the number of a kind, -1 where there is nothing to compare; unknown kinds join `kinds`."""
     if dims is None or len(dims) > MAX_DIMS:
         return -1
     return kinds.setdefault((kind, len(dims)), len(kinds))
@@ -103,7 +103,7 @@ def concatenate(parts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
 
 
 def tabulate(architectures: Sequence[Architecture], *, form: Form, kinds: KindCodes | None = None) -> Table:
-    """Number the distinct layers and items of some architectures.
+    """Give the distinct layers and items of some architectures their numbers.
 
     Parameters
     ----------

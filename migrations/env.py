@@ -1,0 +1,15 @@
+"""Alembic environment: runs on the connection that zoo_index/_migrate.py opened."""
+
+from alembic import context
+
+from zoo_index.schema import Base
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=Base.metadata,
+    render_as_batch=True,
+    transactional_ddl=False,  # the caller's BEGIN IMMEDIATE spans all revisions
+    version_table="zoo_alembic_version",
+)
+context.run_migrations()

@@ -1,0 +1,37 @@
+"""Index of pretrained networks: refresh it, ask it for the best source, transfer.
+
+    >>> import zoo_index                                               # doctest: +SKIP
+    >>> report = zoo_index.warm_start(model, available=True)           # doctest: +SKIP
+
+Names are resolved on first use, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo_index.answers import Filters, Recommendation, Recommendations
+    from zoo_index.warm import warm_start
+    from zoo_index.zoo import Zoo, open_zoo
+
+_HOME = {
+    "Filters": "answers",
+    "Recommendation": "answers",
+    "Recommendations": "answers",
+    "Zoo": "zoo",
+    "open_zoo": "zoo",
+    "warm_start": "warm",
+}
+
+__all__ = ["Filters", "Recommendation", "Recommendations", "Zoo", "open_zoo", "warm_start"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'zoo_index' has no attribute {name!r}")
+    value = getattr(import_module(f"zoo_index.{home}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,80 @@
+"""Bring a database to the schema of this code, or say plainly why it cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from zoo_index.errors import IndexFileError
+
+__all__ = ["REVISION", "current_revision", "migrate", "migrations_folder"]
+
+REVISION = "0001"
+"""Newest revision; a test holds it against the migrations."""
+
+_VERSION_TABLE = "zoo_alembic_version"
+
+
+def migrations_folder() -> Path:
+    """Folder of the migrations: inside the installed package, else in the checkout."""
+    installed = Path(__file__).parent / "_migrations"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "migrations"
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Revision of the database; None for an empty one.
+
+    Raises
+    ------
+    IndexFileError
+        If the database belongs to something else.
+    """
+    tables = inspect(connection).get_table_names()
+    if _VERSION_TABLE in tables:
+        found = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()
+        return str(found) if found is not None else None
+    if tables:
+        raise IndexFileError(
+            f"expected a zoo index or an empty database, found other tables ({', '.join(sorted(tables)[:3])}); "
+            "name another file with --db or ZOO_DB"
+        )
+    return None
+
+
+def migrate(connection: Connection, where: str) -> bool:
+    """Run the missing migrations inside the caller's transaction.
+
+    Parameters
+    ----------
+    connection : Connection
+    where : str
+        What to call the database in messages.
+
+    Returns
+    -------
+    bool
+        Whether anything was changed.
+
+    Raises
+    ------
+    IndexFileError
+        If the database was made by a newer version, or belongs to something else.
+    """
+    found = current_revision(connection)
+    if found == REVISION:
+        return False
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise IndexFileError(
+            f"expected an index of revision {REVISION} or older, '{where}' is at revision {found}, made by a newer "
+            "version; upgrade this package, or name another file with --db or ZOO_DB"
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return True

@@ -1,0 +1,209 @@
+"""Tables and sentences for people. Programs get JSON from the records themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from transfer.apply import TransferReport
+    from transfer.planning import PlannedTensor, TransferPlan
+    from zoo_index.answers import Recommendations
+    from zoo_index.doctor import Finding
+    from zoo_index.refresh import RefreshReport
+
+__all__ = [
+    "show_entries",
+    "show_entry",
+    "show_findings",
+    "show_plan",
+    "show_recommendations",
+    "show_refresh",
+    "show_report",
+    "show_status",
+]
+
+_STATUS_STYLE = {"copied": "green", "cropped": "cyan", "grown": "yellow", "fresh": "red"}
+_FINDING_STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+
+def show_recommendations(console: Console, answer: Recommendations) -> None:
+    """Print the ranking."""
+    target = answer.target
+    console.print(
+        f"target [bold]{target['name']}[/]: {_count(target['params'])} parameters, "
+        f"{target['layers']} layers, {target['blocks']} blocks"
+    )
+    table = _table("#", "source", "similarity", "paper", "coverage", "params", "license", "weights")
+    for result in answer.results:
+        here = Text("here", "green") if result.available else Text("hub", "dim")
+        table.add_row(
+            str(result.rank),
+            result.name,
+            f"{result.similarity:.3f}",
+            "-" if result.paper_similarity is None else f"{result.paper_similarity:.3f}",
+            f"{result.coverage:.1%}",
+            _count(result.params),
+            result.license or "unknown",
+            here,
+        )
+    console.print(table)
+    console.print(
+        f"[dim]measure {answer.measure}; {answer.n_considered} architectures considered, {answer.n_scored} scored "
+        f"exactly, {answer.seconds:.2f} s; coverage is the part of the target that a transfer fills[/]"
+    )
+
+
+def show_report(console: Console, report: TransferReport, *, verbose: bool) -> None:
+    """Print what a transfer did."""
+    console.print(
+        f"[bold]{report.source}[/] -> [bold]{report.target}[/] by {report.method}: "
+        f"similarity {report.similarity:.3f}, "
+        f"{report.coverage:.1%} of the target's elements written, {report.seconds:.2f} s on {report.device}"
+    )
+    _show_tensors(console, report.tensors, verbose=verbose)
+    if report.output:
+        console.print(f"saved to [bold]{report.output}[/]")
+
+
+def show_plan(console: Console, plan: TransferPlan, *, source: str, target: str, verbose: bool) -> None:
+    """Print what a transfer would do."""
+    console.print(
+        f"[bold]{source}[/] -> [bold]{target}[/] by {plan.method}: similarity {plan.similarity:.3f}, "
+        f"{plan.coverage:.1%} of the target's elements would be written"
+    )
+    _show_tensors(console, plan.tensors, verbose=verbose)
+
+
+def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose: bool) -> None:
+    meaning = {
+        "copied": "equal shape, copied whole",
+        "cropped": "filled from a part of a larger tensor",
+        "grown": "filled in part, the rest keeps its initialisation",
+        "fresh": "left as initialised",
+    }
+    summary = _table("tensors", "status", "meaning", "elements", "written")
+    for status, text in meaning.items():
+        chosen = [t for t in tensors if t.status == status]
+        n_elements = sum(_size(t.shape) for t in chosen)
+        n_written = sum(t.n_written for t in chosen)
+        summary.add_row(
+            str(len(chosen)), Text(status, _STATUS_STYLE[status]), text, f"{n_elements:,}", f"{n_written:,}"
+        )
+    console.print(summary)
+    shown = tensors if verbose else [t for t in tensors if t.status != "copied"]
+    if not shown:
+        return
+    limit = len(shown) if verbose else 12
+    table = _table("target tensor", "shape", "status", "source tensor", "shape", "reason")
+    for tensor in shown[:limit]:
+        table.add_row(
+            tensor.name,
+            _shape(tensor.shape),
+            Text(tensor.status, _STATUS_STYLE[tensor.status]),
+            tensor.source or "-",
+            _shape(tensor.source_shape) if tensor.source_shape is not None else "-",
+            tensor.reason,
+        )
+    console.print(table)
+    if len(shown) > limit:
+        console.print(f"[dim]{len(shown) - limit} more; all with --verbose or --json[/]")
+
+
+def show_entries(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Print entries."""
+    table = _table("entry", "family", "params", "input", "classes", "license", "weights")
+    for entry in entries:
+        table.add_row(
+            entry["name"],
+            entry["family"] or "-",
+            _count(entry["n_params"]),
+            entry["input_size"] or "-",
+            str(entry["n_classes"] or "-"),
+            entry["license"] or "unknown",
+            Text("here", "green") if entry["available"] else Text("hub", "dim"),
+        )
+    console.print(table)
+    n = len({entry["architecture_id"] for entry in entries})
+    console.print(f"[dim]{len(entries)} entries of {n} architectures[/]")
+
+
+def show_entry(console: Console, entry: Mapping[str, Any]) -> None:
+    """Print one entry in full."""
+    console.print(f"[bold]{entry['name']}[/]")
+    _show_pairs(console, ((key, value) for key, value in entry.items() if key not in ("name", "id", "position")))
+
+
+def show_status(console: Console, status: Mapping[str, Any]) -> None:
+    """Print what is in the index."""
+    _show_pairs(
+        console,
+        ((key, value) for key, value in status.items() if not isinstance(value, list | dict)),
+    )
+    for row in status["catalogues"]:
+        console.print(
+            f"catalogue {row['catalogue']} {row['catalogue_version']}: {row['architectures']} architectures"
+        )
+    run = status["last_run"]
+    if run:
+        console.print(
+            f"last run: {run['kind']} {run['detail']}: {run['status']}, "
+            f"{run['n_done']} of {run['n_planned']} done, {run['n_failed']} failed, started {run['started_utc']} UTC"
+        )
+    for failure in status["failed"]:
+        console.print(f"[red]failed[/] {failure['catalogue']} {failure['name']}: {failure['error']}")
+
+
+def show_refresh(console: Console, report: RefreshReport) -> None:
+    """Print what a refresh did."""
+    console.print(
+        f"{report.indexed} architectures indexed, {report.unchanged} unchanged, {report.removed} removed, "
+        f"{len(report.failed)} failed; {report.entries_changed} entries changed; {report.seconds:.1f} s"
+    )
+    for name, error in report.failed.items():
+        console.print(f"[red]failed[/] {name}: {error}")
+
+
+def show_findings(console: Console, findings: Iterable[Finding]) -> None:
+    """Print what the doctor found."""
+    table = _table("topic", "status", "found")
+    for finding in findings:
+        table.add_row(finding.topic, Text(finding.status, _FINDING_STYLE[finding.status]), finding.text)
+    console.print(table)
+
+
+def _show_pairs(console: Console, pairs: Iterable[tuple[str, Any]]) -> None:
+    table = Table.grid(padding=(0, 2))
+    for key, value in pairs:
+        table.add_row(Text(key, "dim"), "-" if value in (None, "") else str(value))
+    console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        is_number = column in ("#", "similarity", "paper", "coverage", "params", "tensors", "elements", "written")
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    return table
+
+
+def _count(n: int) -> str:
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return str(n)
+
+
+def _shape(shape: Sequence[int] | None) -> str:
+    return "x".join(map(str, shape)) if shape else "scalar"
+
+
+def _size(shape: Sequence[int]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size

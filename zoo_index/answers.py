@@ -1,0 +1,127 @@
+"""What can be asked for and what is answered: filters, recommendations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Filters", "Recommendation", "Recommendations"]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What an entry must be to be considered; None means anything.
+
+    Parameters
+    ----------
+    license : str, optional
+        One or several, separated by commas; ``unknown`` for entries without one.
+    max_params, min_params : int, optional
+    family : str, optional
+        As the catalogue groups architectures.
+    search : str, optional
+        Part of the name.
+    catalogue : str, optional
+    available : bool
+        Only entries whose weights are on this machine.
+    """
+
+    license: str | None = None
+    max_params: int | None = None
+    min_params: int | None = None
+    family: str | None = None
+    search: str | None = None
+    catalogue: str | None = None
+    available: bool = False
+
+    def admits(self, entry: Mapping[str, Any]) -> bool:
+        """Whether an entry passes, availability aside."""
+        if self.license is not None:
+            wanted = {part.strip().lower() for part in self.license.split(",")}
+            if (entry["license"] or "unknown").lower() not in wanted:
+                return False
+        return (
+            (self.max_params is None or entry["n_params"] <= self.max_params)
+            and (self.min_params is None or entry["n_params"] >= self.min_params)
+            and (self.family is None or entry["family"] == self.family)
+            and (self.search is None or self.search.lower() in entry["name"].lower())
+            and (self.catalogue is None or entry["catalogue"] == self.catalogue)
+        )
+
+    def describe(self) -> str:
+        """Say which filters are set."""
+        return ", ".join(f"{key}={value}" for key, value in asdict(self).items() if value not in (None, False))
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One source, with what people choose by.
+
+    Parameters
+    ----------
+    rank : int
+        From 1.
+    name : str
+        Entry.
+    architecture, family, catalogue : str
+    similarity : float
+        Under the measure asked for, in [0, 1].
+    paper_similarity : float or None
+        The published measure; None for a source known only by its header.
+    coverage : float
+        Fraction of the target's elements that a transfer would write, in [0, 1].
+    params : int
+    license : str or None
+    available : bool
+        Whether the weights are on this machine.
+    input_size : str
+    n_classes : int
+    n_weights : int
+        Number of weight sets of this architecture that pass the filters.
+    """
+
+    rank: int
+    name: str
+    architecture: str
+    family: str
+    catalogue: str
+    similarity: float
+    paper_similarity: float | None
+    coverage: float
+    params: int
+    license: str | None
+    available: bool
+    input_size: str
+    n_classes: int
+    n_weights: int
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """The answer to one question.
+
+    Parameters
+    ----------
+    target : dict
+        Name, fingerprint, parameters, layers and blocks of the target.
+    measure : {'dpiat', 'paper'}
+    results : tuple of Recommendation
+        Best first.
+    n_considered : int
+        Architectures that passed the filters.
+    n_scored : int
+        Architectures that were scored exactly.
+    seconds : float
+    """
+
+    target: dict[str, Any]
+    measure: str
+    results: tuple[Recommendation, ...]
+    n_considered: int
+    n_scored: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as JSON values."""
+        return asdict(self)

@@ -1,0 +1,80 @@
+"""Architectures on their way into the database: nameless, each distinct item once, cheap to send.
+
+Worker processes return these instead of networks, so that only a little text crosses the process border.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from transfer.records import Architecture, Block, Form
+
+__all__ = ["FEATURES", "Description", "EncodedArchitecture", "EncodedItem", "describe", "digest", "encode"]
+
+FEATURES = 1
+"""Version of the standardization; raised when the same network would give another architecture."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedItem:
+    """A block, or a single layer, as the canonical JSON of its layers."""
+
+    single: bool
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedArchitecture:
+    """One form of an architecture.
+
+    Parameters
+    ----------
+    form : {'paper', 'dpiat'}
+    fingerprint : str
+    n_scoring : int
+    items : tuple of EncodedItem
+        Distinct ones.
+    order : tuple of int
+        The architecture as positions in `items`.
+    """
+
+    form: Form
+    fingerprint: str
+    n_scoring: int
+    items: tuple[EncodedItem, ...]
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the index keeps of a network; the paper form is missing where there was no module."""
+
+    name: str
+    n_params: int
+    dpiat: EncodedArchitecture
+    paper: EncodedArchitecture | None
+
+
+def encode(architecture: Architecture) -> EncodedArchitecture:
+    """Strip the names and number the distinct items."""
+    rows: dict[EncodedItem, int] = {}
+    order = []
+    for item in architecture.items:
+        layers = item.layers if isinstance(item, Block) else (item,)
+        text = tuple(json.dumps(layer.canonical(), separators=(",", ":")) for layer in layers)
+        order.append(rows.setdefault(EncodedItem(not isinstance(item, Block), text), len(rows)))
+    return EncodedArchitecture(
+        architecture.form, architecture.fingerprint, architecture.n_scoring, tuple(rows), tuple(order)
+    )
+
+
+def describe(name: str, dpiat: Architecture, paper: Architecture | None, n_params: int) -> Description:
+    """Encode both forms of a network."""
+    return Description(name, n_params, encode(dpiat), encode(paper) if paper else None)
+
+
+def digest(*texts: str) -> str:
+    """Sha256 (hex) of some texts in order."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

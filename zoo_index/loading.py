@@ -1,0 +1,173 @@
+"""From the database to what the matcher works on: tables for ranking, single architectures for planning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from transfer.records import Architecture, Block, Form, Item, Layer, Tensor
+from transfer.tables import MAX_DIMS, KindCodes, Table, concatenate, kind_code, offsets, padded
+from zoo_index.packing import unpack_ids
+from zoo_index.schema import ArchitectureRow, BasisRow, BlockRow, EmbeddingRow, LayerRow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["Basis", "StoredTable", "embedded_ids", "load_architecture", "load_basis", "load_table", "load_vectors"]
+
+
+@dataclass(frozen=True)
+class StoredTable:
+    """All architectures of the index in one form.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (n,), int64
+        Database ids, ascending; row r of `table` is architecture ``ids[r]``.
+    n_scoring : ndarray of shape (n,), int64
+    table : Table
+    """
+
+    ids: NDArray[np.int64]
+    n_scoring: NDArray[np.int64]
+    table: Table
+
+    def rows(self, ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the given ids, all of which must be present."""
+        wanted = np.asarray(ids, dtype=np.int64)
+        rows = np.searchsorted(self.ids, wanted)
+        assert (self.ids[rows] == wanted).all()
+        return rows.astype(np.int64)
+
+    def select(self, ids: Sequence[int] | NDArray[np.int64]) -> StoredTable:
+        """Return a table of some architectures, in the given order."""
+        rows = self.rows(ids)
+        return StoredTable(self.ids[rows], self.n_scoring[rows], self.table.select(rows))
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What source-side vectors are made of.
+
+    Parameters
+    ----------
+    landmark_ids : ndarray of shape (d,), int64
+    projection : ndarray of shape (d, d), float32
+        pinv(W), W the similarities of landmarks as sources (columns) for landmarks (rows).
+    """
+
+    landmark_ids: NDArray[np.int64]
+    projection: NDArray[np.float32]
+
+
+def load_table(connection: Connection, form: Form) -> StoredTable:
+    """Load every architecture that has the given form."""
+    column = ArchitectureRow.dpiat_items if form == "dpiat" else ArchitectureRow.paper_items
+    count = ArchitectureRow.n_dpiat if form == "dpiat" else ArchitectureRow.n_paper
+    rows = connection.execute(
+        select(ArchitectureRow.id, column, count).where(column.is_not(None)).order_by(ArchitectureRow.id)
+    ).all()
+    layers = connection.execute(
+        select(LayerRow.id, LayerRow.canonical).where(LayerRow.form == form).order_by(LayerRow.id)
+    ).all()
+    blocks = connection.execute(
+        select(BlockRow.id, BlockRow.single, BlockRow.layer_ids).where(BlockRow.form == form).order_by(BlockRow.id)
+    ).all()
+    kinds: KindCodes = {}
+    layer_kind = np.empty(len(layers), dtype=np.int64)
+    layer_dims = np.ones((len(layers), MAX_DIMS))
+    for row, (_, canonical) in enumerate(layers):
+        kind, tensors = json.loads(canonical)
+        dims = tuple(tensors[0][1]) if tensors else None
+        layer_kind[row] = kind_code(kinds, kind, dims)
+        layer_dims[row] = padded(dims)
+    layer_ids = np.array([row[0] for row in layers], dtype=np.int64)
+    block_ids = np.array([row[0] for row in blocks], dtype=np.int64)
+    members = [unpack_ids(row[2]) for row in blocks]
+    items = [unpack_ids(row[1] or b"") for row in rows]
+    return StoredTable(
+        ids=np.array([row[0] for row in rows], dtype=np.int64),
+        n_scoring=np.array([row[2] for row in rows], dtype=np.int64),
+        table=Table(
+            form=form,
+            kinds=kinds,
+            layer_kind=layer_kind,
+            layer_dims=layer_dims,
+            item_start=offsets(map(len, members)),
+            item_layer=np.searchsorted(layer_ids, concatenate(members)),
+            item_single=np.array([row[1] for row in blocks], dtype=np.bool_),
+            start=offsets(map(len, items)),
+            item=np.searchsorted(block_ids, concatenate(items)),
+        ),
+    )
+
+
+def load_architecture(connection: Connection, architecture_id: int, form: Form) -> Architecture | None:
+    """Load one architecture; its tensors are named by their number. None if it lacks the form."""
+    column = ArchitectureRow.dpiat_items if form == "dpiat" else ArchitectureRow.paper_items
+    packed = connection.execute(select(column).where(ArchitectureRow.id == architecture_id)).scalar_one()
+    if packed is None:
+        return None
+    order = unpack_ids(packed).tolist()
+    blocks = {
+        row.id: (row.single, unpack_ids(row.layer_ids).tolist())
+        for row in connection.execute(
+            select(BlockRow.id, BlockRow.single, BlockRow.layer_ids).where(BlockRow.id.in_(set(order)))
+        )
+    }
+    wanted = {id_ for _, members in blocks.values() for id_ in members}
+    layers = {
+        row.id: Layer.from_canonical(json.loads(row.canonical))
+        for row in connection.execute(select(LayerRow.id, LayerRow.canonical).where(LayerRow.id.in_(wanted)))
+    }
+    n_named = 0
+
+    def named(layer: Layer) -> Layer:
+        nonlocal n_named
+        first = n_named
+        n_named += len(layer.tensors)
+        tensors = tuple(Tensor(t.role, t.shape, str(first + i)) for i, t in enumerate(layer.tensors))
+        return Layer(layer.kind, tensors, path=str(first))
+
+    items: list[Item] = []
+    for id_ in order:
+        single, members = blocks[id_]
+        if single:
+            items.append(named(layers[members[0]]))
+        else:
+            items.append(Block(tuple(named(layers[i]) for i in members)))
+    return Architecture(form, tuple(items))
+
+
+def load_basis(connection: Connection, measure: str) -> Basis | None:
+    """Load the basis of the embedding; None if there is none yet."""
+    row = connection.execute(
+        select(BasisRow.landmark_ids, BasisRow.projection).where(BasisRow.measure == measure)
+    ).one_or_none()
+    if row is None:
+        return None
+    ids = unpack_ids(row.landmark_ids)
+    return Basis(ids, np.frombuffer(row.projection, dtype="<f4").reshape(len(ids), len(ids)))
+
+
+def embedded_ids(connection: Connection) -> NDArray[np.int64]:
+    """Ids of the architectures that have a source-side vector, of shape (n,), ascending."""
+    rows = connection.execute(select(EmbeddingRow.architecture_id).order_by(EmbeddingRow.architecture_id))
+    return np.array([row[0] for row in rows], dtype=np.int64)
+
+
+def load_vectors(connection: Connection) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Load ids and source-side vectors, of shape (n,) and (n, d)."""
+    rows = connection.execute(
+        select(EmbeddingRow.architecture_id, EmbeddingRow.vector).order_by(EmbeddingRow.architecture_id)
+    ).all()
+    ids = np.array([row[0] for row in rows], dtype=np.int64)
+    if not rows:
+        return ids, np.zeros((0, 0), dtype=np.float32)
+    return ids, np.stack([np.frombuffer(row[1], dtype="<f4") for row in rows])

@@ -1,0 +1,187 @@
+"""Which source for a target: shortlist by embedding, exact scores, a total order, the facts people choose by."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.matching import match
+from transfer.planning import plan_alignment
+from transfer.records import Block, Form
+from zoo_index import embedding
+from zoo_index.answers import Filters, Recommendation, Recommendations
+from zoo_index.errors import NothingFoundError
+from zoo_index.resolve import Resolved
+from zoo_index.search import Search
+
+__all__ = ["N_CANDIDATES", "order_sources", "recommend"]
+
+N_CANDIDATES = 100
+"""Length of the shortlist that is ranked exactly."""
+
+Entry = dict[str, Any]
+
+
+def recommend(
+    search: Search, entries: Sequence[Entry], target: Resolved, *, k: int, form: Form, exact: bool, filters: Filters
+) -> Recommendations:
+    """Rank the architectures of some entries as sources for a target.
+
+    Parameters
+    ----------
+    search : Search
+    entries : sequence of dict
+        Those that passed the filters, the preferred one of each architecture first.
+    target : Resolved
+    k : int
+        Number of results.
+    form : {'dpiat', 'paper'}
+        The measure.
+    exact : bool
+        Score every architecture instead of a shortlist.
+    filters : Filters
+        Named when nothing is found.
+
+    Returns
+    -------
+    Recommendations
+
+    Raises
+    ------
+    NothingFoundError
+        If there is nothing to rank, or none has anything in common with the target.
+    """
+    started = time.perf_counter()
+    wanted = target.forms[form]
+    weights: dict[int, list[Entry]] = {}
+    for entry in entries:
+        weights.setdefault(entry["architecture_id"], []).append(entry)
+    table = search.table(form)
+    considered = np.intersect1d(np.array(list(weights), dtype=np.int64), table.ids)
+    if not len(considered):
+        raise NothingFoundError(
+            f"expected sources that pass the filters ({filters.describe() or 'none'}), found none; "
+            "relax them, or see what there is: zoo list"
+        )
+    candidates = considered
+    if not exact and form == embedding.MEASURE and len(considered) > max(N_CANDIDATES, k):
+        candidates = search.nearest(wanted, considered, max(N_CANDIDATES, k))
+    chosen = table if len(candidates) == len(table.ids) else table.select(candidates)
+    scores = embedding.target_row(wanted, chosen)
+    preferred = [weights[id_][0] for id_ in chosen.ids.tolist()]
+    order = order_sources(
+        scores,
+        chosen.n_scoring,
+        wanted.n_scoring,
+        [entry["n_params"] for entry in preferred],
+        target.n_params,
+        [entry["name"] for entry in preferred],
+    )
+    best = [row for row in order[:k] if scores[row] > 0]
+    if not best:
+        raise NothingFoundError(
+            f"expected a source with layers like those of {target.name!r}, no architecture of the index has any; "
+            "train this one from random initialisation"
+        )
+    results = tuple(
+        _result(search, number, weights[int(chosen.ids[row])], float(scores[row]), target)
+        for number, row in enumerate(best, start=1)
+    )
+    return Recommendations(
+        target=_summary(target),
+        measure=form,
+        results=results,
+        n_considered=len(considered),
+        n_scored=len(candidates),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _result(
+    search: Search, number: int, alternatives: Sequence[Entry], score: float, target: Resolved
+) -> Recommendation:
+    # the preferred weights that are here, else the preferred ones
+    shown = next((entry for entry in alternatives if entry["available"]), alternatives[0])
+    similar: dict[Form, float] = {}
+    coverage = 0.0
+    for form, wanted in target.forms.items():
+        source = search.architecture(shown["architecture_id"], form)
+        if source is None:
+            continue
+        alignment = match(source, wanted, method=form)
+        similar[form] = alignment.similarity
+        if form == "dpiat":
+            coverage = plan_alignment(alignment, wanted).coverage
+    return Recommendation(
+        rank=number,
+        name=shown["name"],
+        architecture=shown["architecture"],
+        family=shown["family"],
+        catalogue=shown["catalogue"],
+        similarity=score,
+        paper_similarity=similar.get("paper"),
+        coverage=coverage,
+        params=shown["n_params"],
+        license=shown["license"],
+        available=shown["available"],
+        input_size=shown["input_size"],
+        n_classes=shown["n_classes"],
+        n_weights=len(alternatives),
+    )
+
+
+def _summary(target: Resolved) -> dict[str, Any]:
+    architecture = next(iter(target.forms.values()))
+    return {
+        "name": target.name,
+        "fingerprint": architecture.fingerprint,
+        "params": target.n_params,
+        "layers": architecture.n_scoring,
+        "blocks": sum(isinstance(item, Block) for item in architecture.items),
+    }
+
+
+def order_sources(
+    scores: NDArray[np.float64],
+    n_scoring: NDArray[np.int64],
+    n_target: int,
+    sizes: Sequence[int],
+    target_size: int,
+    names: Sequence[str],
+) -> list[int]:
+    """Rows of the sources, best first, in a total order.
+
+    Ties are common: under the published measure half of timm's architectures have another one at exactly 1.
+    The order is: similarity; then the symmetric similarity (fewer source layers that go unused); then
+    the number of parameters nearest to the target's; then the name.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,), float64
+    n_scoring : ndarray of shape (n,), int64
+        Scoring layers of each source.
+    n_target : int
+        Scoring layers of the target.
+    sizes : sequence of int
+        Parameters of each source.
+    target_size : int
+        Parameters of the target.
+    names : sequence of str
+
+    Returns
+    -------
+    list of int
+    """
+
+    def key(row: int) -> tuple[float, float, float, str]:
+        surplus = math.log(max(int(n_scoring[row]), 1) / max(n_target, 1))
+        size = abs(math.log(max(sizes[row], 1) / max(target_size, 1)))
+        # rounded: equal networks whose sums were added up in another order stay equal
+        return (-round(float(scores[row]), 12), max(surplus, 0.0), round(size, 12), names[row])
+
+    return sorted(range(len(scores)), key=key)

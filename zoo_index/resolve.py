@@ -1,0 +1,152 @@
+"""What a user means by a source or target: code, a checkpoint, a name of the index, a timm name, a module.
+
+What the index knows is answered from it, without torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transfer.records import Architecture, Form
+from transfer.standardize import FORMS, as_module, standardize
+from zoo_index.errors import UnknownNameError
+from zoo_index.search import Search
+from zoo_index.targets import open_target, split_code
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from transfer.checkpoint import Checkpoint
+
+    NetworkSpec = nn.Module | Architecture | Checkpoint | str | os.PathLike[str]
+
+__all__ = ["Resolved", "find_entry", "network_of", "resolve", "structure_of"]
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A network ready for matching.
+
+    Parameters
+    ----------
+    name : str
+    n_params : int
+    forms : dict
+        Its architecture in each form that it has.
+    """
+
+    name: str
+    n_params: int
+    forms: dict[Form, Architecture]
+
+
+def find_entry(entries: Sequence[Entry], name: str) -> Entry:
+    """Return the entry of a name; of an architecture's name the preferred entry, timm's first.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the message names the nearest ones.
+    """
+    found = [e for e in entries if e["name"] == name] or sorted(
+        (e for e in entries if e["architecture"] == name), key=lambda e: (e["catalogue"] != "timm", e["position"])
+    )
+    if found:
+        return found[0]
+    names = sorted({e["architecture"] for e in entries} | {e["name"] for e in entries})
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
+    raise UnknownNameError(f"expected an entry or architecture of the index, got {name!r}; {hint}")
+
+
+def network_of(spec: NetworkSpec, entries: Sequence[Entry]) -> Any:
+    """Return the module, checkpoint or architecture behind a specification, with the names of its tensors.
+
+    Raises
+    ------
+    TargetError, CheckpointError, UnknownNameError
+        As `targets.open_target`.
+    """
+    if not isinstance(spec, str | os.PathLike):
+        return spec
+    entry = _indexed(spec, entries)
+    if entry is None:
+        return open_target(str(spec))
+    return open_target(entry["path"] or entry["architecture"])
+
+
+def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Sequence[Entry]) -> Resolved:
+    """Standardize whatever a specification means.
+
+    Parameters
+    ----------
+    spec : nn.Module, Architecture, Checkpoint, str or path
+    form : {'dpiat', 'paper'}
+        Must be among the forms of the result.
+    search : Search
+    entries : sequence of dict
+        All entries of the index; empty where there is no index.
+
+    Raises
+    ------
+    MethodError
+        If the network does not have the form.
+    TargetError, CheckpointError, UnknownNameError
+        As `targets.open_target`.
+    """
+    entry = _indexed(spec, entries)
+    if entry is not None:
+        stored = {wanted: search.architecture(entry["architecture_id"], wanted) for wanted in FORMS}
+        forms = {wanted: found for wanted, found in stored.items() if found is not None}
+        if form in forms:
+            return Resolved(str(spec), entry["n_params"], forms)
+    network = network_of(spec, entries)
+    if isinstance(network, Architecture):
+        standardize(network, method=form)
+        return Resolved(network.fingerprint[:12], network.n_elements, {network.form: network})
+    module = as_module(network)
+    forms = {wanted: standardize(network, method=wanted) for wanted in FORMS if module or wanted == form}
+    if module is not None:
+        return Resolved(_name(spec), sum(p.numel() for p in module.parameters()), forms)
+    forms["dpiat"] = standardize(network)
+    return Resolved(_name(spec), forms["dpiat"].n_elements, forms)
+
+
+def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint, form: Form) -> Architecture | None:
+    """Structure of a timm entry from its module, since a safetensors file does not keep the order of layers.
+
+    None where the module's tensors are not those of the file; then the file speaks for itself.
+    """
+    if entry["catalogue"] != "timm":
+        return None
+    from zoo_index import timm_catalogue
+
+    module = timm_catalogue.build(entry["architecture"])
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict(keep_vars=True).items()}
+    same = {name: signature.shape for name, signature in checkpoint.header.items()} == shapes
+    return standardize(module, method=form) if same else None
+
+
+def _indexed(spec: object, entries: Sequence[Entry]) -> Entry | None:
+    """Entry that a string names, if it is neither code nor a file."""
+    if not isinstance(spec, str) or split_code(spec) or Path(spec).is_file():
+        return None
+    try:
+        return find_entry(entries, spec)
+    except UnknownNameError:
+        return None
+
+
+def _name(spec: object) -> str:
+    if isinstance(spec, str | os.PathLike):
+        _, attribute = split_code(str(spec)) or ("", "")
+        return attribute or Path(spec).name
+    file = getattr(spec, "path", None)
+    return file.name if isinstance(file, Path) else type(spec).__name__

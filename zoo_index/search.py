@@ -1,0 +1,100 @@
+"""The index in memory: tables for exact scores, the vector index for shortlists."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.records import Architecture, Form
+from zoo_index import embedding, loading, queries, vectors, writes
+from zoo_index.errors import IndexFileError
+from zoo_index.store import Store
+
+__all__ = ["Search"]
+
+
+class Search:
+    """Loads what a question needs, once per generation of the index.
+
+    Parameters
+    ----------
+    store : Store
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tables: dict[tuple[int, Form], loading.StoredTable] = {}
+        self._index: tuple[int, vectors.VectorIndex] | None = None
+
+    @property
+    def vector_path(self) -> Path:
+        """File of the vector index, beside the database."""
+        return self._store.path.with_suffix(".faiss")
+
+    def table(self, form: Form) -> loading.StoredTable:
+        """All architectures in one form."""
+        with self._store.reading() as connection:
+            key = (queries.state(connection)[0], form)
+            if key not in self._tables:
+                self._tables = {k: v for k, v in self._tables.items() if k[0] == key[0]}
+                self._tables[key] = loading.load_table(connection, form)
+            return self._tables[key]
+
+    def architecture(self, architecture_id: int, form: Form) -> Architecture | None:
+        """One architecture, its tensors named by number; None where it lacks the form."""
+        with self._store.reading() as connection:
+            return loading.load_architecture(connection, architecture_id, form)
+
+    def nearest(self, target: Architecture, considered: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+        """Ids to score exactly: the k nearest by embedding, and those that have no vector yet.
+
+        Parameters
+        ----------
+        target : Architecture
+            In the form of the embedding's measure.
+        considered : ndarray of shape (n,), int64
+            Ids to choose from, ascending.
+        k : int
+
+        Returns
+        -------
+        ndarray of int64, ascending
+        """
+        with self._store.reading() as connection:
+            basis = loading.load_basis(connection, embedding.MEASURE)
+            embedded = loading.embedded_ids(connection)
+        table = self.table("dpiat")
+        if basis is None or not np.isin(basis.landmark_ids, table.ids).all():
+            return considered
+        query = embedding.query_vector(target, table.select(basis.landmark_ids))
+        allowed = None if len(considered) == len(embedded) else considered
+        near = self.vector_index().search(query, k, allowed)
+        return np.union1d(near, np.setdiff1d(considered, embedded))
+
+    def vector_index(self) -> vectors.VectorIndex:
+        """Load the vector file, or build it from the database where it does not fit."""
+        with self._store.reading() as connection:
+            generation, made_of, sha256 = queries.state(connection)
+            if self._index is not None and self._index[0] == generation:
+                return self._index[1]
+            index = vectors.load(self.vector_path, sha256) if made_of == generation else None
+            ids, rows = loading.load_vectors(connection) if index is None else (None, None)
+        if index is None:
+            assert ids is not None
+            assert rows is not None
+            index = vectors.build(ids, rows)
+            self._keep(index, generation)
+        self._index = (generation, index)
+        return index
+
+    def _keep(self, index: vectors.VectorIndex, generation: int) -> None:
+        sha256 = vectors.save(index, self.vector_path)
+        # a folder or database that cannot be written is still good for reading
+        with contextlib.suppress(IndexFileError):
+            if sha256:
+                with self._store.writing() as connection:
+                    if queries.state(connection)[0] == generation:
+                        writes.put_vectors_stamp(connection, generation, sha256)

@@ -1,0 +1,174 @@
+"""The index that ships with the project: a compressed copy of the database, for one version of timm.
+
+With it the first question is answered at once instead of after minutes of standardizing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import tempfile
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from transfer.errors import OutputError
+from transfer.files import replacing
+from zoo_index import queries, writes
+from zoo_index._migrate import REVISION
+from zoo_index.encoding import FEATURES
+from zoo_index.errors import IndexFileError
+from zoo_index.refresh import embed_missing
+from zoo_index.store import Store
+
+__all__ = ["data_folder", "export_snapshot", "import_snapshot", "read_provenance", "snapshot_fits"]
+
+_INDEX = "index.sqlite.gz"
+_PROVENANCE = "index.json"
+_CATALOGUE = "timm"
+
+
+def data_folder() -> Path:
+    """Folder of what ships with the project: inside the installed package, else in the checkout."""
+    installed = Path(__file__).parent / "_data"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "data"
+
+
+def read_provenance(folder: Path | None = None) -> dict[str, Any] | None:
+    """Read what the snapshot was made from; None if there is none."""
+    try:
+        content = json.loads(((folder or data_folder()) / _PROVENANCE).read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def snapshot_fits(provenance: dict[str, Any] | None) -> bool:
+    """Whether the snapshot was made from the installed timm by this version of the standardization."""
+    try:
+        installed = metadata.version("timm")
+    except metadata.PackageNotFoundError:
+        return False
+    return provenance is not None and (
+        provenance.get("timm"),
+        provenance.get("features"),
+        provenance.get("revision"),
+    ) == (installed, FEATURES, REVISION)
+
+
+def import_snapshot(store: Store, folder: Path | None = None) -> bool:
+    """Put the snapshot in place of a missing database, if it fits.
+
+    Returns
+    -------
+    bool
+        Whether it was imported.
+
+    Raises
+    ------
+    IndexFileError
+        If the snapshot is damaged or the database cannot be written.
+    """
+    folder = folder or data_folder()
+    provenance = read_provenance(folder)
+    if store.exists() or provenance is None or not snapshot_fits(provenance):
+        return False
+    try:
+        packed = (folder / _INDEX).read_bytes()
+    except OSError:
+        return False
+    if hashlib.sha256(packed).hexdigest() != provenance.get("sha256"):
+        raise IndexFileError(
+            f"expected the snapshot '{folder / _INDEX}' that its provenance describes, its checksum differs; "
+            "install the package again, or run: zoo index refresh --no-snapshot"
+        )
+    try:
+        store.path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(store.path, gzip.decompress(packed))
+    except OSError as error:
+        raise IndexFileError(
+            f"expected to write the index '{store.path}', got: {error.strerror or error}; "
+            "name another file with --db or ZOO_DB"
+        ) from error
+    return True
+
+
+def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
+    """Write the timm part of an index as a snapshot.
+
+    Parameters
+    ----------
+    store : Store
+    folder : Path
+        Receives ``index.sqlite.gz`` and ``index.json``.
+
+    Returns
+    -------
+    dict
+        The provenance.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    IndexFileError
+        If the index cannot be read, or is not complete for one version of timm.
+    """
+    with store.reading():  # the revision is right
+        pass
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch) / "index.sqlite"
+            content = _strip(store, copy)
+            packed = gzip.compress(copy.read_bytes(), compresslevel=9, mtime=0)
+        provenance = {
+            "timm": content["version"],
+            "torch": metadata.version("torch"),
+            "features": FEATURES,
+            "revision": REVISION,
+            "made_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            "architectures": content["architectures"],
+            "entries": content["entries"],
+            "sha256": hashlib.sha256(packed).hexdigest(),
+        }
+        _write_whole(folder / _INDEX, packed)
+        _write_whole(folder / _PROVENANCE, (json.dumps(provenance, indent=1) + "\n").encode())
+    except OSError as error:
+        if isinstance(error, IndexFileError):
+            raise
+        raise OutputError(f"expected to write a snapshot to '{folder}', got: {error.strerror or error}") from error
+    return provenance
+
+
+def _strip(store: Store, copy: Path) -> dict[str, Any]:
+    """Copy a database and drop everything that is not timm's, and what nothing points to any more."""
+    store.copy_to(copy)
+    stripped = Store(copy)
+    try:
+        with stripped.writing() as connection:
+            for row in queries.by_catalogue(connection):
+                if row["catalogue"] != _CATALOGUE:
+                    writes.drop_architectures(connection, row["catalogue"], keep=())
+            writes.drop_unused(connection)
+        embed_missing(stripped)  # another catalogue's architecture may have been a landmark
+        with stripped.writing() as connection:
+            writes.forget_history(connection)
+            rows = queries.by_catalogue(connection)
+            content = queries.counts(connection)
+        stripped.compact()
+    finally:
+        stripped.close()
+    if len(rows) != 1 or content["embedded"] != content["architectures"]:
+        raise IndexFileError(
+            f"expected a complete index of one version of timm, found {len(rows)} versions and "
+            f"{content['embedded']} of {content['architectures']} architectures embedded; run: zoo index refresh"
+        )
+    return {"version": rows[0]["catalogue_version"], **content}
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

@@ -1,0 +1,239 @@
+"""The target a user names: ``file.py``, ``file.py:Name``, ``package.module:Name``, a timm name, a checkpoint.
+
+A target file is code and is run; it is only ever one that the user typed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from transfer.errors import TargetError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from transfer.checkpoint import Checkpoint
+
+__all__ = ["build_target", "open_target", "split_code"]
+
+_FACTORIES = ("build_model", "make_model", "model")
+_CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".th")
+
+
+def split_code(spec: str) -> tuple[str, str] | None:
+    """Split a specification of code into file or module and name in it (may be empty); None if it is no code."""
+    path, _, attribute = spec.rpartition(":")
+    if spec.endswith(".py"):
+        return spec, ""
+    if path and attribute.isidentifier():
+        return path, attribute
+    return None
+
+
+def open_target(spec: str) -> nn.Module | Checkpoint:
+    """Resolve a target for matching; networks are built on the meta device where that works.
+
+    Raises
+    ------
+    TargetError
+        If it does not lead to exactly one network.
+    UnknownNameError
+        If it is no file and timm does not know it.
+    CheckpointError
+        If it is a file that cannot be read.
+    """
+    if split_code(spec) is None and _is_checkpoint(spec):
+        from transfer.checkpoint import open_checkpoint
+
+        return open_checkpoint(spec)
+    return build_target(spec, device="meta")
+
+
+def build_target(spec: str, *, device: str = "cpu") -> nn.Module:
+    """Build the network that a specification names, freshly initialised.
+
+    Parameters
+    ----------
+    spec : str
+        Code or a timm name.
+    device : str
+        ``meta`` for shapes only; a network that cannot be built there is built on the CPU.
+
+    Raises
+    ------
+    TargetError, UnknownNameError
+        As `open_target`; also for a checkpoint, which has no module to write into.
+    """
+    code = split_code(spec)
+    if code is not None:
+        return _build_from_code(*code, device)
+    if _is_checkpoint(spec):
+        raise TargetError(
+            f"expected a network to write into, '{spec}' is a checkpoint without a module; "
+            "give a Python file that builds it, or a timm name"
+        )
+    _check_not_a_path(spec)
+    from zoo_index import timm_catalogue
+
+    return timm_catalogue.build(spec, device=device)
+
+
+def _is_checkpoint(spec: str) -> bool:
+    return spec.endswith(_CHECKPOINT_SUFFIXES) or Path(spec).is_file()
+
+
+def _check_not_a_path(spec: str) -> None:
+    if Path(spec).is_dir():
+        raise TargetError(f"expected a file or a name as target, '{spec}' is a folder; name the file in it")
+    if "/" in spec or "\\" in spec:
+        raise TargetError(f"expected a target file, found nothing at '{spec}'; check the path")
+
+
+def _build_from_code(path: str, attribute: str, device: str) -> nn.Module:
+    module = _load_file(Path(path)) if path.endswith(".py") else _load_module(path)
+    name, maker = _pick(module, attribute, path)
+    from torch import nn
+
+    if isinstance(maker, nn.Module):
+        return maker
+    if not callable(maker):
+        raise TargetError(
+            f"expected {name!r} in '{path}' to be a torch.nn.Module, its class or a function that returns one, "
+            f"got {type(maker).__name__}"
+        )
+    _check_arguments(maker, name, path)
+    result = _call(maker, name, path, device)
+    if not isinstance(result, nn.Module):
+        raise TargetError(f"expected {name}() in '{path}' to return a torch.nn.Module, got {type(result).__name__}")
+    return result
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "nothing"
+        raise TargetError(f"expected a Python file at '{path}', found {what}; check the path")
+    spec = importlib.util.spec_from_file_location(f"_zoo_target_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    sys.modules[spec.name] = module  # dataclasses and pickling look the module up
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise TargetError(f"expected '{path}' to run, it {_describe(error, path)}; mend the file") from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise TargetError(
+            f"expected an importable module {name!r}, got: {error}; check the name, or give the file (file.py:Name)"
+        ) from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise TargetError(f"expected module {name!r} to import, it {_describe(error, None)}") from error
+    finally:
+        sys.path.remove("")
+
+
+def _pick(module: ModuleType, attribute: str, path: str) -> tuple[str, Any]:
+    from torch import nn
+
+    classes = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == module.__name__
+    }
+    if attribute:
+        if not hasattr(module, attribute):
+            known = [n for n in _FACTORIES if hasattr(module, n)] + sorted(classes)
+            raise TargetError(f"expected {attribute!r} in '{path}', found {_enumerate(known)}; check the name")
+        return attribute, getattr(module, attribute)
+    for name in _FACTORIES:
+        if hasattr(module, name):
+            return name, getattr(module, name)
+    if len(classes) == 1:
+        return next(iter(classes.items()))
+    if not classes:
+        raise TargetError(
+            f"expected a network in '{path}', found no {', '.join(_FACTORIES)} and no torch.nn.Module class; "
+            "add a function build_model() that returns the network"
+        )
+    raise TargetError(
+        f"expected one torch.nn.Module class in '{path}', found {_enumerate(sorted(classes))}; "
+        f"name one, e.g. {path}:{sorted(classes)[0]}, or add a function build_model()"
+    )
+
+
+def _check_arguments(maker: Any, name: str, path: str) -> None:
+    try:
+        parameters = inspect.signature(maker).parameters.values()
+    except (TypeError, ValueError):
+        return
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
+    if needed:
+        raise TargetError(
+            f"expected {name}() in '{path}' to need no arguments, it needs {_enumerate(needed)}; "
+            "give them defaults, or add a function build_model() that fills them in"
+        )
+
+
+def _call(maker: Any, name: str, path: str, device: str) -> Any:
+    import torch
+
+    if device == "meta":
+        try:
+            with torch.device("meta"):
+                return maker()
+        except Exception:  # code that looks at values cannot run without them; try with values
+            pass
+    try:
+        with torch.device("cpu" if device == "meta" else device):
+            return maker()
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise TargetError(
+            f"expected {name}() in '{path}' to build a network, it {_describe(error, Path(path))}; mend the file"
+        ) from error
+
+
+def _describe(error: BaseException, path: Path | None) -> str:
+    """Say what was raised and, if it can be told, in which line of the user's file."""
+    if isinstance(error, SystemExit):
+        text = f"called exit({error.code!r})"
+    else:
+        text = f"raised {type(error).__name__}: {error}" if str(error) else f"raised {type(error).__name__}"
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f"{text.split(' (')[0]} (line {error.lineno})"
+    line = None
+    trace = error.__traceback__
+    while trace is not None:
+        if path is not None and Path(trace.tb_frame.f_code.co_filename) == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"{text} (line {line})" if line else text
+
+
+def _enumerate(names: list[str]) -> str:
+    return ", ".join(names) if names else "nothing of the kind"

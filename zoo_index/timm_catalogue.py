@@ -1,0 +1,122 @@
+"""The timm catalogue: the only module that knows timm.
+
+timm (https://github.com/huggingface/pytorch-image-models) names weights ``architecture.tag``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from zoo_index.catalogue import Catalogue, CatalogueEntry
+from zoo_index.encoding import Description
+from zoo_index.errors import CatalogueError, UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["CATALOGUE", "build", "is_architecture"]
+
+
+def version() -> str:
+    """Version of the installed timm, without importing it; empty if there is none."""
+    try:
+        return metadata.version("timm")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def entries() -> list[CatalogueEntry]:
+    """List every pretrained weight set, the default tag of each architecture first.
+
+    Raises
+    ------
+    CatalogueError
+        If timm cannot be imported.
+    """
+    timm = _timm()
+    listed = []
+    for name in timm.list_models(pretrained=True):
+        config = timm.get_pretrained_cfg(name)
+        architecture, _, tag = name.partition(".")
+        listed.append(
+            CatalogueEntry(
+                name=name,
+                architecture=architecture,
+                tag=tag,
+                family=timm.models.model_entrypoint(architecture).__module__.rpartition(".")[2],
+                license=config.license,
+                input_size="x".join(map(str, config.input_size)),
+                n_classes=config.num_classes,
+                hub_id=config.hf_hub_id,
+                hub_filename=config.hf_hub_filename,
+                url=config.url or None,
+            )
+        )
+    # a model's first tag is the one timm takes by default
+    default = {entry.architecture: timm.get_pretrained_cfg(entry.architecture).tag for entry in listed}
+    return sorted(listed, key=lambda e: (e.architecture, e.tag != default[e.architecture], e.name))
+
+
+def is_architecture(name: str) -> bool:
+    """Whether timm can build `name`, with or without a tag."""
+    timm = _timm()
+    return bool(timm.is_model(name.partition(".")[0]))
+
+
+def build(name: str, *, device: str = "meta") -> nn.Module:
+    """Build a network with default arguments and fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        With or without a tag, which is ignored.
+    device : str
+        ``meta`` builds shapes only.
+
+    Raises
+    ------
+    UnknownNameError
+        If timm has no such architecture; the message names the nearest ones.
+    """
+    import torch
+
+    architecture = name.partition(".")[0]
+    if not is_architecture(name):
+        near = difflib.get_close_matches(architecture, _timm().list_models(), n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
+        raise UnknownNameError(f"expected a timm architecture, got {name!r}, which timm {version()} lacks; {hint}")
+    with torch.device(device):
+        model: nn.Module = _timm().create_model(architecture, pretrained=False)
+    return model
+
+
+def describe_entry(entry: CatalogueEntry) -> Description:
+    """Standardize the architecture of an entry on the meta device."""
+    from transfer.standardize import standardize
+    from zoo_index.encoding import describe
+
+    model = build(entry.architecture)
+    return describe(
+        entry.architecture,
+        standardize(model),
+        standardize(model, method="paper"),
+        sum(p.numel() for p in model.parameters()),
+    )
+
+
+@cache
+def _timm():  # type: ignore[no-untyped-def]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import timm
+    except ImportError as error:
+        raise CatalogueError(f"expected timm to be importable, got: {error}; pip install timm") from error
+    return timm
+
+
+CATALOGUE = Catalogue("timm", version, entries, describe_entry)

@@ -1,0 +1,58 @@
+"""A warm start in one call."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from zoo_index.answers import Filters
+from zoo_index.zoo import open_zoo
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from transfer.apply import TransferReport
+
+__all__ = ["warm_start"]
+
+
+def warm_start(
+    model: nn.Module,
+    source: str | os.PathLike[str] | None = None,
+    *,
+    available: bool = False,
+    license: str | None = None,
+    max_params: int | None = None,
+    method: str = "dpiat",
+    db: str | os.PathLike[str] | None = None,
+) -> TransferReport:
+    """Recommend a pretrained source for a model and copy its parameters in, in place.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Freshly initialised; what the source cannot supply stays as it is.
+    source : str or path, optional
+        Take this entry, architecture or checkpoint instead of the recommended one.
+    available : bool
+        Consider only sources whose weights are on this machine; otherwise they are downloaded.
+    license : str, optional
+        Consider only these licences, separated by commas.
+    max_params : int, optional
+        Consider only sources up to this size.
+    method : {'dpiat', 'paper'}
+    db : path, optional
+        The index; by default the user's.
+
+    Returns
+    -------
+    TransferReport
+
+    Raises
+    ------
+    ZooError
+        If no source is found, or its weights cannot be had; the model is unchanged then.
+    """
+    filters = Filters(available=available, license=license, max_params=max_params)
+    _, report = open_zoo(db).transfer(model, source, method=method, filters=filters)
+    return report

@@ -1,0 +1,294 @@
+"""Rows into the index: every function works inside the caller's transaction (`Store.writing`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, CursorResult, bindparam, delete, insert, select, update
+
+from transfer.records import Form
+from zoo_index.catalogue import CatalogueEntry
+from zoo_index.encoding import FEATURES, Description, EncodedArchitecture, digest
+from zoo_index.packing import pack_ids, unpack_ids
+from zoo_index.schema import (
+    ArchitectureRow,
+    BasisRow,
+    BlockRow,
+    EmbeddingRow,
+    EntryRow,
+    FailureRow,
+    LayerRow,
+    RunRow,
+    StateRow,
+)
+
+__all__ = [
+    "drop_architectures",
+    "drop_unused",
+    "end_run",
+    "forget_history",
+    "put_basis",
+    "put_description",
+    "put_entries",
+    "put_failure",
+    "put_vectors",
+    "put_vectors_stamp",
+    "raise_generation",
+    "start_run",
+]
+
+
+def put_description(
+    connection: Connection, catalogue: str, catalogue_version: str, description: Description
+) -> int:
+    """Insert or replace an architecture; return its id, which stays when it is replaced."""
+    values: dict[str, Any] = {
+        "catalogue_version": catalogue_version,
+        "features": FEATURES,
+        "fingerprint": description.dpiat.fingerprint,
+        "n_params": description.n_params,
+        "n_dpiat": description.dpiat.n_scoring,
+        "n_paper": description.paper.n_scoring if description.paper else 0,
+        "dpiat_items": _put_items(connection, description.dpiat),
+        "paper_items": _put_items(connection, description.paper) if description.paper else None,
+    }
+    found = connection.execute(
+        select(ArchitectureRow.id, ArchitectureRow.fingerprint).where(
+            ArchitectureRow.catalogue == catalogue, ArchitectureRow.name == description.name
+        )
+    ).one_or_none()
+    connection.execute(
+        delete(FailureRow).where(FailureRow.catalogue == catalogue, FailureRow.name == description.name)
+    )
+    if found is None:
+        result = connection.execute(
+            insert(ArchitectureRow).values(catalogue=catalogue, name=description.name, **values)
+        )
+        return _new_id(result)
+    connection.execute(update(ArchitectureRow).where(ArchitectureRow.id == found.id).values(**values))
+    if found.fingerprint != description.dpiat.fingerprint:
+        connection.execute(delete(EmbeddingRow).where(EmbeddingRow.architecture_id == found.id))
+    return int(found.id)
+
+
+def _put_items(connection: Connection, encoded: EncodedArchitecture) -> bytes:
+    form = encoded.form
+    texts = {text_: digest(text_) for item in encoded.items for text_ in item.layers}
+    layer_ids = _ids(
+        connection,
+        LayerRow,
+        form,
+        {key: {"canonical": text_} for text_, key in texts.items()},
+    )
+    keys = [digest("layer" if item.single else "block", *item.layers) for item in encoded.items]
+    block_ids = _ids(
+        connection,
+        BlockRow,
+        form,
+        {
+            key: {"single": item.single, "layer_ids": pack_ids(layer_ids[texts[t]] for t in item.layers)}
+            for key, item in zip(keys, encoded.items, strict=True)
+        },
+    )
+    return pack_ids(block_ids[keys[i]] for i in encoded.order)
+
+
+def _ids(
+    connection: Connection,
+    table: type[LayerRow] | type[BlockRow],
+    form: Form,
+    wanted: dict[str, dict[str, Any]],
+) -> dict[str, int]:
+    """Ids of rows by digest; missing rows are inserted."""
+    query = select(table.digest, table.id).where(
+        table.form == form, table.digest.in_(bindparam("keys", expanding=True))
+    )
+
+    def find(keys: list[str]) -> dict[str, int]:
+        return {row.digest: row.id for row in connection.execute(query, {"keys": keys})}
+
+    found = find(list(wanted))
+    missing = [key for key in wanted if key not in found]
+    if missing:
+        connection.execute(insert(table), [{"form": form, "digest": key, **wanted[key]} for key in missing])
+        found |= find(missing)
+    return found
+
+
+def put_entries(
+    connection: Connection, catalogue: str, entries: Sequence[CatalogueEntry], *, partial: bool = False
+) -> int:
+    """Make the stored entries of a catalogue equal to `entries` where their architecture is stored.
+
+    Parameters
+    ----------
+    connection : Connection
+    catalogue : str
+    entries : sequence of CatalogueEntry
+    partial : bool
+        Leave stored entries that are not among `entries`.
+
+    Returns
+    -------
+    int
+        Number of rows inserted, changed or deleted.
+    """
+    ids = {
+        row.name: row.id
+        for row in connection.execute(
+            select(ArchitectureRow.name, ArchitectureRow.id).where(ArchitectureRow.catalogue == catalogue)
+        )
+    }
+    wanted = {}
+    positions: dict[str, int] = {}
+    for entry in entries:
+        if entry.architecture in ids:
+            position = positions[entry.architecture] = positions.get(entry.architecture, -1) + 1
+            wanted[entry.name] = {
+                "architecture_id": ids[entry.architecture],
+                "catalogue": catalogue,
+                "name": entry.name,
+                "tag": entry.tag,
+                "family": entry.family,
+                "position": position,
+                "license": entry.license,
+                "input_size": entry.input_size,
+                "n_classes": entry.n_classes,
+                "hub_id": entry.hub_id,
+                "hub_filename": entry.hub_filename,
+                "url": entry.url,
+                "path": entry.path,
+            }
+    stored = {
+        row["name"]: {key: value for key, value in row.items() if key != "id"}
+        for row in connection.execute(select(EntryRow.__table__).where(EntryRow.catalogue == catalogue)).mappings()
+    }
+    stale = [
+        name for name, row in stored.items() if wanted.get(name) != row and not (partial and name not in wanted)
+    ]
+    new = [row for name, row in wanted.items() if stored.get(name) != row]
+    for name in stale:
+        connection.execute(delete(EntryRow).where(EntryRow.catalogue == catalogue, EntryRow.name == name))
+    if new:
+        connection.execute(insert(EntryRow), new)
+    return len(set(stale) | {str(row["name"]) for row in new})
+
+
+def drop_architectures(connection: Connection, catalogue: str, keep: Iterable[str]) -> int:
+    """Delete the architectures of a catalogue that it no longer lists, with their entries."""
+    kept = set(keep)
+    rows = connection.execute(
+        select(ArchitectureRow.id, ArchitectureRow.name).where(ArchitectureRow.catalogue == catalogue)
+    )
+    gone = [row.id for row in rows if row.name not in kept]
+    for id_ in gone:
+        connection.execute(delete(ArchitectureRow).where(ArchitectureRow.id == id_))
+    return len(gone)
+
+
+def put_failure(connection: Connection, catalogue: str, catalogue_version: str, name: str, error: str) -> None:
+    """Note that an architecture could not be standardized."""
+    connection.execute(delete(FailureRow).where(FailureRow.catalogue == catalogue, FailureRow.name == name))
+    connection.execute(
+        insert(FailureRow).values(catalogue=catalogue, name=name, catalogue_version=catalogue_version, error=error)
+    )
+
+
+def start_run(connection: Connection, kind: str, n_planned: int, detail: str = "") -> int:
+    """Open a run; return its id."""
+    result = connection.execute(
+        insert(RunRow).values(
+            kind=kind,
+            status="running",
+            started_utc=_now(),
+            n_planned=n_planned,
+            n_done=0,
+            n_failed=0,
+            detail=detail,
+        )
+    )
+    return _new_id(result)
+
+
+def end_run(connection: Connection, run: int, status: str, n_done: int, n_failed: int) -> None:
+    """Close a run as done, interrupted or failed."""
+    connection.execute(
+        update(RunRow)
+        .where(RunRow.id == run)
+        .values(status=status, finished_utc=_now(), n_done=n_done, n_failed=n_failed)
+    )
+
+
+def raise_generation(connection: Connection) -> None:
+    """Say that recommendations may differ from now on; what is derived from the database is stale."""
+    connection.execute(update(StateRow).values(generation=StateRow.generation + 1))
+
+
+def put_basis(
+    connection: Connection, measure: str, landmark_ids: Sequence[int], projection: NDArray[np.float32]
+) -> None:
+    """Replace what the embedding is made of; vectors made with the old one are dropped."""
+    connection.execute(delete(EmbeddingRow))
+    connection.execute(delete(BasisRow).where(BasisRow.measure == measure))
+    connection.execute(
+        insert(BasisRow).values(
+            measure=measure,
+            features=FEATURES,
+            landmark_ids=pack_ids(landmark_ids),
+            projection=projection.astype("<f4").tobytes(),
+        )
+    )
+
+
+def put_vectors(connection: Connection, vectors: dict[int, NDArray[np.float32]]) -> None:
+    """Insert or replace source-side vectors by architecture id."""
+    for id_ in vectors:
+        connection.execute(delete(EmbeddingRow).where(EmbeddingRow.architecture_id == id_))
+    connection.execute(
+        insert(EmbeddingRow),
+        [{"architecture_id": id_, "vector": v.astype("<f4").tobytes()} for id_, v in vectors.items()],
+    )
+
+
+def put_vectors_stamp(connection: Connection, generation: int, sha256: str) -> None:
+    """Note which vector file belongs to this database."""
+    connection.execute(update(StateRow).values(vectors_generation=generation, vectors_sha256=sha256))
+
+
+def _new_id(result: CursorResult[Any]) -> int:
+    key = result.inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def forget_history(connection: Connection) -> None:
+    """Drop runs and failures and start at generation 1, as a snapshot does."""
+    connection.execute(delete(RunRow))
+    connection.execute(delete(FailureRow))
+    connection.execute(update(StateRow).values(generation=1, vectors_generation=-1, vectors_sha256=""))
+
+
+def drop_unused(connection: Connection) -> None:
+    """Delete the blocks that no architecture uses and the layers that no block uses."""
+    used_blocks: set[int] = set()
+    for row in connection.execute(select(ArchitectureRow.dpiat_items, ArchitectureRow.paper_items)):
+        for packed in row:
+            if packed is not None:
+                used_blocks.update(unpack_ids(packed).tolist())
+    used_layers: set[int] = set()
+    for id_, packed in connection.execute(select(BlockRow.id, BlockRow.layer_ids)).all():
+        if id_ in used_blocks:
+            used_layers.update(unpack_ids(packed).tolist())
+        else:
+            connection.execute(delete(BlockRow).where(BlockRow.id == id_))
+    for (id_,) in connection.execute(select(LayerRow.id)).all():
+        if id_ not in used_layers:
+            connection.execute(delete(LayerRow).where(LayerRow.id == id_))

@@ -1,0 +1,400 @@
+"""The zoo: one object for everything that people do with the index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transfer.errors import InputError
+from transfer.matching import match
+from transfer.planning import TransferPlan, plan
+from transfer.standardize import as_module, check_form
+from zoo_index import loading, queries, vectors, writes
+from zoo_index.answers import Filters, Recommendations
+from zoo_index.catalogue import CatalogueEntry
+from zoo_index.errors import EmptyIndexError
+from zoo_index.recommend import recommend
+from zoo_index.refresh import Progress, RefreshReport, embed_missing, refresh
+from zoo_index.resolve import find_entry, network_of, resolve, structure_of
+from zoo_index.search import Search
+from zoo_index.snapshot import export_snapshot, import_snapshot
+from zoo_index.store import Store, default_path
+from zoo_index.targets import build_target
+from zoo_index.weights import Availability, fetch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from transfer.apply import TransferReport
+    from zoo_index.resolve import NetworkSpec
+
+__all__ = ["Zoo", "open_zoo"]
+
+
+def open_zoo(path: str | os.PathLike[str] | None = None) -> Zoo:
+    """Open the index.
+
+    Parameters
+    ----------
+    path : path, optional
+        Of the database; by default ``ZOO_DB``, else a file in the user's data folder.
+
+    Returns
+    -------
+    Zoo
+    """
+    return Zoo(Path(path) if path is not None else default_path())
+
+
+class Zoo:
+    """Index of pretrained networks.
+
+    Parameters
+    ----------
+    path : Path
+        Of the database, which is made when it is first needed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.store = Store(path)
+        self.search = Search(self.store)
+        self._entries: tuple[int, list[dict[str, Any]]] | None = None
+
+    def ensure(self) -> None:
+        """Make sure that there is something to recommend: a missing index starts from the shipped snapshot.
+
+        Raises
+        ------
+        EmptyIndexError
+            If there is no index and no snapshot that fits the installed timm.
+        """
+        self._start_from_snapshot()
+        if not self._all_entries():
+            raise EmptyIndexError(
+                f"expected an index of pretrained networks, '{self.store.path}' holds none and no shipped snapshot "
+                "fits the installed timm; run: zoo index refresh"
+            )
+
+    def refresh(
+        self,
+        *,
+        processes: int | None = None,
+        only: Sequence[str] = (),
+        use_snapshot: bool = True,
+        progress: Progress | None = None,
+    ) -> RefreshReport:
+        """Bring the index in line with the installed catalogues.
+
+        Parameters
+        ----------
+        processes : int, optional
+            Worker processes; by default one per core.
+        only : sequence of str
+            Restrict it to these architectures.
+        use_snapshot : bool
+            Start a missing index from the shipped snapshot if that fits.
+        progress : callable, optional
+            Called with a phase, the number done and the number planned.
+
+        Returns
+        -------
+        RefreshReport
+
+        Raises
+        ------
+        CatalogueError, IndexFileError
+            As `refresh.refresh`.
+        """
+        if use_snapshot and not only:
+            import_snapshot(self.store)
+        report = refresh(self.store, processes=processes, only=only, progress=progress)
+        if report.embedded:
+            self.search.vector_index()
+        return report
+
+    def add(
+        self, checkpoint: str | os.PathLike[str], name: str, *, license: str | None = None, family: str = ""
+    ) -> dict[str, Any]:
+        """Add a local checkpoint as a source.
+
+        Parameters
+        ----------
+        checkpoint : path
+        name : str
+            Must not be taken.
+        license : str, optional
+        family : str
+
+        Returns
+        -------
+        dict
+            The new entry.
+
+        Raises
+        ------
+        InputError
+            If the name is taken or not usable.
+        CheckpointError
+            If the file cannot be read.
+        """
+        from zoo_index.checkpoint_entry import describe_checkpoint
+
+        if not name or name != name.strip() or set(name) & set("/\\:"):
+            raise InputError(f"expected a name without '/', '\\', ':' and outer spaces, got {name!r}")
+        path = Path(checkpoint).resolve()
+        description = describe_checkpoint(name, path)
+        self._start_from_snapshot()
+        if any(name in (entry["name"], entry["architecture"]) for entry in self._all_entries()):
+            raise InputError(f"expected a new name, {name!r} is taken; choose another one, or see: zoo show {name}")
+        entry = CatalogueEntry(name=name, architecture=name, license=license, family=family, path=str(path))
+        with self.store.writing() as connection:
+            run = writes.start_run(connection, "add", 1, str(path))
+            writes.put_description(connection, "local", "", description)
+            writes.put_entries(connection, "local", [entry], partial=True)
+            writes.end_run(connection, run, "done", 1, 0)
+            writes.raise_generation(connection)
+        embed_missing(self.store)
+        return self.entry(name)
+
+    def status(self) -> dict[str, Any]:
+        """Return counts, versions and the last run of the index."""
+        with self.store.reading() as connection:
+            generation, vectors_generation, _ = queries.state(connection)
+            return {
+                "path": str(self.store.path),
+                "generation": generation,
+                "vectors_current": vectors_generation == generation,
+                **queries.counts(connection),
+                "catalogues": queries.by_catalogue(connection),
+                "last_run": queries.last_run(connection),
+                "failed": queries.failures(connection),
+            }
+
+    def export(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
+        """Write a snapshot to a folder and return its provenance (see `snapshot.export_snapshot`)."""
+        return export_snapshot(self.store, Path(folder))
+
+    def verify(self) -> list[str]:
+        """Check the database, every fingerprint and the vector file; return what is wrong."""
+        with self.store.reading() as connection:
+            found = queries.integrity(connection)
+            for id_, name, fingerprint in queries.fingerprints(connection):
+                try:
+                    architecture = loading.load_architecture(connection, id_, "dpiat")
+                except (KeyError, ValueError):
+                    architecture = None
+                if architecture is None or architecture.fingerprint != fingerprint:
+                    found.append(f"architecture {name!r} differs from its fingerprint")
+            generation, made_of, sha256 = queries.state(connection)
+        path = self.search.vector_path
+        if made_of == generation and vectors.load(path, sha256) is None:
+            found.append(f"vector file '{path}' is missing or altered; the next question builds it again")
+        return found
+
+    def entries(self, filters: Filters | None = None) -> list[dict[str, Any]]:
+        """List the entries that pass the filters, with ``available``; the preferred tag of each architecture first.
+
+        Raises
+        ------
+        EmptyIndexError
+            If there is no index.
+        """
+        self.ensure()
+        filters = filters or Filters()
+        availability = Availability()
+        found = []
+        for entry in self._all_entries():
+            if filters.admits(entry):
+                available = availability.find(entry) is not None
+                if available or not filters.available:
+                    found.append({**entry, "available": available})
+        return found
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """Return one entry by its name, or the preferred entry of an architecture.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such entry; the message names the nearest ones.
+        """
+        self.ensure()
+        found = find_entry(self._all_entries(), name)
+        return {**found, "available": Availability().find(found) is not None}
+
+    def recommend(
+        self,
+        target: NetworkSpec,
+        *,
+        k: int = 10,
+        measure: str = "dpiat",
+        exact: bool = False,
+        filters: Filters | None = None,
+    ) -> Recommendations:
+        """Find the best sources for a target.
+
+        Parameters
+        ----------
+        target : nn.Module, Architecture, Checkpoint or str
+            A string is what the command line takes: file, file:Name, module:Name, timm name or checkpoint.
+        k : int
+            Number of results.
+        measure : {'dpiat', 'paper'}
+        exact : bool
+            Score every architecture instead of a shortlist.
+        filters : Filters, optional
+
+        Returns
+        -------
+        Recommendations
+
+        Raises
+        ------
+        EmptyIndexError
+            If there is no index.
+        NothingFoundError
+            If no entry passes the filters, or none has anything in common with the target.
+        InputError
+            If the target cannot be used.
+        """
+        form = check_form(measure, "measure")
+        if k < 1:
+            raise InputError(f"expected at least one result, got k={k}")
+        filters = filters or Filters()
+        entries = self.entries(filters)
+        resolved = resolve(target, form, self.search, self._all_entries())
+        return recommend(self.search, entries, resolved, k=k, form=form, exact=exact, filters=filters)
+
+    def similarity(self, source: NetworkSpec, target: NetworkSpec, *, measure: str = "dpiat") -> float:
+        """How much of the target the source can supply, in [0, 1]."""
+        form = check_form(measure, "measure")
+        entries = self._known()
+        architectures = [resolve(spec, form, self.search, entries).forms[form] for spec in (source, target)]
+        return match(*architectures, method=form).similarity
+
+    def plan(self, source: NetworkSpec, target: NetworkSpec, *, method: str = "dpiat") -> TransferPlan:
+        """Plan a transfer; no weights are read and nothing is downloaded.
+
+        Parameters
+        ----------
+        source, target : nn.Module, Checkpoint or str
+        method : {'dpiat', 'paper'}
+        """
+        entries = self._known()
+        return plan(network_of(source, entries), network_of(target, entries), method=method)
+
+    def transfer(
+        self,
+        target: nn.Module | str,
+        source: str | os.PathLike[str] | None = None,
+        *,
+        weights: str | os.PathLike[str] | None = None,
+        method: str = "dpiat",
+        filters: Filters | None = None,
+        allow_nonfinite: bool = False,
+    ) -> tuple[nn.Module, TransferReport]:
+        """Transfer weights into a target.
+
+        Parameters
+        ----------
+        target : nn.Module or str
+            Written in place; a string is built first, on the CPU.
+        source : str or path, optional
+            An entry or architecture of the index, or a checkpoint. By default the best recommended one.
+        weights : path, optional
+            File with the weights of `source`, where they are not to be fetched.
+        method : {'dpiat', 'paper'}
+        filters : Filters, optional
+            For the recommended source.
+        allow_nonfinite : bool
+
+        Returns
+        -------
+        target : nn.Module
+        report : TransferReport
+
+        Raises
+        ------
+        WeightsUnavailableError
+            If the weights are not at hand and cannot be fetched.
+        """
+        from transfer.apply import transfer
+        from transfer.checkpoint import open_checkpoint
+
+        form = check_form(method)
+        module = as_module(target)
+        name = type(target).__name__ if module is not None else str(target)
+        if module is None:
+            module = build_target(str(target))
+        if source is None:
+            # the measure follows the method, so that the recommended source suits what is done with it
+            source = self.recommend(module, k=1, measure=form, filters=filters).results[0].name
+        structure = None
+        if weights is None and Path(source).is_file():
+            checkpoint = open_checkpoint(source)
+        else:
+            entry = self.entry(str(source))
+            source = entry["name"]
+            checkpoint = open_checkpoint(weights if weights is not None else fetch(entry))
+            structure = structure_of(entry, checkpoint, form)
+        report = transfer(
+            checkpoint,
+            module,
+            method=form,
+            source_architecture=structure,
+            allow_nonfinite=allow_nonfinite,
+            source_name=str(source),
+            target_name=name,
+        )
+        return module, report
+
+    def transfer_to_file(
+        self, target: str, output: str | os.PathLike[str], source: str | None = None, **options: Any
+    ) -> TransferReport:
+        """Build a target, transfer into it and save it as safetensors.
+
+        Parameters
+        ----------
+        target : str
+            Code or a timm name.
+        output : path
+            Replaced whole, or left as it is if anything fails.
+        source : str, optional
+        **options
+            As `transfer`.
+
+        Returns
+        -------
+        TransferReport
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        from transfer.checkpoint import save_module
+
+        module, report = self.transfer(target, source, **options)
+        save_module(module, output, {"zoo.source": report.source, "zoo.method": report.method})
+        return replace(report, output=str(output))
+
+    def _start_from_snapshot(self) -> None:
+        if not self.store.exists() and import_snapshot(self.store):
+            refresh(self.store, catalogues=["pypi"])
+
+    def _known(self) -> list[dict[str, Any]]:
+        """Every entry; none where there is no index, since files and code can be compared without one."""
+        self._start_from_snapshot()
+        return self._all_entries()
+
+    def _all_entries(self) -> list[dict[str, Any]]:
+        if not self.store.exists():
+            return []
+        with self.store.reading() as connection:
+            generation = queries.state(connection)[0]
+            if self._entries is None or self._entries[0] != generation:
+                self._entries = (generation, queries.entry_rows(connection))
+        return self._entries[1]
