@@ -1,7 +1,7 @@
 """Index the whole timm zoo, side by side with merely instantiating it with as many processes.
 
-Limits: refresh at most 1.5 times the instantiation, embedding included; a second refresh with nothing changed at most
-2 s beyond importing timm. Takes some minutes.
+Limits: refresh at most 1.5 times the instantiation, embedding included; a second refresh with nothing
+changed at most 2 s beyond importing timm. Takes some minutes.
 """
 
 from __future__ import annotations

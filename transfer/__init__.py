@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transfer.matching import Alignment, match, similarity
     from transfer.planning import TransferPlan, plan
     from transfer.records import Architecture
-    from transfer.standardize import standardize
+    from transfer.standardization import standardize
 
 _HOME = {
     "Alignment": "matching",
@@ -39,7 +39,7 @@ _HOME = {
     "open_checkpoint": "checkpoint",
     "plan": "planning",
     "similarity": "matching",
-    "standardize": "standardize",
+    "standardize": "standardization",
     "transfer": "apply",
 }
 

@@ -36,12 +36,12 @@ def replacing(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     try:
-        os.chmod(name, _mode(path))
         yield Path(name)
+        os.chmod(name, _mode(path))  # only now: some writers put a file of their own in its place
         with open(name, "rb+") as file:
             os.fsync(file.fileno())
-        if path.is_dir():
-            raise IsADirectoryError(21, "there is a folder of that name", str(path))
+        if path.exists() and not path.is_file():
+            raise FileExistsError(17, "there is a folder, a pipe or a device of that name", str(path))
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -65,11 +65,13 @@ def check_writable(output: Path) -> None:
     Raises
     ------
     OutputError
-        If its folder does not exist or cannot be written, or it is a folder itself.
+        If its folder does not exist or cannot be written, or it is a folder or a device itself.
     """
     folder = output.parent
     if output.is_dir():
         raise OutputError(f"expected a file as output, '{output}' is a folder; name a file in it")
+    if output.exists() and not output.is_file():  # /dev/null would be replaced by a file
+        raise OutputError(f"expected a file as output, '{output}' is a pipe or a device; name a file")
     if not folder.is_dir():
         raise OutputError(f"expected an existing folder for the output '{output}', found none; make it first")
     if not os.access(folder, os.W_OK):

@@ -2,7 +2,7 @@
 
 Blocks and top-level layers are aligned by one dynamic programme, the layers of a matched pair of blocks by
 another (arXiv 2212.13970, matching). Both forms use the same programme; they differ in what a layer is
-(see `standardize`) and in how the score is normalised (see `ranking.similarities`).
+(see `standardization`) and in how the score is normalised (see `ranking.similarities`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from transfer import _kernels
 from transfer.ranking import item_scores, similarities
 from transfer.records import Architecture, Block, Item, Layer
-from transfer.standardize import check_form, standardize
+from transfer.standardization import check_form, standardize
 from transfer.tables import tabulate
 
 if TYPE_CHECKING:
-    from transfer.standardize import NetworkLike
+    from transfer.standardization import NetworkLike
 
 __all__ = ["Alignment", "LayerPair", "match", "similarity"]
 
@@ -89,7 +89,7 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
     Raises
     ------
     MethodError
-        If `method` is unknown or does not apply to an argument (see `standardize`).
+        If `method` is unknown or does not apply to an argument (see `standardization`).
     """
     source_form = standardize(source, method=method)
     target_form = standardize(target, method=method)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from transfer.matching import Alignment, match
 from transfer.operators import Region, box, refusal
 from transfer.records import Form, Layer, Tensor
-from transfer.standardize import check_form, header_of
+from transfer.standardization import check_form, header_of
 
 if TYPE_CHECKING:
-    from transfer.standardize import NetworkLike
+    from transfer.standardization import NetworkLike
 
 __all__ = ["STATUSES", "PlannedTensor", "TransferPlan", "count_statuses", "plan", "plan_alignment"]
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from zoo_index.errors import IndexFileError
@@ -67,6 +64,11 @@ def migrate(connection: Connection, where: str) -> bool:
     found = current_revision(connection)
     if found == REVISION:
         return False
+    # imported here: reading an index that is up to date needs no Alembic, which takes 0.2 s
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}

@@ -152,7 +152,8 @@ def show_status(console: Console, status: Mapping[str, Any]) -> None:
     if run:
         console.print(
             f"last run: {run['kind']} {run['detail']}: {run['status']}, "
-            f"{run['n_done']} of {run['n_planned']} done, {run['n_failed']} failed, started {run['started_utc']} UTC"
+            f"{run['n_done']} of {run['n_planned']} done, {run['n_failed']} failed, "
+            f"started {run['started_utc']} UTC"
         )
     for failure in status["failed"]:
         console.print(f"[red]failed[/] {failure['catalogue']} {failure['name']}: {failure['error']}")
@@ -160,6 +161,8 @@ def show_status(console: Console, status: Mapping[str, Any]) -> None:
 
 def show_refresh(console: Console, report: RefreshReport) -> None:
     """Print what a refresh did."""
+    if report.from_snapshot:
+        console.print("started from the shipped snapshot, which fits the installed timm")
     console.print(
         f"{report.indexed} architectures indexed, {report.unchanged} unchanged, {report.removed} removed, "
         f"{len(report.failed)} failed; {report.entries_changed} entries changed; {report.seconds:.1f} s"

@@ -15,6 +15,7 @@ from transfer.planning import plan_alignment
 from transfer.records import Block, Form
 from zoo_index import embedding
 from zoo_index.answers import Filters, Recommendation, Recommendations
+from zoo_index.entries import Entry
 from zoo_index.errors import NothingFoundError
 from zoo_index.resolve import Resolved
 from zoo_index.search import Search
@@ -23,8 +24,6 @@ __all__ = ["N_CANDIDATES", "order_sources", "recommend"]
 
 N_CANDIDATES = 100
 """Length of the shortlist that is ranked exactly."""
-
-Entry = dict[str, Any]
 
 
 def recommend(
@@ -136,7 +135,7 @@ def _result(
 
 
 def _summary(target: Resolved) -> dict[str, Any]:
-    architecture = next(iter(target.forms.values()))
+    architecture = target.forms.get("dpiat") or next(iter(target.forms.values()))
     return {
         "name": target.name,
         "fingerprint": architecture.fingerprint,

@@ -53,6 +53,8 @@ class RefreshReport:
         Error by architecture.
     embedded : int
         Architectures that got a vector.
+    from_snapshot : bool
+        Whether the index was started from the shipped snapshot.
     seconds : float
     """
 
@@ -62,6 +64,7 @@ class RefreshReport:
     entries_changed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     embedded: int = 0
+    from_snapshot: bool = False
     seconds: float = 0.0
 
 

@@ -5,7 +5,6 @@ What the index knows is answered from it, without torch.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.records import Architecture, Form
-from transfer.standardize import FORMS, as_module, standardize
+from transfer.standardization import FORMS, as_module, standardize
+from zoo_index.entries import Entry, find_entry
 from zoo_index.errors import UnknownNameError
 from zoo_index.search import Search
 from zoo_index.targets import open_target, split_code
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     NetworkSpec = nn.Module | Architecture | Checkpoint | str | os.PathLike[str]
 
-__all__ = ["Resolved", "find_entry", "network_of", "resolve", "structure_of"]
-
-Entry = dict[str, Any]
+__all__ = ["Resolved", "network_of", "resolve", "structure_of"]
 
 
 @dataclass(frozen=True)
@@ -45,25 +43,6 @@ class Resolved:
     name: str
     n_params: int
     forms: dict[Form, Architecture]
-
-
-def find_entry(entries: Sequence[Entry], name: str) -> Entry:
-    """Return the entry of a name; of an architecture's name the preferred entry, timm's first.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none; the message names the nearest ones.
-    """
-    found = [e for e in entries if e["name"] == name] or sorted(
-        (e for e in entries if e["architecture"] == name), key=lambda e: (e["catalogue"] != "timm", e["position"])
-    )
-    if found:
-        return found[0]
-    names = sorted({e["architecture"] for e in entries} | {e["name"] for e in entries})
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
-    raise UnknownNameError(f"expected an entry or architecture of the index, got {name!r}; {hint}")
 
 
 def network_of(spec: NetworkSpec, entries: Sequence[Entry]) -> Any:

@@ -9,6 +9,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,9 @@ __all__ = ["build_target", "open_target", "split_code"]
 
 _FACTORIES = ("build_model", "make_model", "model")
 _CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".th")
+
+_siblings: dict[str, str] = {}
+"""Modules that target files imported from beside them, and the folder of each."""
 
 
 def split_code(spec: str) -> tuple[str, str] | None:
@@ -89,6 +94,10 @@ def _is_checkpoint(spec: str) -> bool:
 
 
 def _check_not_a_path(spec: str) -> None:
+    if ".py:" in spec:
+        raise TargetError(
+            f"expected file.py or file.py:Name, got '{spec}'; give the Python name of a class or function"
+        )
     if Path(spec).is_dir():
         raise TargetError(f"expected a file or a name as target, '{spec}' is a folder; name the file in it")
     if "/" in spec or "\\" in spec:
@@ -96,8 +105,38 @@ def _check_not_a_path(spec: str) -> None:
 
 
 def _build_from_code(path: str, attribute: str, device: str) -> nn.Module:
-    module = _load_file(Path(path)) if path.endswith(".py") else _load_module(path)
-    name, maker = _pick(module, attribute, path)
+    is_file = path.endswith(".py")
+    with _importing_from(str(Path(path).resolve().parent) if is_file else ""):
+        module = _load_file(Path(path)) if is_file else _load_module(path)
+        name, maker = _pick(module, attribute, path)
+        return _check_network(_make(module, name, maker, path, device), name, path)
+
+
+@contextmanager
+def _importing_from(folder: str) -> Iterator[None]:
+    """Look for modules in a folder first, also while the network is built; what the code prints goes to stderr."""
+    for name, home in list(_siblings.items()):
+        if home != folder:  # another target's module of the same name must not be taken for this one's
+            sys.modules.pop(name, None)
+            del _siblings[name]
+    path, known = list(sys.path), set(sys.modules)
+    sys.path.insert(0, folder)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.path[:] = path
+        if folder:
+            _siblings.update((name, folder) for name in set(sys.modules) - known if _lies_in(name, folder))
+
+
+def _lies_in(name: str, folder: str) -> bool:
+    file = getattr(sys.modules[name], "__file__", None)
+    top = Path(folder, name.partition(".")[0])
+    return file is not None and (Path(file) == top.with_name(top.name + ".py") or top in Path(file).parents)
+
+
+def _make(module: ModuleType, name: str, maker: Any, path: str, device: str) -> Any:
     from torch import nn
 
     if isinstance(maker, nn.Module):
@@ -108,10 +147,24 @@ def _build_from_code(path: str, attribute: str, device: str) -> nn.Module:
             f"got {type(maker).__name__}"
         )
     _check_arguments(maker, name, path)
-    result = _call(maker, name, path, device)
-    if not isinstance(result, nn.Module):
-        raise TargetError(f"expected {name}() in '{path}' to return a torch.nn.Module, got {type(result).__name__}")
-    return result
+    return _call(maker, name, path, module, device)
+
+
+def _check_network(network: Any, name: str, path: str) -> nn.Module:
+    from torch import nn
+    from torch.nn.parameter import is_lazy
+
+    if not isinstance(network, nn.Module):
+        raise TargetError(
+            f"expected {name}() in '{path}' to return a torch.nn.Module, got {type(network).__name__}"
+        )
+    for tensor_name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        if is_lazy(tensor):
+            raise TargetError(
+                f"expected shapes for every tensor of {name!r} in '{path}', lazy {tensor_name!r} has none yet; "
+                "add a function build_model() that runs the network once before it returns it"
+            )
+    return network
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -122,22 +175,17 @@ def _load_file(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    folder = str(path.resolve().parent)
     sys.modules[spec.name] = module  # dataclasses and pickling look the module up
-    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise TargetError(f"expected '{path}' to run, it {_describe(error, path)}; mend the file") from error
-    finally:
-        sys.path.remove(folder)
     return module
 
 
 def _load_module(name: str) -> ModuleType:
-    sys.path.insert(0, "")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -147,9 +195,9 @@ def _load_module(name: str) -> ModuleType:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise TargetError(f"expected module {name!r} to import, it {_describe(error, None)}") from error
-    finally:
-        sys.path.remove("")
+        raise TargetError(
+            f"expected module {name!r} to import, it {_describe(error, None)}; mend the module"
+        ) from error
 
 
 def _pick(module: ModuleType, attribute: str, path: str) -> tuple[str, Any]:
@@ -198,14 +246,16 @@ def _check_arguments(maker: Any, name: str, path: str) -> None:
         )
 
 
-def _call(maker: Any, name: str, path: str, device: str) -> Any:
+def _call(maker: Any, name: str, path: str, module: ModuleType, device: str) -> Any:
     import torch
 
     if device == "meta":
         try:
             with torch.device("meta"):
                 return maker()
-        except Exception:  # code that looks at values cannot run without them; try with values
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # code that looks at values cannot run without them; try with values
             pass
     try:
         with torch.device("cpu" if device == "meta" else device):
@@ -213,23 +263,27 @@ def _call(maker: Any, name: str, path: str, device: str) -> Any:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
+        file = getattr(module, "__file__", None)
         raise TargetError(
-            f"expected {name}() in '{path}' to build a network, it {_describe(error, Path(path))}; mend the file"
+            f"expected {name}() in '{path}' to build a network, it {_describe(error, file and Path(file))}; "
+            "mend the file"
         ) from error
 
 
 def _describe(error: BaseException, path: Path | None) -> str:
-    """Say what was raised and, if it can be told, in which line of the user's file."""
+    """Say on one line what was raised and, if it can be told, in which line of the user's file."""
     if isinstance(error, SystemExit):
         text = f"called exit({error.code!r})"
     else:
-        text = f"raised {type(error).__name__}: {error}" if str(error) else f"raised {type(error).__name__}"
+        message = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())[:300]
+        text = f"raised {type(error).__name__}" + (f": {message}" if message else "")
     if isinstance(error, SyntaxError) and error.lineno:
-        return f"{text.split(' (')[0]} (line {error.lineno})"
+        other = error.filename and (path is None or Path(error.filename).resolve() != path.resolve())
+        return f"{text} (line {error.lineno}{f' of {error.filename}' if other else ''})"
     line = None
     trace = error.__traceback__
     while trace is not None:
-        if path is not None and Path(trace.tb_frame.f_code.co_filename) == path:
+        if path is not None and Path(trace.tb_frame.f_code.co_filename).resolve() == path.resolve():
             line = trace.tb_lineno
         trace = trace.tb_next
     return f"{text} (line {line})" if line else text

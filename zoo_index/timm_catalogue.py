@@ -96,7 +96,7 @@ def build(name: str, *, device: str = "meta") -> nn.Module:
 
 def describe_entry(entry: CatalogueEntry) -> Description:
     """Standardize the architecture of an entry on the meta device."""
-    from transfer.standardize import standardize
+    from transfer.standardization import standardize
     from zoo_index.encoding import describe
 
     model = build(entry.architecture)

@@ -1,35 +1,37 @@
-"""The zoo: one object for everything that people do with the index."""
+"""The zoo: one object for everything that people do with the index.
+
+The matcher, and with it numpy and numba, is imported by the methods that need it: listing entries must not
+wait for a compiler.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
-from transfer.matching import match
-from transfer.planning import TransferPlan, plan
-from transfer.standardize import as_module, check_form
-from zoo_index import loading, queries, vectors, writes
-from zoo_index.answers import Filters, Recommendations
+from transfer.standardization import as_module, check_form
+from zoo_index import queries
+from zoo_index.answers import Filters
 from zoo_index.catalogue import CatalogueEntry
+from zoo_index.entries import find_entry
 from zoo_index.errors import EmptyIndexError
-from zoo_index.recommend import recommend
-from zoo_index.refresh import Progress, RefreshReport, embed_missing, refresh
-from zoo_index.resolve import find_entry, network_of, resolve, structure_of
-from zoo_index.search import Search
-from zoo_index.snapshot import export_snapshot, import_snapshot
 from zoo_index.store import Store, default_path
-from zoo_index.targets import build_target
 from zoo_index.weights import Availability, fetch
 
 if TYPE_CHECKING:
     from torch import nn
 
     from transfer.apply import TransferReport
+    from transfer.planning import TransferPlan
+    from zoo_index.answers import Recommendations
+    from zoo_index.refresh import Progress, RefreshReport
     from zoo_index.resolve import NetworkSpec
+    from zoo_index.search import Search
 
 __all__ = ["Zoo", "open_zoo"]
 
@@ -60,8 +62,14 @@ class Zoo:
 
     def __init__(self, path: Path) -> None:
         self.store = Store(path)
-        self.search = Search(self.store)
         self._entries: tuple[int, list[dict[str, Any]]] | None = None
+
+    @cached_property
+    def search(self) -> Search:
+        """The index in memory."""
+        from zoo_index.search import Search
+
+        return Search(self.store)
 
     def ensure(self) -> None:
         """Make sure that there is something to recommend: a missing index starts from the shipped snapshot.
@@ -108,9 +116,12 @@ class Zoo:
         CatalogueError, IndexFileError
             As `refresh.refresh`.
         """
-        if use_snapshot and not only:
-            import_snapshot(self.store)
+        from zoo_index.refresh import refresh
+        from zoo_index.snapshot import import_snapshot
+
+        is_imported = use_snapshot and not only and import_snapshot(self.store)
         report = refresh(self.store, processes=processes, only=only, progress=progress)
+        report.from_snapshot = is_imported
         if report.embedded:
             self.search.vector_index()
         return report
@@ -140,7 +151,9 @@ class Zoo:
         CheckpointError
             If the file cannot be read.
         """
+        from zoo_index import writes
         from zoo_index.checkpoint_entry import describe_checkpoint
+        from zoo_index.refresh import embed_missing
 
         if not name or name != name.strip() or set(name) & set("/\\:"):
             raise InputError(f"expected a name without '/', '\\', ':' and outer spaces, got {name!r}")
@@ -175,10 +188,14 @@ class Zoo:
 
     def export(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Write a snapshot to a folder and return its provenance (see `snapshot.export_snapshot`)."""
+        from zoo_index.snapshot import export_snapshot
+
         return export_snapshot(self.store, Path(folder))
 
     def verify(self) -> list[str]:
         """Check the database, every fingerprint and the vector file; return what is wrong."""
+        from zoo_index import loading, vectors
+
         with self.store.reading() as connection:
             found = queries.integrity(connection)
             for id_, name, fingerprint in queries.fingerprints(connection):
@@ -190,8 +207,8 @@ class Zoo:
                     found.append(f"architecture {name!r} differs from its fingerprint")
             generation, made_of, sha256 = queries.state(connection)
         path = self.search.vector_path
-        if made_of == generation and vectors.load(path, sha256) is None:
-            found.append(f"vector file '{path}' is missing or altered; the next question builds it again")
+        if made_of == generation and path.exists() and vectors.load(path, sha256) is None:
+            found.append(f"vector file '{path}' was altered; the next question builds it again")
         return found
 
     def entries(self, filters: Filters | None = None) -> list[dict[str, Any]]:
@@ -260,6 +277,9 @@ class Zoo:
         InputError
             If the target cannot be used.
         """
+        from zoo_index.recommend import recommend
+        from zoo_index.resolve import resolve
+
         form = check_form(measure, "measure")
         if k < 1:
             raise InputError(f"expected at least one result, got k={k}")
@@ -270,6 +290,9 @@ class Zoo:
 
     def similarity(self, source: NetworkSpec, target: NetworkSpec, *, measure: str = "dpiat") -> float:
         """How much of the target the source can supply, in [0, 1]."""
+        from transfer.matching import match
+        from zoo_index.resolve import resolve
+
         form = check_form(measure, "measure")
         entries = self._known()
         architectures = [resolve(spec, form, self.search, entries).forms[form] for spec in (source, target)]
@@ -283,6 +306,9 @@ class Zoo:
         source, target : nn.Module, Checkpoint or str
         method : {'dpiat', 'paper'}
         """
+        from transfer.planning import plan
+        from zoo_index.resolve import network_of
+
         entries = self._known()
         return plan(network_of(source, entries), network_of(target, entries), method=method)
 
@@ -323,6 +349,8 @@ class Zoo:
         """
         from transfer.apply import transfer
         from transfer.checkpoint import open_checkpoint
+        from zoo_index.resolve import structure_of
+        from zoo_index.targets import build_target
 
         form = check_form(method)
         module = as_module(target)
@@ -382,7 +410,12 @@ class Zoo:
         return replace(report, output=str(output))
 
     def _start_from_snapshot(self) -> None:
-        if not self.store.exists() and import_snapshot(self.store):
+        if self.store.exists():
+            return
+        from zoo_index.refresh import refresh
+        from zoo_index.snapshot import import_snapshot
+
+        if import_snapshot(self.store):
             refresh(self.store, catalogues=["pypi"])
 
     def _known(self) -> list[dict[str, Any]]:

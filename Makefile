@@ -1,0 +1,44 @@
+# Everything runs in its own virtual environment; `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUTPUT ?= myarch.safetensors
+
+.PHONY: help demo test check sweep bench snapshot clean
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev]'
+	touch $@
+
+demo: $(VENV)/.demo ## index timm, recommend a source for examples/myarch.py, transfer real weights into it
+	$(BIN)/zoo index refresh
+	$(BIN)/zoo recommend --target examples/myarch.py
+	$(BIN)/zoo transfer --target examples/myarch.py --auto --available --output $(OUTPUT)
+
+check: $(VENV)/.dev ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check ## everything that must hold, in a few minutes
+	$(BIN)/python -m pytest
+
+sweep: $(VENV)/.dev ## the same laws over the whole zoo, slowly
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.dev ## write benchmarks/results
+	cd benchmarks && for script in bench_*.py; do ../$(BIN)/python $$script || exit 1; done
+
+snapshot: $(VENV)/.demo ## build the shipped index anew from the installed timm
+	$(BIN)/zoo --db build/snapshot.db index refresh --no-snapshot
+	$(BIN)/zoo --db build/snapshot.db index export data
+
+clean:
+	rm -rf $(VENV) build

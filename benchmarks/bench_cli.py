@@ -1,0 +1,49 @@
+"""Whole-process times of the command line, with a warm index. Limit: ``zoo --help`` at most 0.4 s."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _common import save
+
+N_RUNS = 7
+EXAMPLE = str(Path(__file__).parents[1] / "examples" / "myarch.py")
+COMMANDS = {
+    "help": ["--help"],
+    "list": ["list"],
+    "show": ["show", "resnet50"],
+    "status": ["index", "status"],
+    "recommend_indexed_name": ["recommend", "--target", "resnet50", "--json"],
+    "recommend_file": ["recommend", "--target", EXAMPLE, "--json"],
+}
+
+
+def timed(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    seconds = []
+    for _ in range(N_RUNS):
+        started = time.perf_counter()
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - started)
+    return {"median_s": float(np.median(seconds)), "min_s": min(seconds), "max_s": max(seconds)}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "ZOO_DB": str(Path(folder) / "zoo.db")}
+        zoo = [sys.executable, "-m", "zoo_index"]
+        subprocess.run([*zoo, *COMMANDS["recommend_file"]], env=environment, check=True, capture_output=True)
+        figures: dict[str, Any] = {name: timed([*zoo, *rest], environment) for name, rest in COMMANDS.items()}
+        figures["bare_python"] = timed([sys.executable, "-c", ""], environment)
+        figures["import_torch"] = timed([sys.executable, "-c", "import torch"], environment)
+    save("cli", {"runs": N_RUNS, "limit_help_s": 0.4, **figures})
+
+
+if __name__ == "__main__":
+    main()

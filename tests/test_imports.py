@@ -1,0 +1,105 @@
+"""The arrows between packages and modules, and a light command line."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GATEKEEPERS = {
+    "timm": {"zoo_index/timm_catalogue.py"},
+    "faiss": {"zoo_index/vectors.py"},
+    "numba": {"transfer/_kernels.py"},
+    "click": {"zoo_index/cli.py"},
+    "alembic": {"zoo_index/_migrate.py"},
+    "loky": {"zoo_index/refresh.py"},
+    "sklearn": {"zoo_index/embedding.py"},
+    "safetensors": {"transfer/checkpoint.py"},
+    "huggingface_hub": {"zoo_index/weights.py"},
+    "rich": {"zoo_index/_render.py", "zoo_index/_progress.py", "zoo_index/cli.py"},
+    "sqlalchemy": {
+        "zoo_index/_migrate.py",
+        "zoo_index/loading.py",
+        "zoo_index/queries.py",
+        "zoo_index/refresh.py",  # the type of a connection
+        "zoo_index/schema.py",
+        "zoo_index/store.py",
+        "zoo_index/writes.py",
+    },
+}
+TRANSFER_MAY_IMPORT = {"torch", "numpy", "numba", "safetensors", "transfer", *sys.stdlib_module_names}
+HEAVY = {"torch", "timm", "numba", "faiss", "sklearn", "pandas"}
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+SOURCES = sorted([*(ROOT / "transfer").glob("*.py"), *(ROOT / "zoo_index").glob("*.py")])
+
+
+def test_transfer_stands_alone() -> None:
+    for path in (ROOT / "transfer").glob("*.py"):
+        assert imported(path) <= TRANSFER_MAY_IMPORT, path.name
+
+
+@pytest.mark.parametrize("library", sorted(GATEKEEPERS))
+def test_each_library_has_its_gatekeepers(library: str) -> None:
+    users = {str(path.relative_to(ROOT)) for path in SOURCES if library in imported(path)}
+    assert users == GATEKEEPERS[library]
+
+
+def modules_after(code: str, *arguments: str) -> set[str]:
+    script = f"import sys; sys.argv = ['zoo', *{list(arguments)!r}]\n{code}\n"
+    script += "print('|'.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split("|"))
+
+
+RUN = "from zoo_index.cli import cli\ntry:\n    cli()\nexcept SystemExit as error:\n    assert not error.code"
+
+
+@pytest.mark.parametrize("command", [("--help",), ("list",), ("show", "test_vit"), ("index", "status")])
+def test_light_commands_import_nothing_heavy(
+    command: tuple[str, ...], small_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_DB", str(small_index))
+    loaded = modules_after(RUN, *command)
+    assert not loaded & HEAVY
+
+
+def test_recommending_for_an_indexed_name_needs_neither_torch_nor_timm(
+    small_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_DB", str(small_index))
+    assert not modules_after(RUN, "recommend", "--target", "test_vit", "--json") & {"torch", "timm", "sklearn"}
+
+
+def test_importing_the_packages_imports_nothing_heavy() -> None:
+    assert not modules_after("import transfer, zoo_index, zoo_index.errors, transfer.errors") & (
+        HEAVY | {"sqlalchemy", "click", "rich"}
+    )
+
+
+@pytest.mark.parametrize("package", ["transfer", "zoo_index"])
+def test_public_names_exist_and_are_sorted(package: str) -> None:
+    module = __import__(package)
+    assert module.__all__ == sorted(module.__all__)
+    assert all(getattr(module, name) is not None for name in module.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = module.nothing
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    for path in SOURCES:
+        assert ast.get_docstring(ast.parse(path.read_text())), path.name

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMALL_ZOO
+
+from transfer.errors import OutputError
+from zoo_index import embedding, loading, queries, refresh, snapshot, vectors, writes
+from zoo_index.catalogue import CatalogueEntry, open_catalogue
+from zoo_index.encoding import FEATURES
+from zoo_index.errors import CatalogueError, IndexFileError, UnknownNameError
+from zoo_index.store import Store
+from zoo_index.timm_catalogue import build
+from zoo_index.zoo import Zoo
+
+
+def names(path: Path, table: str = "architecture", catalogue: str = "timm") -> set[str]:
+    with sqlite3.connect(path) as raw:
+        return {row[0] for row in raw.execute(f"SELECT name FROM {table} WHERE catalogue = ?", (catalogue,))}
+
+
+def test_a_refresh_indexes_what_it_was_asked_for(small_index: Path) -> None:
+    assert names(small_index) == set(SMALL_ZOO)
+    assert names(small_index, "entry") >= {"test_vit.r160_in1k", "efficientnet_lite0.ra_in1k"}
+
+
+def test_timm_lists_every_pretrained_entry_with_its_default_first() -> None:
+    entries = open_catalogue("timm").entries()
+    assert len(entries) > 1800
+    assert len({entry.name for entry in entries}) == len(entries)
+    first = {}
+    for entry in entries:
+        first.setdefault(entry.architecture, entry)
+    assert first["resnet50"].name == "resnet50.a1_in1k"
+    resnet = first["resnet50"]
+    assert (resnet.license, resnet.input_size, resnet.n_classes) == ("apache-2.0", "3x224x224", 1000)
+    assert (resnet.family, resnet.hub_id) == ("resnet", "timm/resnet50.a1_in1k")
+
+
+def test_nothing_changed_means_nothing_done(zoo: Zoo) -> None:
+    zoo.search.vector_index()
+    before = zoo.store.path.read_bytes()
+    report = zoo.refresh(only=SMALL_ZOO)
+    assert (report.indexed, report.unchanged, report.entries_changed, report.embedded) == (
+        0,
+        len(SMALL_ZOO) + n_packages(zoo),
+        0,
+        0,
+    )
+    with sqlite3.connect(zoo.store.path) as raw:
+        assert raw.execute("SELECT count(*) FROM run WHERE kind = 'refresh'").fetchone()
+    assert zoo.store.path.stat().st_size == len(before)
+
+
+def test_an_older_version_is_standardized_again(zoo: Zoo) -> None:
+    with sqlite3.connect(zoo.store.path) as raw:
+        raw.execute("UPDATE architecture SET catalogue_version = '0.9' WHERE name = 'test_vit'")
+        raw.execute("UPDATE architecture SET features = ? WHERE name = 'test_resnet'", (FEATURES - 1,))
+    assert zoo.refresh(only=SMALL_ZOO).indexed == 2
+
+
+def test_worker_processes_return_the_same_index(small_index: Path, tmp_path: Path) -> None:
+    zoo = Zoo(tmp_path / "parallel.db")
+    zoo.refresh(only=SMALL_ZOO, use_snapshot=False, processes=2)
+
+    def fingerprints(path: Path) -> set[tuple[str, str, int]]:
+        with sqlite3.connect(path) as raw:
+            return set(raw.execute("SELECT name, fingerprint, n_params FROM architecture WHERE catalogue = 'timm'"))
+
+    assert fingerprints(zoo.store.path) == fingerprints(small_index)
+
+
+def test_an_interrupted_refresh_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.db"
+    many = [
+        "test_vit",
+        "test_resnet",
+        "test_efficientnet",
+        "test_convnext",
+        "test_byobnet",
+        "hrnet_w48",
+        "hrnet_w64",
+    ]
+    only = [part for name in many for part in ("--only", name)]
+    command = [sys.executable, "-m", "zoo_index", "--db", str(path), "index", "refresh", "-j", "1", *only]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("standardizing timm: 3"):
+                break
+        process.send_signal(signal.SIGINT)
+        message = process.stderr.read()
+    assert process.returncode == 130, message
+    assert "goes on from there" in message
+    assert "Traceback" not in message
+    kept = names(path)
+    assert kept
+    assert kept < set(many)
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("SELECT status FROM run ORDER BY id DESC").fetchone() == ("interrupted",)
+    report = Zoo(path).refresh(only=many, use_snapshot=False, processes=1)
+    assert report.unchanged == len(kept)
+    assert names(path) == set(many)
+
+
+def test_a_network_that_cannot_be_built_is_noted_and_the_others_stand() -> None:
+    entries = [
+        CatalogueEntry(name="nosuch.x", architecture="nosuch"),
+        CatalogueEntry(name="test_vit.x", architecture="test_vit"),
+    ]
+    found = dict(refresh.standardize_entries(open_catalogue("timm"), entries, processes=1))
+    assert "UnknownNameError" in str(found[entries[0]])
+    assert not isinstance(found[entries[1]], str)
+
+
+def test_failures_are_kept_and_forgotten_on_success(tmp_path: Path) -> None:
+    store = Store(tmp_path / "zoo.db")
+    with store.writing() as connection:
+        writes.put_failure(connection, "timm", "1", "test_vit", "broken")
+    Zoo(store.path).refresh(only=["test_vit"], use_snapshot=False, processes=1)
+    with store.reading() as connection:
+        assert queries.failures(connection) == []
+
+
+def test_a_dying_worker_is_named_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [CatalogueEntry(name=f"a{i}", architecture=f"a{i}") for i in range(4)]
+    monkeypatch.setattr(refresh, "describe_safely", die)
+    with pytest.raises(CatalogueError, match="one died while building one of: a0"):
+        list(refresh.standardize_entries(open_catalogue("timm"), entries, processes=2))
+
+
+def die(_catalogue: str, _entry: CatalogueEntry) -> str:
+    time.sleep(0.5)
+    os._exit(9)
+
+
+def test_unknown_timm_names_get_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"did you mean .*resnet50"):
+        build("resnet5O")
+
+
+# --- embedding and vectors -------------------------------------------------------------------------------
+
+
+def test_the_embedding_is_exact_for_landmarks(zoo: Zoo) -> None:
+    with zoo.store.reading() as connection:
+        table = loading.load_table(connection, "dpiat")
+        basis = loading.load_basis(connection, "dpiat")
+        ids, rows = loading.load_vectors(connection)
+        load = refresh.loader(connection)
+        assert basis is not None
+        assert ids.tolist() == table.ids.tolist() == basis.landmark_ids.tolist()
+        for id_ in ids.tolist():
+            exact = embedding.target_row(load(id_), table)
+            query = embedding.query_vector(load(id_), table.select(basis.landmark_ids))
+            np.testing.assert_allclose(rows @ query, exact, atol=2e-3)
+
+
+def test_landmarks_are_chosen_from_clusters(zoo: Zoo) -> None:
+    with zoo.store.reading() as connection:
+        table = loading.load_table(connection, "dpiat")
+        load = refresh.loader(connection)
+        ids, known = embedding.choose_landmarks(table, load, n=3)
+        again, _ = embedding.choose_landmarks(table, load, n=3)
+    assert len(ids) <= 3
+    assert ids.tolist() == again.tolist()
+    assert set(known) <= set(table.ids.tolist())
+
+
+def test_the_vector_file_is_rebuilt_when_it_does_not_fit(zoo: Zoo) -> None:
+    path = zoo.search.vector_path
+    target = "test_vit2"
+    expected = zoo.recommend(target).results
+    zoo.search.vector_index()
+    pristine = path.read_bytes()
+    random = np.random.default_rng(0)
+    for damage in ("flip", "truncate", "missing", "foreign"):
+        if damage == "flip":
+            data = bytearray(pristine)
+            data[int(random.integers(len(data)))] ^= 0xFF
+            path.write_bytes(data)
+        elif damage == "truncate":
+            path.write_bytes(pristine[: len(pristine) // 2])
+        elif damage == "missing":
+            path.unlink()
+        else:
+            vectors.save(vectors.build(np.array([1]), np.ones((1, 4), dtype=np.float32)), path)
+        other = Zoo(zoo.store.path)
+        assert len(other.search.vector_index()) == len(SMALL_ZOO) + n_packages(zoo)
+        assert [r.name for r in other.recommend(target).results] == [r.name for r in expected]
+        assert path.read_bytes() == pristine
+
+
+def n_packages(zoo: Zoo) -> int:
+    return len(names(zoo.store.path, catalogue="pypi"))
+
+
+def test_search_finds_the_largest_inner_products_among_the_allowed() -> None:
+    random = np.random.default_rng(0)
+    ids = np.arange(100, 160)
+    rows = random.normal(size=(60, 8)).astype(np.float32)
+    query = random.normal(size=8).astype(np.float32)
+    index = vectors.build(ids, rows)
+    order = ids[np.argsort(-(rows @ query))]
+    assert index.search(query, 7).tolist() == order[:7].tolist()
+    allowed = ids[::3]
+    assert index.search(query, 7, allowed).tolist() == [i for i in order if i in allowed][:7]
+    assert len(index.search(query, 99)) == 60
+
+
+# --- snapshot --------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_gives_the_same_answers(zoo: Zoo, tmp_path: Path) -> None:
+    provenance = zoo.export(tmp_path / "data")
+    assert provenance["architectures"] == len(SMALL_ZOO)
+    other = Store(tmp_path / "other" / "zoo.db")
+    assert snapshot.import_snapshot(other, tmp_path / "data")
+    filters_timm = [r.name for r in zoo.recommend("test_vit", k=50).results if r.catalogue == "timm"]
+    assert [r.name for r in Zoo(other.path).recommend("test_vit", k=50).results] == filters_timm
+    assert Zoo(other.path).verify() == []
+    assert not snapshot.import_snapshot(other, tmp_path / "data")  # an index that is there stays
+
+
+def test_a_snapshot_of_another_timm_is_left_alone(zoo: Zoo, tmp_path: Path) -> None:
+    zoo.export(tmp_path / "data")
+    text = (tmp_path / "data" / "index.json").read_text()
+    (tmp_path / "data" / "index.json").write_text(text.replace('"timm": "', '"timm": "0.'))
+    store = Store(tmp_path / "other.db")
+    assert not snapshot.import_snapshot(store, tmp_path / "data")
+    assert not store.exists()
+
+
+def test_a_damaged_snapshot_is_refused(zoo: Zoo, tmp_path: Path) -> None:
+    zoo.export(tmp_path / "data")
+    packed = tmp_path / "data" / "index.sqlite.gz"
+    packed.write_bytes(packed.read_bytes()[:-1] + b"x")
+    store = Store(tmp_path / "other.db")
+    with pytest.raises(IndexFileError, match="its checksum differs"):
+        snapshot.import_snapshot(store, tmp_path / "data")
+    assert not store.exists()
+
+
+def test_an_export_that_cannot_be_written_says_so(zoo: Zoo, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="expected to write a snapshot"):
+        zoo.export(tmp_path / "file" / "data")
+
+
+def test_verify_notices_an_altered_block(zoo: Zoo) -> None:
+    assert zoo.verify() == []
+    with sqlite3.connect(zoo.store.path) as raw:
+        raw.execute("UPDATE layer SET canonical = replace(canonical, '[64', '[65')")
+    assert any("differs from its fingerprint" in text for text in zoo.verify())
