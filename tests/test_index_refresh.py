@@ -230,6 +230,16 @@ def test_a_snapshot_gives_the_same_answers(zoo: Zoo, tmp_path: Path) -> None:
     assert not snapshot.import_snapshot(other, tmp_path / "data")  # an index that is there stays
 
 
+def test_an_index_whose_first_refresh_was_interrupted_starts_from_the_snapshot(zoo: Zoo, tmp_path: Path) -> None:
+    zoo.export(tmp_path / "data")
+    store = Store(tmp_path / "other.db")
+    with store.writing() as connection:
+        writes.start_run(connection, "refresh", 5)
+    assert snapshot.import_snapshot(store, tmp_path / "data")
+    with store.reading() as connection:
+        assert queries.counts(connection)["architectures"] == len(SMALL_ZOO)
+
+
 def test_a_snapshot_of_another_timm_is_left_alone(zoo: Zoo, tmp_path: Path) -> None:
     zoo.export(tmp_path / "data")
     text = (tmp_path / "data" / "index.json").read_text()

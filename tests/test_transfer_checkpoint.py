@@ -246,6 +246,11 @@ def test_nested_tensors_are_refused(tmp_path: Path) -> None:
         open_checkpoint(tmp_path / "w.pth")
 
 
+def test_the_payload_is_live(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Evil(tmp_path / "marker")))
+    assert (tmp_path / "marker").exists()
+
+
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize(
     "pack", [packed, lambda x: packed(x, legacy=True), pickle.dumps], ids=["zip", "legacy", "raw"]
@@ -452,6 +457,7 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
 
 def test_check_writable(tmp_path: Path) -> None:
     check_writable(tmp_path / "w.safetensors")
+    check_writable(tmp_path / ("w" * 300))
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OutputError, match="is a folder; name a file in it"):
         check_writable(tmp_path)

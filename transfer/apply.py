@@ -147,7 +147,7 @@ def apply_plan(
         As `transfer`.
     """
     started = time.perf_counter()
-    state: dict[str, torch.Tensor] = target.state_dict(keep_vars=True)
+    state = {k: v for k, v in target.state_dict(keep_vars=True).items() if isinstance(v, torch.Tensor)}
     meta = [name for name, tensor in state.items() if tensor.is_meta]
     if meta:
         raise InputError(

@@ -68,11 +68,11 @@ def check_writable(output: Path) -> None:
         If its folder does not exist or cannot be written, or it is a folder or a device itself.
     """
     folder = output.parent
-    if output.is_dir():
+    if os.path.isdir(output):  # unlike Path.is_dir, it raises nothing, whatever the name
         raise OutputError(f"expected a file as output, '{output}' is a folder; name a file in it")
-    if output.exists() and not output.is_file():  # /dev/null would be replaced by a file
+    if os.path.exists(output) and not os.path.isfile(output):  # /dev/null would be replaced by a file
         raise OutputError(f"expected a file as output, '{output}' is a pipe or a device; name a file")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise OutputError(f"expected an existing folder for the output '{output}', found none; make it first")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"expected to write to '{folder}', it is read-only; choose another file with --output")

@@ -96,6 +96,8 @@ def refusal(source: Tensor | None, target: Tensor) -> str:
         return f"the matched source layer has no {target.role}"
     if len(source.shape) != len(target.shape):
         return f"{len(source.shape)} dimensions in the source, {len(target.shape)} in the target"
+    if source.dtype and target.dtype and source.is_continuous != target.is_continuous:
+        return f"{source.dtype} values in the source, {target.dtype} in the target"
     if source.shape != target.shape:
         if not (source.is_continuous and target.is_continuous):
             return f"{target.dtype or source.dtype} values are copied only between equal shapes"

@@ -7,7 +7,7 @@ One door for both forms; the rules live in `paper_form` (module tree, as publish
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from transfer.dpiat_form import from_header
@@ -105,7 +105,7 @@ def header_of(network: NetworkLike) -> dict[str, Signature]:
     module = as_module(network)
     if module is not None:
         state = module.state_dict(keep_vars=True)
-        header = {name: _signature(t) for name, t in state.items() if hasattr(t, "shape")}
+        header = {name: _signature(t) for name, t in _tensors(state)}
     elif isinstance(network, Mapping):
         header = {name: _signature(value) for name, value in network.items()}
     elif isinstance(network, Architecture):
@@ -122,6 +122,20 @@ def header_of(network: NetworkLike) -> dict[str, Signature]:
     if not header:
         raise InputError("expected a network with parameters, got one without any tensor")
     return header
+
+
+def _tensors(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Tensors of a module's state dict; extra state of other types is passed over."""
+    from torch import Tensor
+    from torch.nn.parameter import is_lazy
+
+    for name, value in state.items():
+        if is_lazy(value):
+            raise InputError(
+                f"expected a network whose shapes are known, {name!r} is lazy; run it once on an example input"
+            )
+        if isinstance(value, Tensor):
+            yield name, value
 
 
 def _signature(value: Any) -> Signature:

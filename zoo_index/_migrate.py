@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from zoo_index.errors import IndexFileError
 
-__all__ = ["REVISION", "current_revision", "migrate", "migrations_folder"]
+__all__ = ["REVISION", "check_not_newer", "current_revision", "migrate", "migrations_folder"]
 
 REVISION = "0001"
 """Newest revision; a test holds it against the migrations."""
@@ -42,6 +42,22 @@ def current_revision(connection: Connection) -> str | None:
     return None
 
 
+def check_not_newer(found: str | None, where: str) -> None:
+    """Refuse a revision that this code's migrations do not lead through.
+
+    Raises
+    ------
+    IndexFileError
+        If the database was made by a newer version.
+    """
+    known = {path.name.partition("_")[0] for path in (migrations_folder() / "versions").glob("*_*.py")}
+    if found is not None and found not in known:
+        raise IndexFileError(
+            f"expected an index of revision {REVISION} or older, '{where}' is at {found}, made by a newer version; "
+            "upgrade this package, or name another file with --db or ZOO_DB"
+        )
+
+
 def migrate(connection: Connection, where: str) -> bool:
     """Run the missing migrations inside the caller's transaction.
 
@@ -64,19 +80,13 @@ def migrate(connection: Connection, where: str) -> bool:
     found = current_revision(connection)
     if found == REVISION:
         return False
+    check_not_newer(found, where)
     # imported here: reading an index that is up to date needs no Alembic, which takes 0.2 s
     from alembic import command
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
-        raise IndexFileError(
-            f"expected an index of revision {REVISION} or older, '{where}' is at revision {found}, made by a newer "
-            "version; upgrade this package, or name another file with --db or ZOO_DB"
-        )
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     return True

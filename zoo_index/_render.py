@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 _STATUS_STYLE = {"copied": "green", "cropped": "cyan", "grown": "yellow", "fresh": "red"}
+_MAX_PARTS = 40
+"""Rows of a report that still fit a screen or two."""
+
 _FINDING_STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
@@ -95,12 +98,15 @@ def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose
             str(len(chosen)), Text(status, _STATUS_STYLE[status]), text, f"{n_elements:,}", f"{n_written:,}"
         )
     console.print(summary)
-    shown = tensors if verbose else [t for t in tensors if t.status != "copied"]
-    if not shown:
-        return
-    limit = len(shown) if verbose else 12
+    if verbose:
+        _show_each(console, tensors)
+    else:
+        _show_parts(console, tensors)
+
+
+def _show_each(console: Console, tensors: Sequence[PlannedTensor]) -> None:
     table = _table("target tensor", "shape", "status", "source tensor", "shape", "reason")
-    for tensor in shown[:limit]:
+    for tensor in tensors:
         table.add_row(
             tensor.name,
             _shape(tensor.shape),
@@ -110,8 +116,45 @@ def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose
             tensor.reason,
         )
     console.print(table)
-    if len(shown) > limit:
-        console.print(f"[dim]{len(shown) - limit} more; all with --verbose or --json[/]")
+
+
+def _show_parts(console: Console, tensors: Sequence[PlannedTensor]) -> None:
+    """Print one row per part of the target: the dotted prefixes, as long as they are few enough to read."""
+    parts: dict[str, list[PlannedTensor]] = {}
+    for depth in (3, 2, 1):
+        parts = {}
+        for tensor in tensors:
+            path = tensor.name.split(".")[:-1]
+            parts.setdefault(".".join(path[:depth]) or tensor.name, []).append(tensor)
+        if len(parts) <= _MAX_PARTS:
+            break
+    table = _table("part of the target", "tensors", "what happened", "written", "fed by")
+    for part, members in parts.items():
+        counts = {status: sum(t.status == status for t in members) for status in _STATUS_STYLE}
+        what = Text(", ").join(Text(f"{n} {status}", _STATUS_STYLE[status]) for status, n in counts.items() if n)
+        n_written = sum(t.n_written for t in members)
+        share = n_written / max(sum(_size(t.shape) for t in members), 1)
+        sources = _common_paths([t.source for t in members if t.source])
+        table.add_row(part, str(len(members)), what, f"{share:.0%}", sources)
+    console.print(table)
+    console.print("[dim]every tensor: --verbose or --json[/]")
+
+
+def _common_paths(names: Sequence[str]) -> str:
+    """Shorten source tensors to the modules they lie in, a few of them."""
+    if not names:
+        return "-"
+    paths = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+    split = [path.split(".") for path in paths]
+    common = []
+    for level in zip(*split, strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    if common:
+        return ".".join(common)
+    tops = list(dict.fromkeys(path[0] for path in split))
+    return ", ".join(tops[:3]) + (f" and {len(tops) - 3} more" if len(tops) > 3 else "")
 
 
 def show_entries(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:

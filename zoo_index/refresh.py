@@ -6,6 +6,7 @@ small transactions. A refresh that is interrupted keeps what it has and goes on 
 
 from __future__ import annotations
 
+import difflib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 from zoo_index import embedding, loading, queries, writes
 from zoo_index.catalogue import CATALOGUES, Catalogue, CatalogueEntry, open_catalogue
 from zoo_index.encoding import FEATURES, Description
-from zoo_index.errors import CatalogueError
+from zoo_index.errors import CatalogueError, UnknownNameError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -107,13 +108,24 @@ def refresh(
     """
     started = time.perf_counter()
     report = RefreshReport()
+    unknown = set(only)
+    listed: set[str] = set()
     for name in catalogues:
         catalogue = open_catalogue(name)
         version = catalogue.version()
         entries = catalogue.entries() if version else []
+        listed |= {entry.architecture for entry in entries}
+        unknown -= listed
         if only:
             entries = [entry for entry in entries if entry.architecture in only]
         _refresh_catalogue(target, catalogue, version, entries, processes, bool(only), progress, report)
+    if unknown:
+        name = min(unknown)
+        near = difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
+        raise UnknownNameError(
+            f"expected pretrained architectures of the catalogues, got {name!r}"
+            + (f"; did you mean {', '.join(near)}?" if near else "")
+        )
     report.embedded = embed_missing(target, progress)
     report.seconds = time.perf_counter() - started
     return report

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     NetworkSpec = nn.Module | Architecture | Checkpoint | str | os.PathLike[str]
 
-__all__ = ["Resolved", "network_of", "resolve", "structure_of"]
+__all__ = ["Resolved", "check_weights", "network_of", "resolve", "structure_of"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,24 @@ def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Sequence[Ent
     return Resolved(_name(spec), forms["dpiat"].n_elements, forms)
 
 
+def check_weights(checkpoint: Checkpoint, architecture: Architecture | None, name: str) -> None:
+    """Refuse a file that cannot hold the weights of an entry.
+
+    Raises
+    ------
+    InputError
+        If its tensors do not have the shapes of the entry's architecture, whatever they are called.
+    """
+    assert architecture is not None  # every stored architecture has the dpiat form
+    expected = sorted(tensor.shape for tensor in architecture.tensors())
+    found = sorted(signature.shape for signature in checkpoint.header.values())
+    if expected != found:
+        raise InputError(
+            f"expected the weights of {name!r} ({len(expected)} tensors), '{checkpoint.path}' holds {len(found)} "
+            "tensors of other shapes; to use it as a source of its own: --source FILE"
+        )
+
+
 def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint, form: Form) -> Architecture | None:
     """Structure of a timm entry from its module, since a safetensors file does not keep the order of layers.
 
@@ -115,7 +133,7 @@ def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint, form: Form) -
 
 def _indexed(spec: object, entries: Sequence[Entry]) -> Entry | None:
     """Entry that a string names, if it is neither code nor a file."""
-    if not isinstance(spec, str) or split_code(spec) or Path(spec).is_file():
+    if not isinstance(spec, str) or split_code(spec) or os.path.isfile(spec):
         return None
     try:
         return find_entry(entries, spec)

@@ -59,7 +59,7 @@ def snapshot_fits(provenance: dict[str, Any] | None) -> bool:
 
 
 def import_snapshot(store: Store, folder: Path | None = None) -> bool:
-    """Put the snapshot in place of a missing database, if it fits.
+    """Put the snapshot in place of a database that is missing or holds no architecture, if it fits.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def import_snapshot(store: Store, folder: Path | None = None) -> bool:
     """
     folder = folder or data_folder()
     provenance = read_provenance(folder)
-    if store.exists() or provenance is None or not snapshot_fits(provenance):
+    if provenance is None or not snapshot_fits(provenance) or not _is_empty(store):
         return False
     try:
         packed = (folder / _INDEX).read_bytes()
@@ -84,6 +84,7 @@ def import_snapshot(store: Store, folder: Path | None = None) -> bool:
             f"expected the snapshot '{folder / _INDEX}' that its provenance describes, its checksum differs; "
             "install the package again, or run: zoo index refresh --no-snapshot"
         )
+    store.close()  # a connection would go on reading the file that is replaced
     try:
         store.path.parent.mkdir(parents=True, exist_ok=True)
         _write_whole(store.path, gzip.decompress(packed))
@@ -139,8 +140,17 @@ def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
     except OSError as error:
         if isinstance(error, IndexFileError):
             raise
-        raise OutputError(f"expected to write a snapshot to '{folder}', got: {error.strerror or error}") from error
+        raise OutputError(
+            f"expected to write a snapshot to '{folder}', got: {error.strerror or error}; name another folder"
+        ) from error
     return provenance
+
+
+def _is_empty(store: Store) -> bool:
+    if not store.exists():
+        return True
+    with store.reading() as connection:
+        return not queries.counts(connection)["architectures"]
 
 
 def _strip(store: Store, copy: Path) -> dict[str, Any]:

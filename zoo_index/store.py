@@ -17,7 +17,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
-from zoo_index._migrate import REVISION, current_revision, migrate
+from zoo_index._migrate import REVISION, check_not_newer, current_revision, migrate
 from zoo_index.errors import IndexFileError
 
 __all__ = ["Store", "default_path"]
@@ -63,6 +63,7 @@ class Store:
             with engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN")
                 found = current_revision(connection)
+                check_not_newer(found, str(self.path))
                 if found != REVISION:
                     raise IndexFileError(
                         f"expected an index of revision {REVISION}, '{self.path}' is at {found}; "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from transfer.checkpoint import Checkpoint
 
-__all__ = ["build_target", "open_target", "split_code"]
+__all__ = ["build_target", "is_checkpoint", "is_path", "open_target", "split_code"]
 
 _FACTORIES = ("build_model", "make_model", "model")
 _CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".th")
@@ -53,7 +54,7 @@ def open_target(spec: str) -> nn.Module | Checkpoint:
     CheckpointError
         If it is a file that cannot be read.
     """
-    if split_code(spec) is None and _is_checkpoint(spec):
+    if split_code(spec) is None and is_checkpoint(spec):
         from transfer.checkpoint import open_checkpoint
 
         return open_checkpoint(spec)
@@ -78,7 +79,7 @@ def build_target(spec: str, *, device: str = "cpu") -> nn.Module:
     code = split_code(spec)
     if code is not None:
         return _build_from_code(*code, device)
-    if _is_checkpoint(spec):
+    if is_checkpoint(spec):
         raise TargetError(
             f"expected a network to write into, '{spec}' is a checkpoint without a module; "
             "give a Python file that builds it, or a timm name"
@@ -89,8 +90,14 @@ def build_target(spec: str, *, device: str = "cpu") -> nn.Module:
     return timm_catalogue.build(spec, device=device)
 
 
-def _is_checkpoint(spec: str) -> bool:
-    return spec.endswith(_CHECKPOINT_SUFFIXES) or Path(spec).is_file()
+def is_checkpoint(spec: str) -> bool:
+    """Whether a specification means a file of weights: by its suffix, or because it is a file."""
+    return spec.endswith(_CHECKPOINT_SUFFIXES) or os.path.isfile(spec)
+
+
+def is_path(spec: str) -> bool:
+    """Whether a specification can only mean a place on disk, not a name of the index or of timm."""
+    return is_checkpoint(spec) or os.path.isdir(spec) or bool(set(spec) & set("/\\"))
 
 
 def _check_not_a_path(spec: str) -> None:
@@ -98,7 +105,7 @@ def _check_not_a_path(spec: str) -> None:
         raise TargetError(
             f"expected file.py or file.py:Name, got '{spec}'; give the Python name of a class or function"
         )
-    if Path(spec).is_dir():
+    if os.path.isdir(spec):
         raise TargetError(f"expected a file or a name as target, '{spec}' is a folder; name the file in it")
     if "/" in spec or "\\" in spec:
         raise TargetError(f"expected a target file, found nothing at '{spec}'; check the path")
@@ -168,8 +175,8 @@ def _check_network(network: Any, name: str, path: str) -> nn.Module:
 
 
 def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "nothing"
+    if not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "nothing"
         raise TargetError(f"expected a Python file at '{path}', found {what}; check the path")
     spec = importlib.util.spec_from_file_location(f"_zoo_target_{path.stem}", path)
     assert spec is not None

@@ -349,8 +349,8 @@ class Zoo:
         """
         from transfer.apply import transfer
         from transfer.checkpoint import open_checkpoint
-        from zoo_index.resolve import structure_of
-        from zoo_index.targets import build_target
+        from zoo_index.resolve import check_weights, structure_of
+        from zoo_index.targets import build_target, is_path
 
         form = check_form(method)
         module = as_module(target)
@@ -361,12 +361,20 @@ class Zoo:
             # the measure follows the method, so that the recommended source suits what is done with it
             source = self.recommend(module, k=1, measure=form, filters=filters).results[0].name
         structure = None
-        if weights is None and Path(source).is_file():
+        if is_path(str(source)):
+            if weights is not None:
+                raise InputError(
+                    f"expected an entry of the index with --weights, '{source}' is a file; leave --weights out"
+                )
             checkpoint = open_checkpoint(source)
         else:
             entry = self.entry(str(source))
             source = entry["name"]
             checkpoint = open_checkpoint(weights if weights is not None else fetch(entry))
+            if weights is not None:
+                check_weights(
+                    checkpoint, self.search.architecture(entry["architecture_id"], "dpiat"), entry["name"]
+                )
             structure = structure_of(entry, checkpoint, form)
         report = transfer(
             checkpoint,
@@ -410,7 +418,7 @@ class Zoo:
         return replace(report, output=str(output))
 
     def _start_from_snapshot(self) -> None:
-        if self.store.exists():
+        if self._all_entries():
             return
         from zoo_index.refresh import refresh
         from zoo_index.snapshot import import_snapshot
