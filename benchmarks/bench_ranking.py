@@ -23,10 +23,10 @@ from _common import save
 from transfer.ranking import rank
 from transfer.standardization import standardize
 from transfer.tables import tabulate
-from zoo_index import loading
-from zoo_index.snapshot import import_snapshot
-from zoo_index.store import Store
-from zoo_index.timm_catalogue import build
+from zoo_index.catalogues.timm_catalogue import build
+from zoo_index.database import loading
+from zoo_index.database.store import Store
+from zoo_index.index.snapshot import import_snapshot
 
 N_PAIRS = 20
 PAIRS = [

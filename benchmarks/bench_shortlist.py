@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from _common import save
 
-from zoo_index import embedding, loading
+from zoo_index.database import loading
+from zoo_index.database.store import Store
+from zoo_index.index import embedding
+from zoo_index.index.search import Search
+from zoo_index.index.snapshot import import_snapshot
 from zoo_index.recommend import N_CANDIDATES
-from zoo_index.search import Search
-from zoo_index.snapshot import import_snapshot
-from zoo_index.store import Store
 
 N_TARGETS = 150
 K = 10

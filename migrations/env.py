@@ -1,8 +1,8 @@
-"""Alembic environment: runs on the connection that zoo_index/_migrate.py opened."""
+"""Alembic environment: runs on the connection that zoo_index/database/migrate.py opened."""
 
 from alembic import context
 
-from zoo_index.schema import Base
+from zoo_index.database.schema import Base
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -221,7 +221,7 @@ def test_an_impossible_name(folder: Path) -> None:
         (("--auto", "--weights", "good.pth"), ["expected --source with --weights"]),
         (("-s", "test_resnet", "--weights", "nosuch.pth"), ["found nothing at 'nosuch.pth'"]),
         (("-s", "test_resnet", "--weights", "evil.pth"), ["expected only tensors in 'evil.pth'"]),
-        (("-s", "test_resnet", "--weights", "subfolder"), ["'subfolder'", "directory"]),
+        (("-s", "test_resnet", "--weights", "subfolder"), ["'subfolder'", "is a folder"]),
         (
             ("-s", "good.pth", "--method", "paper"),
             ["method 'paper' expected a network module", "use method 'dpiat'"],
@@ -294,7 +294,7 @@ def test_places_that_cannot_be_written(folder: Path) -> None:
         (("add", "good.pth", "--name", ""), ["expected a name"]),
         (("add", "evil.pth", "--name", "n"), ["expected only tensors", "could run code"]),
         (("add", "cut.pth", "--name", "n"), ["damaged"]),
-        (("add", "subfolder", "--name", "n"), ["directory"]),
+        (("add", "subfolder", "--name", "n"), ["is a folder"]),
         (("recommend", "-t", "good.pth", "--measure", "paper"), ["expected a network module"]),
         (("plan", "-t", "net.py", "-s", "good.pth", "--method", "paper"), ["expected a network module"]),
         (("plan", "-t", "net.py", "-s", "resnet5O"), ["did you mean resnet50"]),

@@ -11,24 +11,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 GATEKEEPERS = {
-    "timm": {"zoo_index/timm_catalogue.py"},
-    "faiss": {"zoo_index/vectors.py"},
+    "timm": {"zoo_index/catalogues/timm_catalogue.py"},
+    "faiss": {"zoo_index/index/vectors.py"},
     "numba": {"transfer/_kernels.py"},
     "click": {"zoo_index/cli.py"},
-    "alembic": {"zoo_index/_migrate.py"},
-    "loky": {"zoo_index/refresh.py"},
-    "sklearn": {"zoo_index/embedding.py"},
+    "alembic": {"zoo_index/database/migrate.py"},
+    "loky": {"zoo_index/index/refresh.py"},
+    "sklearn": {"zoo_index/index/embedding.py"},
     "safetensors": {"transfer/checkpoint.py"},
     "huggingface_hub": {"zoo_index/weights.py"},
     "rich": {"zoo_index/_render.py", "zoo_index/_progress.py", "zoo_index/cli.py"},
     "sqlalchemy": {
-        "zoo_index/_migrate.py",
-        "zoo_index/loading.py",
-        "zoo_index/queries.py",
-        "zoo_index/refresh.py",  # the type of a connection
-        "zoo_index/schema.py",
-        "zoo_index/store.py",
-        "zoo_index/writes.py",
+        "zoo_index/database/migrate.py",
+        "zoo_index/database/loading.py",
+        "zoo_index/database/queries.py",
+        "zoo_index/database/schema.py",
+        "zoo_index/database/store.py",
+        "zoo_index/database/writes.py",
     },
 }
 TRANSFER_MAY_IMPORT = {"torch", "numpy", "numba", "safetensors", "transfer", *sys.stdlib_module_names}
@@ -45,7 +44,7 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-SOURCES = sorted([*(ROOT / "transfer").glob("*.py"), *(ROOT / "zoo_index").glob("*.py")])
+SOURCES = sorted([*(ROOT / "transfer").glob("*.py"), *(ROOT / "zoo_index").rglob("*.py")])
 
 
 def test_transfer_stands_alone() -> None:

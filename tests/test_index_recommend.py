@@ -18,10 +18,10 @@ import zoo_index
 from transfer.checkpoint import save_module
 from transfer.errors import InputError
 from zoo_index.answers import Filters
+from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.cli import cli
 from zoo_index.errors import EmptyIndexError, NothingFoundError, UnknownNameError
 from zoo_index.recommend import order_sources
-from zoo_index.timm_catalogue import build
 from zoo_index.zoo import Zoo
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "myarch.py"
@@ -128,7 +128,7 @@ def test_bad_questions_are_refused(zoo: Zoo) -> None:
 
 
 def test_without_index_and_snapshot_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo_index.snapshot.data_folder", lambda: tmp_path)
+    monkeypatch.setattr("zoo_index.index.snapshot.data_folder", lambda: tmp_path)
     with pytest.raises(EmptyIndexError, match="run: zoo index refresh"):
         Zoo(tmp_path / "zoo.db").recommend("test_vit")
     assert not (tmp_path / "zoo.db").exists()
@@ -159,6 +159,12 @@ def test_a_shuffled_safetensors_file_of_a_timm_entry_is_read_in_the_modules_orde
     assert report.counts()["copied"] == len(report.tensors)
     for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_weights_of_another_architecture_are_refused(zoo: Zoo, tmp_path: Path) -> None:
+    save_module(nets.mlp(3, 4), tmp_path / "other.safetensors", {})
+    with pytest.raises(InputError, match=r"weights of 'test_resnet\.r160_in1k' \(92 tensors\).* holds 2 tensors"):
+        zoo.transfer(build("test_resnet", device="cpu"), "test_resnet", weights=tmp_path / "other.safetensors")
 
 
 # --- real weights ----------------------------------------------------------------------------------------

@@ -13,12 +13,13 @@ import pytest
 from conftest import SMALL_ZOO
 
 from transfer.errors import OutputError
-from zoo_index import embedding, loading, queries, refresh, snapshot, vectors, writes
-from zoo_index.catalogue import CatalogueEntry, open_catalogue
-from zoo_index.encoding import FEATURES
+from zoo_index.catalogues.catalogue import CatalogueEntry, open_catalogue
+from zoo_index.catalogues.description import FEATURES
+from zoo_index.catalogues.timm_catalogue import build
+from zoo_index.database import loading, queries, writes
+from zoo_index.database.store import Store
 from zoo_index.errors import CatalogueError, IndexFileError, UnknownNameError
-from zoo_index.store import Store
-from zoo_index.timm_catalogue import build
+from zoo_index.index import embedding, refresh, snapshot, vectors
 from zoo_index.zoo import Zoo
 
 
@@ -155,7 +156,7 @@ def test_the_embedding_is_exact_for_landmarks(zoo: Zoo) -> None:
         table = loading.load_table(connection, "dpiat")
         basis = loading.load_basis(connection, "dpiat")
         ids, rows = loading.load_vectors(connection)
-        load = refresh.loader(connection)
+        load = loading.loader(connection)
         assert basis is not None
         assert ids.tolist() == table.ids.tolist() == basis.landmark_ids.tolist()
         for id_ in ids.tolist():
@@ -167,7 +168,7 @@ def test_the_embedding_is_exact_for_landmarks(zoo: Zoo) -> None:
 def test_landmarks_are_chosen_from_clusters(zoo: Zoo) -> None:
     with zoo.store.reading() as connection:
         table = loading.load_table(connection, "dpiat")
-        load = refresh.loader(connection)
+        load = loading.loader(connection)
         ids, known = embedding.choose_landmarks(table, load, n=3)
         again, _ = embedding.choose_landmarks(table, load, n=3)
     assert len(ids) <= 3

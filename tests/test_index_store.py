@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
 import transfer
-from zoo_index import loading, queries, writes
-from zoo_index._migrate import REVISION, migrations_folder
-from zoo_index.catalogue import CatalogueEntry
-from zoo_index.encoding import describe
+from zoo_index.catalogues.catalogue import CatalogueEntry
+from zoo_index.catalogues.description import describe
+from zoo_index.database import loading, queries, writes
+from zoo_index.database.migrate import REVISION, migrations_folder
+from zoo_index.database.packing import pack_ids, unpack_ids
+from zoo_index.database.schema import ArchitectureRow, Base, BlockRow, LayerRow
+from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError
-from zoo_index.packing import pack_ids, unpack_ids
-from zoo_index.schema import ArchitectureRow, Base, BlockRow, LayerRow
-from zoo_index.store import Store
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_the_table_ranks_as_the_architectures_do(store: Store) -> None:
     for name, module in modules.items():
         put(store, name, module)
     target = transfer.standardize(nets.conv_net(6, 4), method="paper")
-    from zoo_index.embedding import target_row
+    from zoo_index.index.embedding import target_row
 
     with store.reading() as connection:
         scores = target_row(target, loading.load_table(connection, "paper"))

@@ -227,7 +227,7 @@ def test_bad_files_are_refused(tmp_path: Path, name: str, content: bytes, messag
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"found nothing at .*nosuch.pth'; check the path"):
         open_checkpoint(tmp_path / "nosuch.pth")
-    with pytest.raises(CheckpointError, match="directory"):
+    with pytest.raises(CheckpointError, match="is a folder"):
         open_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="Not a directory"):
         open_checkpoint(Path(__file__) / "w.pth")

@@ -10,7 +10,7 @@ from torch import nn
 import transfer
 from transfer.errors import InputError, MethodError, TransferError
 from transfer.records import Block
-from zoo_index.timm_catalogue import build
+from zoo_index.catalogues.timm_catalogue import build
 
 FAMILIES = [
     "test_vit",

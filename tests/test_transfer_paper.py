@@ -14,7 +14,7 @@ from torch import nn
 import transfer
 from transfer.errors import MethodError
 from transfer.records import PLACEHOLDER, Architecture, Block
-from zoo_index.timm_catalogue import build
+from zoo_index.catalogues.timm_catalogue import build
 
 ASSETS = Path(__file__).parent / "assets"
 SIMILARITIES = json.loads((ASSETS / "paper_similarity.json").read_text())["similarities"]

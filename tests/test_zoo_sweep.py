@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import transfer
-from zoo_index.timm_catalogue import build
+from zoo_index.catalogues.timm_catalogue import build
 
 pytestmark = pytest.mark.slow
 

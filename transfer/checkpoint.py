@@ -110,6 +110,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             start = file.read(9)
     except FileNotFoundError:
         raise CheckpointError(f"expected a weights file, found nothing at '{path}'; check the path") from None
+    except IsADirectoryError:
+        raise CheckpointError(f"expected a weights file, '{path}' is a folder; name the file in it") from None
     except OSError as error:
         raise CheckpointError(
             f"expected a readable weights file at '{path}', got: {error.strerror or error}; "

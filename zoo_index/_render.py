@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transfer.planning import PlannedTensor, TransferPlan
     from zoo_index.answers import Recommendations
     from zoo_index.doctor import Finding
-    from zoo_index.refresh import RefreshReport
+    from zoo_index.index.refresh import RefreshReport
 
 __all__ = [
     "show_entries",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import ZooError
-from zoo_index.snapshot import read_provenance, snapshot_fits
+from zoo_index.index.snapshot import read_provenance, snapshot_fits
 from zoo_index.zoo import Zoo
 
 __all__ = ["Finding", "examine"]

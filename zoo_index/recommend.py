@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from transfer.matching import match
 from transfer.planning import plan_alignment
 from transfer.records import Block, Form
-from zoo_index import embedding
 from zoo_index.answers import Filters, Recommendation, Recommendations
 from zoo_index.entries import Entry
 from zoo_index.errors import NothingFoundError
+from zoo_index.index import embedding
+from zoo_index.index.search import Search
 from zoo_index.resolve import Resolved
-from zoo_index.search import Search
 
 __all__ = ["N_CANDIDATES", "order_sources", "recommend"]
 

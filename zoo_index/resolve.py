@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transfer.errors import InputError
 from transfer.records import Architecture, Form
 from transfer.standardization import FORMS, as_module, standardize
 from zoo_index.entries import Entry, find_entry
 from zoo_index.errors import UnknownNameError
-from zoo_index.search import Search
+from zoo_index.index.search import Search
 from zoo_index.targets import open_target, split_code
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint, form: Form) -
     """
     if entry["catalogue"] != "timm":
         return None
-    from zoo_index import timm_catalogue
+    from zoo_index.catalogues import timm_catalogue
 
     module = timm_catalogue.build(entry["architecture"])
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict(keep_vars=True).items()}

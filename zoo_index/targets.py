@@ -85,7 +85,7 @@ def build_target(spec: str, *, device: str = "cpu") -> nn.Module:
             "give a Python file that builds it, or a timm name"
         )
     _check_not_a_path(spec)
-    from zoo_index import timm_catalogue
+    from zoo_index.catalogues import timm_catalogue
 
     return timm_catalogue.build(spec, device=device)
 

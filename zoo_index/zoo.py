@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
 from transfer.standardization import as_module, check_form
-from zoo_index import queries
 from zoo_index.answers import Filters
-from zoo_index.catalogue import CatalogueEntry
+from zoo_index.catalogues.catalogue import CatalogueEntry
+from zoo_index.database import queries
+from zoo_index.database.store import Store, default_path
 from zoo_index.entries import find_entry
 from zoo_index.errors import EmptyIndexError
-from zoo_index.store import Store, default_path
 from zoo_index.weights import Availability, fetch
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from transfer.apply import TransferReport
     from transfer.planning import TransferPlan
     from zoo_index.answers import Recommendations
-    from zoo_index.refresh import Progress, RefreshReport
+    from zoo_index.index.refresh import Progress, RefreshReport
+    from zoo_index.index.search import Search
     from zoo_index.resolve import NetworkSpec
-    from zoo_index.search import Search
 
 __all__ = ["Zoo", "open_zoo"]
 
@@ -67,7 +67,7 @@ class Zoo:
     @cached_property
     def search(self) -> Search:
         """The index in memory."""
-        from zoo_index.search import Search
+        from zoo_index.index.search import Search
 
         return Search(self.store)
 
@@ -116,8 +116,8 @@ class Zoo:
         CatalogueError, IndexFileError
             As `refresh.refresh`.
         """
-        from zoo_index.refresh import refresh
-        from zoo_index.snapshot import import_snapshot
+        from zoo_index.index.refresh import refresh
+        from zoo_index.index.snapshot import import_snapshot
 
         is_imported = use_snapshot and not only and import_snapshot(self.store)
         report = refresh(self.store, processes=processes, only=only, progress=progress)
@@ -151,9 +151,9 @@ class Zoo:
         CheckpointError
             If the file cannot be read.
         """
-        from zoo_index import writes
-        from zoo_index.checkpoint_entry import describe_checkpoint
-        from zoo_index.refresh import embed_missing
+        from zoo_index.catalogues.checkpoint import describe_checkpoint
+        from zoo_index.database import writes
+        from zoo_index.index.refresh import embed_missing
 
         if not name or name != name.strip() or set(name) & set("/\\:"):
             raise InputError(f"expected a name without '/', '\\', ':' and outer spaces, got {name!r}")
@@ -188,13 +188,14 @@ class Zoo:
 
     def export(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Write a snapshot to a folder and return its provenance (see `snapshot.export_snapshot`)."""
-        from zoo_index.snapshot import export_snapshot
+        from zoo_index.index.snapshot import export_snapshot
 
         return export_snapshot(self.store, Path(folder))
 
     def verify(self) -> list[str]:
         """Check the database, every fingerprint and the vector file; return what is wrong."""
-        from zoo_index import loading, vectors
+        from zoo_index.database import loading
+        from zoo_index.index import vectors
 
         with self.store.reading() as connection:
             found = queries.integrity(connection)
@@ -420,8 +421,8 @@ class Zoo:
     def _start_from_snapshot(self) -> None:
         if self._all_entries():
             return
-        from zoo_index.refresh import refresh
-        from zoo_index.snapshot import import_snapshot
+        from zoo_index.index.refresh import refresh
+        from zoo_index.index.snapshot import import_snapshot
 
         if import_snapshot(self.store):
             refresh(self.store, catalogues=["pypi"])

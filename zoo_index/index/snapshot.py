@@ -16,12 +16,12 @@ from typing import Any
 
 from transfer.errors import OutputError
 from transfer.files import replacing
-from zoo_index import queries, writes
-from zoo_index._migrate import REVISION
-from zoo_index.encoding import FEATURES
+from zoo_index.catalogues.description import FEATURES
+from zoo_index.database import queries, writes
+from zoo_index.database.migrate import REVISION
+from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError
-from zoo_index.refresh import embed_missing
-from zoo_index.store import Store
+from zoo_index.index.refresh import embed_missing
 
 __all__ = ["data_folder", "export_snapshot", "import_snapshot", "read_provenance", "snapshot_fits"]
 
@@ -32,8 +32,8 @@ _CATALOGUE = "timm"
 
 def data_folder() -> Path:
     """Folder of what ships with the project: inside the installed package, else in the checkout."""
-    installed = Path(__file__).parent / "_data"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "data"
+    installed = Path(__file__).parents[1] / "_data"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "data"
 
 
 def read_provenance(folder: Path | None = None) -> dict[str, Any] | None:

@@ -11,8 +11,8 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from zoo_index.catalogue import Catalogue, CatalogueEntry
-from zoo_index.encoding import Description
+from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry
+from zoo_index.catalogues.description import Description
 from zoo_index.errors import CatalogueError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def build(name: str, *, device: str = "meta") -> nn.Module:
 def describe_entry(entry: CatalogueEntry) -> Description:
     """Standardize the architecture of an entry on the meta device."""
     from transfer.standardization import standardize
-    from zoo_index.encoding import describe
+    from zoo_index.catalogues.description import describe
 
     model = build(entry.architecture)
     return describe(

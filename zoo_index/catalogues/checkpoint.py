@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from zoo_index.encoding import Description, describe
+from zoo_index.catalogues.description import Description, describe
 
 __all__ = ["describe_checkpoint"]
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
-from zoo_index._migrate import REVISION, check_not_newer, current_revision, migrate
+from zoo_index.database.migrate import REVISION, check_not_newer, current_revision, migrate
 from zoo_index.errors import IndexFileError
 
 __all__ = ["Store", "default_path"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from transfer.records import Architecture, Block, Form, Item, Layer, Tensor
 from transfer.tables import MAX_DIMS, KindCodes, Table, concatenate, kind_code, offsets, padded
-from zoo_index.packing import unpack_ids
-from zoo_index.schema import ArchitectureRow, BasisRow, BlockRow, EmbeddingRow, LayerRow
+from zoo_index.database.packing import unpack_ids
+from zoo_index.database.schema import ArchitectureRow, BasisRow, BlockRow, EmbeddingRow, LayerRow
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -143,6 +143,17 @@ def load_architecture(connection: Connection, architecture_id: int, form: Form) 
         else:
             items.append(Block(tuple(named(layers[i]) for i in members)))
     return Architecture(form, tuple(items))
+
+
+def loader(connection: Connection) -> Callable[[int], Architecture]:
+    """Return a function from database id to dpiat architecture."""
+
+    def load(architecture_id: int) -> Architecture:
+        architecture = load_architecture(connection, architecture_id, "dpiat")
+        assert architecture is not None  # every stored architecture has this form
+        return architecture
+
+    return load
 
 
 def load_basis(connection: Connection, measure: str) -> Basis | None:

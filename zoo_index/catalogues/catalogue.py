@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from zoo_index.encoding import Description
+from zoo_index.catalogues.description import Description
 
 __all__ = ["CATALOGUES", "Catalogue", "CatalogueEntry", "open_catalogue"]
 
@@ -71,7 +71,7 @@ class Catalogue:
     describe: Callable[[CatalogueEntry], Description]
 
 
-CATALOGUES = {"timm": "zoo_index.timm_catalogue", "pypi": "zoo_index.pypi_catalogue"}
+CATALOGUES = {"timm": "zoo_index.catalogues.timm_catalogue", "pypi": "zoo_index.catalogues.pypi_catalogue"}
 """Catalogues that a refresh reads, by module."""
 
 

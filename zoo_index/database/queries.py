@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
-from zoo_index.schema import (
+from zoo_index.database.schema import (
     ArchitectureRow,
     BlockRow,
     EmbeddingRow,

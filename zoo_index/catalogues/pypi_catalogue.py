@@ -8,8 +8,8 @@ from __future__ import annotations
 from importlib import metadata
 from pathlib import Path
 
-from zoo_index.catalogue import Catalogue, CatalogueEntry
-from zoo_index.encoding import Description
+from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry
+from zoo_index.catalogues.description import Description
 
 __all__ = ["CATALOGUE"]
 
@@ -52,7 +52,7 @@ def entries() -> list[CatalogueEntry]:
 
 def describe_entry(entry: CatalogueEntry) -> Description:
     """Standardize the header of an entry's checkpoint."""
-    from zoo_index.checkpoint_entry import describe_checkpoint
+    from zoo_index.catalogues.checkpoint import describe_checkpoint
 
     assert entry.path is not None
     return describe_checkpoint(entry.architecture, entry.path)

@@ -18,8 +18,8 @@ _VERSION_TABLE = "zoo_alembic_version"
 
 def migrations_folder() -> Path:
     """Folder of the migrations: inside the installed package, else in the checkout."""
-    installed = Path(__file__).parent / "_migrations"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "migrations"
+    installed = Path(__file__).parents[1] / "_migrations"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "migrations"
 
 
 def current_revision(connection: Connection) -> str | None:

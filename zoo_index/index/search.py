@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.records import Architecture, Form
-from zoo_index import embedding, loading, queries, vectors, writes
+from zoo_index.database import loading, queries, writes
+from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError
-from zoo_index.store import Store
+from zoo_index.index import embedding, vectors
 
 __all__ = ["Search"]
 

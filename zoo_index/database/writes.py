@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, CursorResult, bindparam, delete, insert, select, update
 
 from transfer.records import Form
-from zoo_index.catalogue import CatalogueEntry
-from zoo_index.encoding import FEATURES, Description, EncodedArchitecture, digest
-from zoo_index.packing import pack_ids, unpack_ids
-from zoo_index.schema import (
+from zoo_index.catalogues.catalogue import CatalogueEntry
+from zoo_index.catalogues.description import FEATURES, Description, EncodedArchitecture, digest
+from zoo_index.database.packing import pack_ids, unpack_ids
+from zoo_index.database.schema import (
     ArchitectureRow,
     BasisRow,
     BlockRow,

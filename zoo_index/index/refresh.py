@@ -16,18 +16,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo_index import embedding, loading, queries, writes
-from zoo_index.catalogue import CATALOGUES, Catalogue, CatalogueEntry, open_catalogue
-from zoo_index.encoding import FEATURES, Description
+from zoo_index.catalogues.catalogue import CATALOGUES, Catalogue, CatalogueEntry, open_catalogue
+from zoo_index.catalogues.description import FEATURES, Description
+from zoo_index.database import loading, queries, writes
 from zoo_index.errors import CatalogueError, UnknownNameError
+from zoo_index.index import embedding
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from zoo_index.database.store import Store
 
-    from transfer.records import Architecture
-    from zoo_index.store import Store
-
-__all__ = ["RefreshReport", "default_processes", "embed_missing", "loader", "refresh", "standardize_entries"]
+__all__ = ["RefreshReport", "default_processes", "embed_missing", "refresh", "standardize_entries"]
 
 Progress = Callable[[str, int, int], None]
 """Called with a phase, the number done and the number planned."""
@@ -224,7 +222,8 @@ def standardize_entries(
                 break
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                yield running.pop(future), future.result()
+                result = future.result()  # raises while the entry still counts as running
+                yield running.pop(future), result
     except BrokenProcessPool as error:
         names = ", ".join(entry.architecture for entry in running.values())
         raise CatalogueError(
@@ -258,7 +257,7 @@ def embed_missing(target: Store, progress: Progress | None = None) -> int:
         table = loading.load_table(connection, "dpiat")
         embedded = loading.embedded_ids(connection)
         basis = loading.load_basis(connection, embedding.MEASURE)
-        load = loader(connection)
+        load = loading.loader(connection)
         missing = np.setdiff1d(table.ids, embedded)
 
         is_refit = (
@@ -288,14 +287,3 @@ def embed_missing(target: Store, progress: Progress | None = None) -> int:
         writes.put_vectors(connection, by_id)
         writes.raise_generation(connection)
     return len(by_id)
-
-
-def loader(connection: Connection) -> Callable[[int], Architecture]:
-    """Return a function from database id to dpiat architecture."""
-
-    def load(architecture_id: int) -> Architecture:
-        architecture = loading.load_architecture(connection, architecture_id, "dpiat")
-        assert architecture is not None  # every stored architecture has this form
-        return architecture
-
-    return load

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from transfer.ranking import rank, similarities
 from transfer.records import Architecture
-from zoo_index.loading import Basis, StoredTable
+from zoo_index.database.loading import Basis, StoredTable
 
 __all__ = ["MEASURE", "N_LANDMARKS", "choose_landmarks", "fit", "query_vector", "source_vectors", "target_row"]
 

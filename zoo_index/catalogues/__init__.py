@@ -1,0 +1,1 @@
+"""Where pretrained networks come from: one module per catalogue, and what they all offer."""

@@ -1,0 +1,1 @@
+"""The database: schema, transactions, rows in and out. Nothing outside this package talks SQL."""

@@ -1,0 +1,1 @@
+"""The index itself: how it is refreshed, embedded, searched and shipped."""
