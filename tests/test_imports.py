@@ -16,7 +16,7 @@ GATEKEEPERS = {
     "numba": {"transfer/_kernels.py"},
     "click": {"zoo_index/cli.py"},
     "alembic": {"zoo_index/database/migrate.py"},
-    "loky": {"zoo_index/index/refresh.py"},
+    "loky": {"zoo_index/index/workers.py"},
     "sklearn": {"zoo_index/index/embedding.py"},
     "safetensors": {"transfer/checkpoint.py"},
     "huggingface_hub": {"zoo_index/weights.py"},
@@ -28,6 +28,7 @@ GATEKEEPERS = {
         "zoo_index/database/schema.py",
         "zoo_index/database/store.py",
         "zoo_index/database/writes.py",
+        "zoo_index/index/upkeep.py",  # the type of a connection
     },
 }
 TRANSFER_MAY_IMPORT = {"torch", "numpy", "numba", "safetensors", "transfer", *sys.stdlib_module_names}

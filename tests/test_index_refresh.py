@@ -19,7 +19,7 @@ from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.database import loading, queries, writes
 from zoo_index.database.store import Store
 from zoo_index.errors import CatalogueError, IndexFileError, UnknownNameError
-from zoo_index.index import embedding, refresh, snapshot, vectors
+from zoo_index.index import embedding, snapshot, vectors, workers
 from zoo_index.zoo import Zoo
 
 
@@ -117,7 +117,7 @@ def test_a_network_that_cannot_be_built_is_noted_and_the_others_stand() -> None:
         CatalogueEntry(name="nosuch.x", architecture="nosuch"),
         CatalogueEntry(name="test_vit.x", architecture="test_vit"),
     ]
-    found = dict(refresh.standardize_entries(open_catalogue("timm"), entries, processes=1))
+    found = dict(workers.standardize_entries(open_catalogue("timm"), entries, processes=1))
     assert "UnknownNameError" in str(found[entries[0]])
     assert not isinstance(found[entries[1]], str)
 
@@ -133,9 +133,9 @@ def test_failures_are_kept_and_forgotten_on_success(tmp_path: Path) -> None:
 
 def test_a_dying_worker_is_named_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [CatalogueEntry(name=f"a{i}", architecture=f"a{i}") for i in range(4)]
-    monkeypatch.setattr(refresh, "describe_safely", die)
+    monkeypatch.setattr(workers, "describe_safely", die)
     with pytest.raises(CatalogueError, match="one died while building one of: a0"):
-        list(refresh.standardize_entries(open_catalogue("timm"), entries, processes=2))
+        list(workers.standardize_entries(open_catalogue("timm"), entries, processes=2))
 
 
 def die(_catalogue: str, _entry: CatalogueEntry) -> str:

@@ -153,7 +153,7 @@ class Zoo:
         """
         from zoo_index.catalogues.checkpoint import describe_checkpoint
         from zoo_index.database import writes
-        from zoo_index.index.refresh import embed_missing
+        from zoo_index.index.upkeep import embed_missing
 
         if not name or name != name.strip() or set(name) & set("/\\:"):
             raise InputError(f"expected a name without '/', '\\', ':' and outer spaces, got {name!r}")

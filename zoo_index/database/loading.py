@@ -156,6 +156,12 @@ def loader(connection: Connection) -> Callable[[int], Architecture]:
     return load
 
 
+def landmark_ids(connection: Connection) -> NDArray[np.int64] | None:
+    """Ids of the landmarks of the stored embedding, in order; None if there is none."""
+    packed = connection.execute(select(BasisRow.landmark_ids)).scalar()
+    return unpack_ids(packed) if packed is not None else None
+
+
 def load_basis(connection: Connection, measure: str) -> Basis | None:
     """Load the basis of the embedding; None if there is none yet."""
     row = connection.execute(

@@ -21,7 +21,7 @@ from zoo_index.database import queries, writes
 from zoo_index.database.migrate import REVISION
 from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError
-from zoo_index.index.refresh import embed_missing
+from zoo_index.index.upkeep import embed_missing
 
 __all__ = ["data_folder", "export_snapshot", "import_snapshot", "read_provenance", "snapshot_fits"]
 
