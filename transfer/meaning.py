@@ -1,0 +1,144 @@
+"""What layers mean, read from shapes, kinds and the shape of the name tree: heads, fused layers, residual exits.
+
+The text of names is never looked at, so a checkpoint with other names means the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from transfer.records import Architecture, Block, Layer, Tensor
+
+__all__ = ["head_paths", "n_fused_parts", "residual_exits"]
+
+_FUSED = (2, 3)
+"""Two: key and value, or value and gate; three: query, key and value."""
+
+
+def head_paths(architecture: Architecture) -> set[str]:
+    """Paths of the classifier layers: the linear layers that end an architecture, all of one size.
+
+    An architecture that ends in anything else has no head.
+    """
+    found: list[Layer] = []
+    for item in reversed(architecture.items):
+        is_head = isinstance(item, Layer) and item.kind == "linear" and item.dims is not None
+        if not is_head or (found and _out(item) != _out(found[0])):  # type: ignore[arg-type]
+            break
+        assert isinstance(item, Layer)
+        found.append(item)
+    return {layer.path for layer in found}
+
+
+def n_fused_parts(layers: Sequence[Layer], index: int) -> int:
+    """Count the equal parts that a layer's outputs are split into, 1 if they are not.
+
+    A layer is fused if it has two or three times as many outputs as the next weighted layer of its block has
+    inputs: query, key and value before a projection, value and gate before the second layer of a gated MLP.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Of one block.
+    index : int
+    """
+    if not _is_dense(layers[index]):
+        return 1
+    after = layers[index + 1] if index + 1 < len(layers) else None
+    if after is not None and after.kind in ("batchnorm", "norm") and after.dims == (_out(layers[index]),):
+        return 1  # normalised as a whole: a convolution whose neighbour happens to be a shortcut
+    following = next((layer for layer in layers[index + 1 :] if _is_weighted(layer)), None)
+    if following is None or not _is_dense(following):
+        return 1
+    n_outputs, n_inputs = _out(layers[index]), _in(following)
+    return next((n for n in _FUSED if n_outputs == n * n_inputs), 1)
+
+
+def residual_exits(block: Block) -> list[Tensor]:
+    """Tensors whose zeroing turns a residual block into identity; empty where that is not recognized.
+
+    In this order: the layer scales, if the block has any; else, of each residual branch, the batch norm after its
+    last weighted layer, or that layer itself. A branch is a child with at least two weighted layers, or the
+    weighted layers right under the block, if it returns to as many channels as it starts from.
+    """
+    layers = block.layers
+    prefix = _common_prefix([layer.path for layer in layers])
+    children: dict[str, list[int]] = {}
+    for i, layer in enumerate(layers):
+        if _is_weighted(layer):
+            rest = layer.path[len(prefix) :].lstrip(".").split(".")
+            children.setdefault(rest[0] if len(rest) > 1 else "", []).append(i)
+    direct = children.pop("", [])
+    for name in [name for name, members in children.items() if len(members) < 2]:
+        direct += children.pop(name)  # a convolution with its norm in a folder of its own is no branch
+    direct.sort()
+    if not direct and not children:
+        return []
+    width = _out(layers[direct[-1]]) if direct else _out(layers[next(iter(children.values()))[-1]])
+    scales = [
+        layer.tensors[0]
+        for layer in layers
+        if layer.kind.startswith("parameter") and layer.dims == (width,) and "bias" not in layer.tensors[0].role
+    ]
+    branches = [*children.values(), direct] if direct else [*children.values()]
+    if len(direct) >= 2 and _returns(layers, direct):
+        width_in = _in(layers[direct[0]])
+        branches = [b for b in branches if b is direct or _in(layers[b[0]]) == width_in]
+    elif direct and all(not _is_dense(layers[i]) for i in direct):
+        branches.remove(direct)  # a depthwise convolution before the MLP is part of the MLP's branch
+    if not branches or not all(_returns(layers, branch) for branch in branches):
+        return []
+    if scales:
+        return scales
+    exits: list[Tensor] = []
+    for branch in branches:
+        last = branch[-1]
+        norm = layers[last + 1] if last + 1 < len(layers) else None
+        chosen = norm if norm is not None and norm.kind == "batchnorm" else layers[last]
+        exits += [tensor for tensor in chosen.tensors if tensor.role in ("weight", "bias")]
+    return exits
+
+
+def _returns(layers: Sequence[Layer], branch: Sequence[int]) -> bool:
+    """Whether a branch ends with as many channels as it starts from."""
+    first, last = layers[branch[0]], layers[branch[-1]]
+    return _in(first) == _out(last)
+
+
+def _is_weighted(layer: Layer) -> bool:
+    return layer.kind.startswith(("conv", "linear"))
+
+
+def _is_dense(layer: Layer) -> bool:
+    """Whether a layer mixes channels: linear, or a convolution that is not depthwise."""
+    return _is_weighted(layer) and not _is_depthwise(layer)
+
+
+def _is_depthwise(layer: Layer) -> bool:
+    assert layer.dims is not None
+    return layer.kind.startswith("conv") and layer.dims[1] == 1 and layer.dims[0] > 1
+
+
+def _out(layer: Layer) -> int:
+    assert layer.dims is not None
+    return layer.dims[0]
+
+
+def _in(layer: Layer) -> int:
+    assert layer.dims is not None
+    return layer.dims[0] if _is_depthwise(layer) else layer.dims[1]
+
+
+def _common_prefix(paths: Sequence[str]) -> str:
+    split = [path.split(".") for path in paths]
+    common = []
+    for level in _levels(split):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return ".".join(common)
+
+
+def _levels(split: Sequence[Sequence[str]]) -> Iterator[tuple[str, ...]]:
+    """Components of all paths level by level, the last component of each left out."""
+    return zip(*(path[:-1] for path in split), strict=False)

@@ -1,0 +1,30 @@
+"""What `dpiat` does beyond copying; each of it can be switched off. The published method has no options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Choices of the `dpiat` method.
+
+    Parameters
+    ----------
+    head : bool
+        Copy the classifier where the class counts agree; otherwise, and without it, it stays fresh.
+    zero_new_inputs : bool
+        Where a layer grew, start the weights from its new inputs into its old outputs at zero, so that the old
+        outputs compute what they did; new outputs keep their random initialisation.
+    identity_blocks : bool
+        Let residual blocks that the source has no counterpart for start as identity.
+    split_fused : bool
+        Crop query, key and value, or the two halves of a gated layer, each by itself.
+    """
+
+    head: bool = True
+    zero_new_inputs: bool = True
+    identity_blocks: bool = True
+    split_fused: bool = True
