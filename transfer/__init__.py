@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transfer.checkpoint import Checkpoint, open_checkpoint
     from transfer.errors import ZooError
     from transfer.matching import Alignment, match, similarity
+    from transfer.options import Options
     from transfer.planning import TransferPlan, plan
     from transfer.records import Architecture
     from transfer.standardization import standardize
@@ -32,6 +33,7 @@ _HOME = {
     "Alignment": "matching",
     "Architecture": "records",
     "Checkpoint": "checkpoint",
+    "Options": "options",
     "TransferPlan": "planning",
     "TransferReport": "apply",
     "ZooError": "errors",
@@ -47,6 +49,7 @@ __all__ = [
     "Alignment",
     "Architecture",
     "Checkpoint",
+    "Options",
     "TransferPlan",
     "TransferReport",
     "ZooError",

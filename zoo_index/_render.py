@@ -27,7 +27,7 @@ __all__ = [
     "show_status",
 ]
 
-_STATUS_STYLE = {"copied": "green", "cropped": "cyan", "grown": "yellow", "fresh": "red"}
+_STATUS_STYLE = {"copied": "green", "cropped": "cyan", "grown": "yellow", "zeroed": "blue", "fresh": "red"}
 _MAX_PARTS = 40
 """Rows of a report that still fit a screen or two."""
 
@@ -86,7 +86,8 @@ def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose
     meaning = {
         "copied": "equal shape, copied whole",
         "cropped": "filled from a part of a larger tensor",
-        "grown": "filled in part, the rest keeps its initialisation",
+        "grown": "filled in part, the rest is zero or keeps its initialisation",
+        "zeroed": "set to zero: an inserted block starts as identity",
         "fresh": "left as initialised",
     }
     summary = _table("tensors", "status", "meaning", "elements", "written")

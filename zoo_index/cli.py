@@ -18,6 +18,7 @@ from transfer.files import check_writable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from transfer.options import Options
     from zoo_index.answers import Filters
     from zoo_index.zoo import Zoo
 
@@ -101,6 +102,28 @@ method_option = click.option(
 measure_option = click.option(
     "--measure", type=click.Choice(["dpiat", "paper"]), default="dpiat", show_default=True, help="How to compare."
 )
+
+
+def transfer_options(command: Command) -> Command:
+    """Add the options of the dpiat method, in the words of `transfer.options.Options`."""
+    for option in (
+        click.option(
+            "--without",
+            multiple=True,
+            type=click.Choice(["zero-new-inputs", "identity-blocks", "split-fused"]),
+            help="Leave out a part of the dpiat method; may be given again.",
+        ),
+        click.option("--no-head", is_flag=True, help="Leave the classifier as initialised."),
+        method_option,
+    ):
+        command = option(command)
+    return command
+
+
+def _options(no_head: bool, without: tuple[str, ...]) -> Options:
+    from transfer.options import Options
+
+    return Options(head=not no_head, **{name.replace("-", "_"): False for name in without})
 
 
 class _Size(click.ParamType[int]):
@@ -292,13 +315,22 @@ def similarity_command(ctx: click.Context, source: str, target: str, measure: st
 @cli.command("plan")
 @target_option
 @click.option("--source", "-s", required=True, help="Entry, architecture or checkpoint.")
-@method_option
+@transfer_options
 @click.option("--verbose", is_flag=True, help="Show every tensor.")
 @json_option
 @click.pass_context
-def plan_command(ctx: click.Context, target: str, source: str, method: str, verbose: bool, as_json: bool) -> None:
+def plan_command(
+    ctx: click.Context,
+    target: str,
+    source: str,
+    method: str,
+    no_head: bool,
+    without: tuple[str, ...],
+    verbose: bool,
+    as_json: bool,
+) -> None:
     """Show what a transfer would do to every tensor of TARGET; no weights are read."""
-    plan = _zoo(ctx).plan(source, target, method=method)
+    plan = _zoo(ctx).plan(source, target, method=method, options=_options(no_head, without))
     if as_json:
         _print_json({"source": source, "target": target, **plan.to_json()})
     else:
@@ -313,7 +345,7 @@ def plan_command(ctx: click.Context, target: str, source: str, method: str, verb
 @click.option("--auto", is_flag=True, help="Take the best recommended source.")
 @click.option("--weights", type=click.Path(path_type=Path), help="File with the weights of --source.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: the target's name, .safetensors.")
-@method_option
+@transfer_options
 @click.option("--allow-nonfinite", is_flag=True, help="Copy NaN and infinity instead of refusing them.")
 @click.option("--verbose", is_flag=True, help="Show every tensor.")
 @filter_options
@@ -328,6 +360,8 @@ def transfer_command(
     weights: Path | None,
     output: Path | None,
     method: str,
+    no_head: bool,
+    without: tuple[str, ...],
     allow_nonfinite: bool,
     verbose: bool,
     as_json: bool,
@@ -346,6 +380,7 @@ def transfer_command(
         source,
         weights=weights,
         method=method,
+        options=_options(no_head, without),
         filters=_filters(options),
         allow_nonfinite=allow_nonfinite,
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from transfer.apply import TransferReport
+    from transfer.options import Options
     from transfer.planning import TransferPlan
     from zoo_index.answers import Recommendations
     from zoo_index.index.refresh import Progress, RefreshReport
@@ -299,19 +300,28 @@ class Zoo:
         architectures = [resolve(spec, form, self.search, entries).forms[form] for spec in (source, target)]
         return match(*architectures, method=form).similarity
 
-    def plan(self, source: NetworkSpec, target: NetworkSpec, *, method: str = "dpiat") -> TransferPlan:
+    def plan(
+        self,
+        source: NetworkSpec,
+        target: NetworkSpec,
+        *,
+        method: str = "dpiat",
+        options: Options | None = None,
+    ) -> TransferPlan:
         """Plan a transfer; no weights are read and nothing is downloaded.
 
         Parameters
         ----------
         source, target : nn.Module, Checkpoint or str
         method : {'dpiat', 'paper'}
+        options : Options, optional
+            For ``dpiat``.
         """
         from transfer.planning import plan
         from zoo_index.resolve import network_of
 
         entries = self._known()
-        return plan(network_of(source, entries), network_of(target, entries), method=method)
+        return plan(network_of(source, entries), network_of(target, entries), method=method, options=options)
 
     def transfer(
         self,
@@ -320,6 +330,7 @@ class Zoo:
         *,
         weights: str | os.PathLike[str] | None = None,
         method: str = "dpiat",
+        options: Options | None = None,
         filters: Filters | None = None,
         allow_nonfinite: bool = False,
     ) -> tuple[nn.Module, TransferReport]:
@@ -334,6 +345,8 @@ class Zoo:
         weights : path, optional
             File with the weights of `source`, where they are not to be fetched.
         method : {'dpiat', 'paper'}
+        options : Options, optional
+            For ``dpiat``.
         filters : Filters, optional
             For the recommended source.
         allow_nonfinite : bool
@@ -381,6 +394,7 @@ class Zoo:
             checkpoint,
             module,
             method=form,
+            options=options,
             source_architecture=structure,
             allow_nonfinite=allow_nonfinite,
             source_name=str(source),
