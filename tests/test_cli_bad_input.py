@@ -289,7 +289,7 @@ def test_places_that_cannot_be_written(folder: Path) -> None:
         (("show", "test_vitt"), ["did you mean test_vit"]),
         (("add", "nosuch.pth", "--name", "n"), ["found nothing at", "nosuch.pth'; check the path"]),
         (("add", "good.pth", "--name", "test_resnet"), ["'test_resnet' is taken", "zoo show test_resnet"]),
-        (("add", "good.pth", "--name", "test_resnet.r160_in1k"), ["is taken"]),
+        (("add", "good.pth", "--name", "test_resnet.r160_in1k"), ["sets off a tag"]),
         (("add", "good.pth", "--name", "a/b"), ["expected a name without", "got 'a/b'"]),
         (("add", "good.pth", "--name", ""), ["expected a name"]),
         (("add", "evil.pth", "--name", "n"), ["expected only tensors", "could run code"]),

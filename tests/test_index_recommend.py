@@ -167,6 +167,32 @@ def test_weights_of_another_architecture_are_refused(zoo: Zoo, tmp_path: Path) -
         zoo.transfer(build("test_resnet", device="cpu"), "test_resnet", weights=tmp_path / "other.safetensors")
 
 
+def test_filters_hold_for_a_named_source_too(zoo: Zoo) -> None:
+    with pytest.raises(NothingFoundError, match=r"license=mit\), 'efficientnet_lite0\.pypi' does not"):
+        zoo.transfer("efficientnet_lite0", "efficientnet_lite0.pypi", filters=Filters(license="mit"))
+
+
+def test_sources_without_a_paper_form_are_called_that(zoo: Zoo) -> None:
+    with pytest.raises(NothingFoundError, match="known by their tensors only"):
+        zoo.recommend("test_vit", measure="paper", filters=Filters(catalogue="pypi"))
+
+
+def test_a_filter_with_an_architecture_that_has_no_vector(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zoo.store.writing() as connection:
+        connection.exec_driver_sql(
+            "DELETE FROM embedding WHERE architecture_id IN (SELECT id FROM architecture WHERE name = 'test_vit')"
+        )
+    monkeypatch.setattr("zoo_index.recommend.N_CANDIDATES", 2)
+    answer = zoo.recommend("test_vit2", k=5, filters=Filters(search="test_"))
+    assert all("test_" in result.name for result in answer.results)
+
+
+def test_a_tag_brings_its_number_of_classes() -> None:
+    assert build("mobilenetv3_large_100.miil_in21k").num_classes == 11221
+    with pytest.raises(UnknownNameError, match="expected a tag"):
+        build("resnet18.nonsense")
+
+
 # --- real weights ----------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.database import loading, queries, writes
 from zoo_index.database.store import Store
 from zoo_index.errors import CatalogueError, IndexFileError, UnknownNameError
-from zoo_index.index import embedding, snapshot, vectors, workers
+from zoo_index.index import embedding, snapshot, upkeep, vectors, workers
 from zoo_index.zoo import Zoo
 
 
@@ -231,14 +231,47 @@ def test_a_snapshot_gives_the_same_answers(zoo: Zoo, tmp_path: Path) -> None:
     assert not snapshot.import_snapshot(other, tmp_path / "data")  # an index that is there stays
 
 
-def test_an_index_whose_first_refresh_was_interrupted_starts_from_the_snapshot(zoo: Zoo, tmp_path: Path) -> None:
+def test_a_database_that_another_process_is_filling_is_not_replaced(zoo: Zoo, tmp_path: Path) -> None:
     zoo.export(tmp_path / "data")
     store = Store(tmp_path / "other.db")
     with store.writing() as connection:
         writes.start_run(connection, "refresh", 5)
-    assert snapshot.import_snapshot(store, tmp_path / "data")
-    with store.reading() as connection:
-        assert queries.counts(connection)["architectures"] == len(SMALL_ZOO)
+    before = store.path.read_bytes()
+    assert not snapshot.import_snapshot(store, tmp_path / "data")
+    assert store.path.read_bytes() == before
+
+
+def test_the_vector_file_never_has_the_databases_name(zoo: Zoo, tmp_path: Path) -> None:
+    path = tmp_path / "odd?name.faiss"
+    path.write_bytes(zoo.store.path.read_bytes())
+    other = Zoo(path)
+    assert other.recommend("test_vit").results == zoo.recommend("test_vit").results
+    other.search.vector_index()
+    assert other.status()["architectures"] == zoo.status()["architectures"]
+    assert path.read_bytes()[:6] == b"SQLite"
+
+
+def test_a_changed_landmark_makes_the_embedding_anew(zoo: Zoo) -> None:
+    with zoo.store.writing() as connection:
+        row = connection.exec_driver_sql("SELECT id FROM architecture WHERE name = 'test_resnet'").scalar_one()
+        connection.exec_driver_sql("DELETE FROM embedding WHERE architecture_id = ?", (row,))
+    assert upkeep.embed_missing(zoo.store) == len(SMALL_ZOO) + n_packages(zoo)
+    assert upkeep.embed_missing(zoo.store) == 0
+
+
+def test_vectors_are_computed_without_holding_the_database(zoo: Zoo) -> None:
+    with zoo.store.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM embedding")
+    changed = []
+
+    def change(_phase: str, _done: int, _planned: int) -> None:
+        if not changed:
+            changed.append(True)
+            with Store(zoo.store.path).writing() as connection:
+                writes.raise_generation(connection)
+
+    assert upkeep.embed_missing(zoo.store, change) == len(SMALL_ZOO) + n_packages(zoo)
+    assert changed
 
 
 def test_a_snapshot_of_another_timm_is_left_alone(zoo: Zoo, tmp_path: Path) -> None:

@@ -142,6 +142,33 @@ def test_tied_tensors_stay_tied() -> None:
     assert "tied to" in {row.name: row for row in report.tensors}["head.weight"].reason
 
 
+def test_a_tied_tensor_fed_under_its_second_name_is_written() -> None:
+    source = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 11, bias=False))
+    target = nn.Module()
+    target.embed = nn.Embedding(11, 6)
+    target.norm = nn.LayerNorm(6)
+    target.head = nn.Linear(6, 11, bias=False)
+    target.head.weight = target.embed.weight
+    report = transfer.transfer(source, target)
+    assert torch.equal(target.head.weight, source[1].weight)
+    assert {row.name: row.status for row in report.tensors}["embed.weight"] == "copied"
+    assert report.coverage == 1
+
+
+def test_a_refused_transfer_leaves_the_target_as_it_was() -> None:
+    source, target = nets.mlp(3, 4, 2), nets.mlp(3, 4, 2)
+    source[2].weight.data[0, 0] = float("nan")
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    with pytest.raises(TransferError, match="NaN"):
+        transfer.transfer(source, target)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
+
+
+def test_what_is_no_tensor_is_refused() -> None:
+    with pytest.raises(InputError, match="expected tensors or shapes in a state dict, got float"):
+        transfer.standardize({"weight": torch.zeros(2, 2), "lr": 0.1})
+
+
 def test_integer_buffers_are_never_cropped() -> None:
     target = nets.IndexBuffer(3)
     report = transfer.transfer(nets.randomise(nets.IndexBuffer(5), 7), target)

@@ -8,7 +8,7 @@ meta tensors, hence the checks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -158,34 +158,61 @@ def apply_plan(
             f"expected a target with real tensors, got {len(meta)} on the meta device (first: {meta[0]!r}); "
             "build it on a device, e.g. model.to_empty(device='cpu') and initialise it"
         )
-    done: dict[int, str] = {}
-    tensors = []
-    for row in planned.tensors:
-        tensor = state[row.name]
-        first = done.setdefault(id(tensor), row.name)
-        if first != row.name:
-            row = replace(row, reason=f"tied to {first!r}, written there")
-        else:
-            value = read(row.source) if row.source is not None else None
-            if value is not None:
-                _check_shape(row, value, tensor)
-            for box in row.cleared:
-                tensor.data[box.index].zero_()
-            for region in row.regions:
-                assert value is not None
-                _write(row, value[region.source.index], tensor.data[region.target.index], allow_nonfinite)
-        tensors.append(row)
+    rows = _without_ties(planned.tensors, state)
+    for is_rehearsal in (True, False):  # nothing is written before everything is known to fit
+        for row in rows:
+            _carry_out(row, read, state[row.name], allow_nonfinite, is_rehearsal=is_rehearsal)
+    own = {id(state[row.name]): state[row.name].numel() for row in rows}
+    n_elements = sum(own.values())
     devices = sorted({str(tensor.device) for tensor in state.values()})
     return TransferReport(
         source="",
         target="",
         method=planned.method,
         similarity=planned.similarity,
-        coverage=planned.coverage,
-        tensors=tuple(tensors),
+        coverage=sum(row.n_written for row in rows) / n_elements if n_elements else 0.0,
+        tensors=rows,
         device=", ".join(devices),
         seconds=time.perf_counter() - started,
     )
+
+
+def _without_ties(planned: Sequence[PlannedTensor], state: Mapping[str, torch.Tensor]) -> tuple[PlannedTensor, ...]:
+    """Let each tensor that has several names be written once, under the first name that something feeds."""
+    writer: dict[int, PlannedTensor] = {}
+    for row in planned:
+        known = writer.setdefault(id(state[row.name]), row)
+        if not (known.regions or known.cleared) and (row.regions or row.cleared):
+            writer[id(state[row.name])] = row
+    rows = []
+    for row in planned:
+        first = writer[id(state[row.name])]
+        if first is not row:
+            row = replace(
+                first, name=row.name, shape=row.shape, regions=(), cleared=(), reason=f"tied to {first.name!r}"
+            )
+        rows.append(row)
+    return tuple(rows)
+
+
+def _carry_out(
+    row: PlannedTensor, read: Reader, tensor: torch.Tensor, allow_nonfinite: bool, *, is_rehearsal: bool
+) -> None:
+    """Check one row of the plan against the weights, or write it."""
+    if not (row.regions or row.cleared):
+        return
+    value = read(row.source) if row.source is not None else None
+    if value is not None:
+        _check_shape(row, value, tensor)
+    if not is_rehearsal:
+        for box in row.cleared:
+            tensor.data[box.index].zero_()
+    for region in row.regions:
+        assert value is not None
+        box_ = tensor.data[region.target.index]
+        cast = _checked(row, value[region.source.index], box_, allow_nonfinite)
+        if not is_rehearsal:
+            box_.copy_(cast)
 
 
 def _check_shape(row: PlannedTensor, value: torch.Tensor, tensor: torch.Tensor) -> None:
@@ -200,7 +227,8 @@ def _check_shape(row: PlannedTensor, value: torch.Tensor, tensor: torch.Tensor) 
             )
 
 
-def _write(row: PlannedTensor, part: torch.Tensor, box: torch.Tensor, allow_nonfinite: bool) -> None:
+def _checked(row: PlannedTensor, part: torch.Tensor, box: torch.Tensor, allow_nonfinite: bool) -> torch.Tensor:
+    """Cast a part of the source to the target's dtype and device, refusing what would be damaged."""
     assert part.shape == box.shape  # copy_ would broadcast
     if part.is_floating_point() and not allow_nonfinite and not _is_finite(part):
         raise TransferError(
@@ -215,7 +243,7 @@ def _write(row: PlannedTensor, part: torch.Tensor, box: torch.Tensor, allow_nonf
             f"expected values within the range of {box.dtype}, got larger ones in source tensor {row.source!r}; "
             "use a target with a wider dtype"
         )
-    box.copy_(cast)
+    return cast
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:

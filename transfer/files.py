@@ -11,7 +11,7 @@ from pathlib import Path
 
 from transfer.errors import OutputError
 
-__all__ = ["check_writable", "replacing"]
+__all__ = ["check_writable", "replacing", "write_new"]
 
 
 @contextmanager
@@ -76,3 +76,31 @@ def check_writable(output: Path) -> None:
         raise OutputError(f"expected an existing folder for the output '{output}', found none; make it first")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"expected to write to '{folder}', it is read-only; choose another file with --output")
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """Write a file where nothing is; of several processes that try, one succeeds.
+
+    Returns
+    -------
+    bool
+        False if something stood there, which is left as it is.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written, or the disk is full.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, _mode(path))
+        os.link(name, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(name)
+    return True

@@ -139,6 +139,8 @@ def _tensors(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _signature(value: Any) -> Signature:
+    if not hasattr(value, "shape") and not isinstance(value, tuple | list):
+        raise InputError(f"expected tensors or shapes in a state dict, got {type(value).__name__}; leave it out")
     dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
     return Signature(tuple(getattr(value, "shape", value)), dtype)
 

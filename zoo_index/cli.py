@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +45,7 @@ class _Group(click.Group):
 
 def main() -> None:
     """Run the command line."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         cli(standalone_mode=True)
     except BrokenPipeError:  # zoo list | head
@@ -52,15 +53,19 @@ def main() -> None:
         sys.exit(0)
 
 
+def _terminate(_signal: int, _frame: object) -> None:
+    """Leave as after an interrupt: workers are stopped and what was finished is kept."""
+    sys.exit(143)
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--db", type=click.Path(path_type=Path), help="Index to use; default: ZOO_DB or the user's data folder."
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-@click.option("-v", "--log", is_flag=True, help="Log to stderr.")
 @click.version_option(package_name="zoo-index", prog_name="zoo")
 @click.pass_context
-def cli(ctx: click.Context, db: Path | None, debug: bool, log: bool) -> None:
+def cli(ctx: click.Context, db: Path | None, debug: bool) -> None:
     """Find the best pretrained source for a network and copy its parameters across.
 
     TARGET is file.py, file.py:Name, package.module:Name, a timm name or a checkpoint. In a file without a
@@ -73,8 +78,6 @@ def cli(ctx: click.Context, db: Path | None, debug: bool, log: bool) -> None:
     zoo transfer --target myarch.py --auto --available -o myarch.safetensors
     """  # noqa: D301 - click's mark for lines that stay as they are
     ctx.obj = db
-    if log:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 
 
 def _zoo(ctx: click.Context) -> Zoo:

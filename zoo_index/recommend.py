@@ -62,6 +62,11 @@ def recommend(
         weights.setdefault(entry["architecture_id"], []).append(entry)
     table = search.table(form)
     considered = np.intersect1d(np.array(list(weights), dtype=np.int64), table.ids)
+    if not len(considered) and weights:
+        raise NothingFoundError(
+            f"expected sources with a {form!r} form, the {len(weights)} that pass the filters are known by their "
+            "tensors only; use measure and method 'dpiat'"
+        )
     if not len(considered):
         raise NothingFoundError(
             f"expected sources that pass the filters ({filters.describe() or 'none'}), found none; "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
 from transfer.records import Architecture, Form
-from transfer.standardization import FORMS, as_module, standardize
+from transfer.standardization import FORMS, as_module, header_of, standardize
 from zoo_index.entries import Entry, find_entry
 from zoo_index.errors import UnknownNameError
 from zoo_index.index.search import Search
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     NetworkSpec = nn.Module | Architecture | Checkpoint | str | os.PathLike[str]
 
-__all__ = ["Resolved", "check_weights", "network_of", "resolve", "structure_of"]
+__all__ = ["Resolved", "network_of", "resolve", "structure_of"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def network_of(spec: NetworkSpec, entries: Sequence[Entry]) -> Any:
     entry = _indexed(spec, entries)
     if entry is None:
         return open_target(str(spec))
-    return open_target(entry["path"] or entry["architecture"])
+    return open_target(entry["path"] or (entry["name"] if entry["catalogue"] == "timm" else entry["architecture"]))
 
 
 def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Sequence[Entry]) -> Resolved:
@@ -99,37 +99,34 @@ def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Sequence[Ent
     return Resolved(_name(spec), forms["dpiat"].n_elements, forms)
 
 
-def check_weights(checkpoint: Checkpoint, architecture: Architecture | None, name: str) -> None:
-    """Refuse a file that cannot hold the weights of an entry.
+def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint, form: Form) -> Architecture | None:
+    """Structure of a timm entry from its module, since a safetensors file does not keep the order of layers.
+
+    None for an entry that has no module; then the file speaks for itself.
 
     Raises
     ------
     InputError
-        If its tensors do not have the shapes of the entry's architecture, whatever they are called.
+        If the file does not hold tensors of the entry's shapes, so that it cannot be its weights.
     """
-    assert architecture is not None  # every stored architecture has the dpiat form
-    expected = sorted(tensor.shape for tensor in architecture.tensors())
-    found = sorted(signature.shape for signature in checkpoint.header.values())
-    if expected != found:
-        raise InputError(
-            f"expected the weights of {name!r} ({len(expected)} tensors), '{checkpoint.path}' holds {len(found)} "
-            "tensors of other shapes; to use it as a source of its own: --source FILE"
-        )
+    module = None
+    if entry["catalogue"] == "timm":
+        from zoo_index.catalogues import timm_catalogue
 
-
-def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint, form: Form) -> Architecture | None:
-    """Structure of a timm entry from its module, since a safetensors file does not keep the order of layers.
-
-    None where the module's tensors are not those of the file; then the file speaks for itself.
-    """
-    if entry["catalogue"] != "timm":
+        module = timm_catalogue.build(entry["name"])
+    if module is None and not os.path.isfile(entry["path"]):
         return None
-    from zoo_index.catalogues import timm_catalogue
-
-    module = timm_catalogue.build(entry["architecture"])
-    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict(keep_vars=True).items()}
-    same = {name: signature.shape for name, signature in checkpoint.header.items()} == shapes
-    return standardize(module, method=form) if same else None
+    network = module if module is not None else open_target(entry["path"])
+    expected = {name: signature.shape for name, signature in header_of(network).items()}
+    found = {name: signature.shape for name, signature in checkpoint.header.items()}
+    if module is not None and found == expected:
+        return standardize(module, method=form)
+    if sorted(found.values()) != sorted(expected.values()):
+        raise InputError(
+            f"expected the weights of {entry['name']!r} ({len(expected)} tensors), '{checkpoint.path}' holds "
+            f"{len(found)} tensors of other shapes; to use it as a source of its own: --source FILE"
+        )
+    return None
 
 
 def _indexed(spec: object, entries: Sequence[Entry]) -> Entry | None:

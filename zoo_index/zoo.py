@@ -20,7 +20,7 @@ from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.database import queries
 from zoo_index.database.store import Store, default_path
 from zoo_index.entries import find_entry
-from zoo_index.errors import EmptyIndexError
+from zoo_index.errors import EmptyIndexError, NothingFoundError
 from zoo_index.weights import Availability, fetch
 
 if TYPE_CHECKING:
@@ -156,15 +156,19 @@ class Zoo:
         from zoo_index.database import writes
         from zoo_index.index.upkeep import embed_missing
 
-        if not name or name != name.strip() or set(name) & set("/\\:"):
-            raise InputError(f"expected a name without '/', '\\', ':' and outer spaces, got {name!r}")
+        if not name or name != name.strip() or set(name) & set("/\\:."):
+            raise InputError(
+                f"expected a name without '/', '\\', ':', '.' (which sets off a tag) and outer spaces, got {name!r}"
+            )
         path = Path(checkpoint).resolve()
         description = describe_checkpoint(name, path)
         self._start_from_snapshot()
-        if any(name in (entry["name"], entry["architecture"]) for entry in self._all_entries()):
-            raise InputError(f"expected a new name, {name!r} is taken; choose another one, or see: zoo show {name}")
         entry = CatalogueEntry(name=name, architecture=name, license=license, family=family, path=str(path))
         with self.store.writing() as connection:
+            if any(name in (known["name"], known["architecture"]) for known in queries.entry_rows(connection)):
+                raise InputError(
+                    f"expected a new name, {name!r} is taken; choose another one, or see: zoo show {name}"
+                )
             run = writes.start_run(connection, "add", 1, str(path))
             writes.put_description(connection, "local", "", description)
             writes.put_entries(connection, "local", [entry], partial=True)
@@ -348,7 +352,7 @@ class Zoo:
         options : Options, optional
             For ``dpiat``.
         filters : Filters, optional
-            For the recommended source.
+            What the source must be, recommended or named.
         allow_nonfinite : bool
 
         Returns
@@ -363,10 +367,11 @@ class Zoo:
         """
         from transfer.apply import transfer
         from transfer.checkpoint import open_checkpoint
-        from zoo_index.resolve import check_weights, structure_of
+        from zoo_index.resolve import structure_of
         from zoo_index.targets import build_target, is_path
 
         form = check_form(method)
+        filters = filters or Filters()
         module = as_module(target)
         name = type(target).__name__ if module is not None else str(target)
         if module is None:
@@ -380,15 +385,20 @@ class Zoo:
                 raise InputError(
                     f"expected an entry of the index with --weights, '{source}' is a file; leave --weights out"
                 )
+            if filters != Filters():
+                raise InputError(
+                    f"expected an entry of the index with filters ({filters.describe()}), '{source}' is a file, of "
+                    "which nothing is known; leave the filters out"
+                )
             checkpoint = open_checkpoint(source)
         else:
             entry = self.entry(str(source))
+            if not filters.admits(entry) or (filters.available and not (entry["available"] or weights)):
+                raise NothingFoundError(
+                    f"expected a source that passes the filters ({filters.describe()}), {entry['name']!r} does not"
+                )
             source = entry["name"]
             checkpoint = open_checkpoint(weights if weights is not None else fetch(entry))
-            if weights is not None:
-                check_weights(
-                    checkpoint, self.search.architecture(entry["architecture_id"], "dpiat"), entry["name"]
-                )
             structure = structure_of(entry, checkpoint, form)
         report = transfer(
             checkpoint,

@@ -73,7 +73,7 @@ def build(name: str, *, device: str = "meta", **options: Any) -> nn.Module:
     Parameters
     ----------
     name : str
-        With or without a tag, which is ignored.
+        With or without a tag; a tag brings its number of classes, and its input size where that is fixed.
     device : str
         ``meta`` builds shapes only.
     **options
@@ -92,7 +92,14 @@ def build(name: str, *, device: str = "meta", **options: Any) -> nn.Module:
         hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
         raise UnknownNameError(f"expected a timm architecture, got {name!r}, which timm {version()} lacks; {hint}")
     with torch.device(device):
-        model: nn.Module = _timm().create_model(architecture, pretrained=False, **options)
+        try:
+            model: nn.Module = _timm().create_model(name, pretrained=False, **options)
+        except RuntimeError as error:
+            if "tag" not in str(error).lower():
+                raise
+            raise UnknownNameError(
+                f"expected a tag that timm {version()} knows, got {name!r}; see: zoo list"
+            ) from error
     return model
 
 

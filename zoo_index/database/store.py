@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -123,7 +123,8 @@ class Store:
         if self._engine is None:
             # isolation_level None: the driver starts no transaction of its own, BEGIN is always ours
             self._engine = create_engine(
-                f"sqlite:///{self.path}", connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None}
+                URL.create("sqlite", database=str(self.path)),
+                connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None},
             )
             event.listen(self._engine, "connect", _set_pragmas)
         return self._engine
@@ -133,9 +134,14 @@ class Store:
         try:
             yield
         except DBAPIError as error:
+            is_busy = "locked" in str(error.orig)
+            remedy = (
+                "another process is using it, try again when that is done"
+                if is_busy
+                else "check the disk and the permissions, or name another file with --db or ZOO_DB"
+            )
             raise IndexFileError(
-                f"expected to {verb} the index '{self.path}', the database says: {error.orig}; "
-                "check the disk and the permissions, or name another file with --db or ZOO_DB"
+                f"expected to {verb} the index '{self.path}', the database says: {error.orig}; {remedy}"
             ) from error
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, IndexFileError):

@@ -33,7 +33,7 @@ class Search:
     @property
     def vector_path(self) -> Path:
         """File of the vector index, beside the database."""
-        return self._store.path.with_suffix(".faiss")
+        return self._store.path.with_name(self._store.path.name + ".faiss")
 
     def table(self, form: Form) -> loading.StoredTable:
         """All architectures in one form."""
@@ -71,7 +71,7 @@ class Search:
         if basis is None or not np.isin(basis.landmark_ids, table.ids).all():
             return considered
         query = embedding.query_vector(target, table.select(basis.landmark_ids))
-        allowed = None if len(considered) == len(embedded) else considered
+        allowed = None if np.array_equal(considered, embedded) else considered
         near = self.vector_index().search(query, k, allowed)
         return np.union1d(near, np.setdiff1d(considered, embedded))
 

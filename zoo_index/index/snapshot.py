@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import OutputError
-from transfer.files import replacing
+from transfer.files import replacing, write_new
 from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import queries, writes
 from zoo_index.database.migrate import REVISION
@@ -59,7 +59,9 @@ def snapshot_fits(provenance: dict[str, Any] | None) -> bool:
 
 
 def import_snapshot(store: Store, folder: Path | None = None) -> bool:
-    """Put the snapshot in place of a database that is missing or holds no architecture, if it fits.
+    """Put the snapshot in place of a missing database, if it fits.
+
+    A database that exists is never replaced: another process may be filling it.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def import_snapshot(store: Store, folder: Path | None = None) -> bool:
     """
     folder = folder or data_folder()
     provenance = read_provenance(folder)
-    if provenance is None or not snapshot_fits(provenance) or not _is_empty(store):
+    if provenance is None or not snapshot_fits(provenance) or store.path.exists():
         return False
     try:
         packed = (folder / _INDEX).read_bytes()
@@ -84,16 +86,14 @@ def import_snapshot(store: Store, folder: Path | None = None) -> bool:
             f"expected the snapshot '{folder / _INDEX}' that its provenance describes, its checksum differs; "
             "install the package again, or run: zoo index refresh --no-snapshot"
         )
-    store.close()  # a connection would go on reading the file that is replaced
     try:
         store.path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(store.path, gzip.decompress(packed))
+        return write_new(store.path, gzip.decompress(packed))
     except OSError as error:
         raise IndexFileError(
             f"expected to write the index '{store.path}', got: {error.strerror or error}; "
             "name another file with --db or ZOO_DB"
         ) from error
-    return True
 
 
 def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
@@ -144,13 +144,6 @@ def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
             f"expected to write a snapshot to '{folder}', got: {error.strerror or error}; name another folder"
         ) from error
     return provenance
-
-
-def _is_empty(store: Store) -> bool:
-    if not store.exists():
-        return True
-    with store.reading() as connection:
-        return not queries.counts(connection)["architectures"]
 
 
 def _strip(store: Store, copy: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from zoo_index.database import loading, queries, writes
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from transfer.records import Architecture
     from zoo_index.database.store import Store
 
 __all__ = ["Progress", "embed_missing"]
@@ -26,31 +27,36 @@ _REFIT_FRACTION = 0.1
 def embed_missing(target: Store, progress: Progress | None = None) -> int:
     """Give every architecture its source-side vector.
 
-    A few new ones are projected onto the landmarks there are; when more than a tenth of the index is new,
-    landmarks are chosen again.
+    A few new ones are projected onto the landmarks there are; when more than a tenth of the index is new, or a
+    landmark changed, landmarks are chosen again. Nothing is locked while vectors are computed; if the index changes
+    meanwhile, they are computed again.
 
     Returns
     -------
     int
         Number of architectures that got a vector.
     """
-    with target.reading() as connection:
-        if _is_complete(connection):
-            return 0
-        # imported here: with nothing to do, a refresh must not wait for the matcher
-        from zoo_index.index import embedding
+    while True:
+        with target.reading() as connection:
+            if _is_complete(connection):
+                return 0
+            # imported here: with nothing to do, a refresh must not wait for the matcher
+            from zoo_index.index import embedding
 
-        table = loading.load_table(connection, "dpiat")
-        embedded = loading.embedded_ids(connection)
-        basis = loading.load_basis(connection, embedding.MEASURE)
-        load = loading.loader(connection)
+            generation = queries.state(connection)[0]
+            table = loading.load_table(connection, "dpiat")
+            embedded = loading.embedded_ids(connection)
+            basis = loading.load_basis(connection, embedding.MEASURE)
         missing = np.setdiff1d(table.ids, embedded)
-
         is_refit = (
             basis is None
             or len(missing) > _REFIT_FRACTION * len(table.ids)
-            or not np.isin(basis.landmark_ids, table.ids).all()
+            or not np.isin(basis.landmark_ids, embedded).all()
         )
+
+        def load(id_: int) -> Architecture:
+            with target.reading() as connection:
+                return loading.loader(connection)(id_)
 
         def report(done: int, planned: int) -> None:
             if progress:
@@ -64,13 +70,15 @@ def embed_missing(target: Store, progress: Progress | None = None) -> int:
             landmarks = [load(id_) for id_ in basis.landmark_ids.tolist()]
             vectors = embedding.source_vectors([load(id_) for id_ in missing.tolist()], basis, landmarks)
             ids = missing
-    by_id = dict(zip(ids.tolist(), vectors, strict=True))
-    with target.writing() as connection:
-        if is_refit:
-            writes.put_basis(connection, embedding.MEASURE, basis.landmark_ids.tolist(), basis.projection)
-        writes.put_vectors(connection, by_id)
-        writes.raise_generation(connection)
-    return len(by_id)
+        by_id = dict(zip(ids.tolist(), vectors, strict=True))
+        with target.writing() as connection:
+            if queries.state(connection)[0] != generation:
+                continue
+            if is_refit:
+                writes.put_basis(connection, embedding.MEASURE, basis.landmark_ids.tolist(), basis.projection)
+            writes.put_vectors(connection, by_id)
+            writes.raise_generation(connection)
+        return len(by_id)
 
 
 def _is_complete(connection: Connection) -> bool:
