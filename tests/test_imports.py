@@ -14,7 +14,7 @@ GATEKEEPERS = {
     "timm": {"zoo_index/catalogues/timm_catalogue.py"},
     "faiss": {"zoo_index/index/vectors.py"},
     "numba": {"transfer/_kernels.py"},
-    "click": {"zoo_index/cli.py"},
+    "click": {"zoo_index/cli.py", "zoo_index/cli_options.py"},
     "alembic": {"zoo_index/database/migrate.py"},
     "loky": {"zoo_index/index/workers.py"},
     "sklearn": {"zoo_index/index/embedding.py"},

@@ -22,10 +22,8 @@ def head_paths(architecture: Architecture) -> set[str]:
     """
     found: list[Layer] = []
     for item in reversed(architecture.items):
-        is_head = isinstance(item, Layer) and item.kind == "linear" and item.dims is not None
-        if not is_head or (found and _out(item) != _out(found[0])):  # type: ignore[arg-type]
+        if not isinstance(item, Layer) or item.kind != "linear" or (found and _out(item) != _out(found[0])):
             break
-        assert isinstance(item, Layer)
         found.append(item)
     return {layer.path for layer in found}
 

@@ -6,25 +6,29 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from transfer.errors import InputError, ZooError
 from transfer.files import check_writable
+from zoo_index.cli_options import (
+    filter_options,
+    filters_from,
+    json_option,
+    measure_option,
+    options_from,
+    target_option,
+    transfer_options,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from transfer.options import Options
-    from zoo_index.answers import Filters
     from zoo_index.zoo import Zoo
 
 __all__ = ["cli", "main"]
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _Group(click.Group):
@@ -51,6 +55,10 @@ def main() -> None:
     except BrokenPipeError:  # zoo list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+_HARDLY_ALIKE = 0.1
+"""Similarity below which a transfer is questioned."""
 
 
 def _terminate(_signal: int, _frame: object) -> None:
@@ -95,80 +103,6 @@ def _console() -> Console:
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-target_option = click.option("--target", "-t", required=True, help="Network to receive parameters.")
-method_option = click.option(
-    "--method", type=click.Choice(["dpiat", "paper"]), default="dpiat", show_default=True, help="How to transfer."
-)
-measure_option = click.option(
-    "--measure", type=click.Choice(["dpiat", "paper"]), default="dpiat", show_default=True, help="How to compare."
-)
-
-
-def transfer_options(command: Command) -> Command:
-    """Add the options of the dpiat method, in the words of `transfer.options.Options`."""
-    for option in (
-        click.option(
-            "--without",
-            multiple=True,
-            type=click.Choice(["zero-new-inputs", "identity-blocks", "split-fused"]),
-            help="Leave out a part of the dpiat method; may be given again.",
-        ),
-        click.option("--no-head", is_flag=True, help="Leave the classifier as initialised."),
-        method_option,
-    ):
-        command = option(command)
-    return command
-
-
-def _options(no_head: bool, without: tuple[str, ...]) -> Options:
-    from transfer.options import Options
-
-    return Options(head=not no_head, **{name.replace("-", "_"): False for name in without})
-
-
-class _Size(click.ParamType[int]):
-    """A number of parameters such as 5000000, 25M or 1.5G."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value).strip().upper()
-        factor = {"K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}.get(text[-1:], 1)
-        try:
-            size = float(text[:-1] if factor > 1 else text) * factor
-            if not 0 <= size < 1e18:
-                raise ValueError
-        except ValueError:
-            self.fail(f"expected a number such as 5000000, 25M or 1.5G, got {value!r}", param, ctx)
-        return int(size)
-
-
-def filter_options(command: Command) -> Command:
-    """Add the options that narrow down entries."""
-    for option in reversed(
-        (
-            click.option("--family", help="Only this family, e.g. resnet or efficientnet."),
-            click.option(
-                "--license", "license_", help="Only these licences, e.g. apache-2.0,mit; 'unknown' for none."
-            ),
-            click.option("--max-params", type=_Size(), help="At most this many parameters, e.g. 25M."),
-            click.option("--min-params", type=_Size(), help="At least this many parameters."),
-            click.option("--search", help="Only names that contain this text."),
-            click.option("--catalogue", help="Only this catalogue: timm, pypi or local."),
-            click.option("--available", is_flag=True, help="Only weights that are on this machine."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def _filters(options: dict[str, Any]) -> Filters:
-    from zoo_index.answers import Filters
-
-    return Filters(license=options.pop("license_"), **options)
 
 
 @cli.group()
@@ -253,7 +187,7 @@ def verify_command(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def list_command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """List pretrained entries."""
-    entries = _zoo(ctx).entries(_filters(options))
+    entries = _zoo(ctx).entries(filters_from(options))
     if as_json:
         _print_json({"entries": entries})
     else:
@@ -291,7 +225,7 @@ def recommend_command(
     ctx: click.Context, /, target: str, k: int, measure: str, exact: bool, as_json: bool, **options: Any
 ) -> None:
     """Rank the pretrained networks as sources for TARGET."""
-    answer = _zoo(ctx).recommend(target, k=k, measure=measure, exact=exact, filters=_filters(options))
+    answer = _zoo(ctx).recommend(target, k=k, measure=measure, exact=exact, filters=filters_from(options))
     if as_json:
         _print_json(answer.to_json())
     else:
@@ -333,7 +267,7 @@ def plan_command(
     as_json: bool,
 ) -> None:
     """Show what a transfer would do to every tensor of TARGET; no weights are read."""
-    plan = _zoo(ctx).plan(source, target, method=method, options=_options(no_head, without))
+    plan = _zoo(ctx).plan(source, target, method=method, options=options_from(no_head, without))
     if as_json:
         _print_json({"source": source, "target": target, **plan.to_json()})
     else:
@@ -383,8 +317,8 @@ def transfer_command(
         source,
         weights=weights,
         method=method,
-        options=_options(no_head, without),
-        filters=_filters(options),
+        options=options_from(no_head, without),
+        filters=filters_from(options),
         allow_nonfinite=allow_nonfinite,
     )
     if as_json:
@@ -393,6 +327,12 @@ def transfer_command(
         from zoo_index._render import show_report
 
         show_report(_console(), report, verbose=verbose)
+    if report.similarity < _HARDLY_ALIKE:
+        click.echo(
+            f"Warning: {report.source} has hardly anything in common with the target (similarity "
+            f"{report.similarity:.3f}); training from random initialisation may do as well",
+            err=True,
+        )
 
 
 @cli.command("add")

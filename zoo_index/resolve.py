@@ -6,14 +6,13 @@ What the index knows is answered from it, without torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transfer.errors import InputError
 from transfer.records import Architecture, Form
-from transfer.standardization import FORMS, as_module, header_of, standardize
+from transfer.standardization import FORMS, as_module, standardize
 from zoo_index.entries import Entry, find_entry
 from zoo_index.errors import UnknownNameError
 from zoo_index.index.search import Search
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     NetworkSpec = nn.Module | Architecture | Checkpoint | str | os.PathLike[str]
 
-__all__ = ["Resolved", "network_of", "resolve", "structure_of"]
+__all__ = ["Resolved", "network_of", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -97,36 +96,6 @@ def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Sequence[Ent
         return Resolved(_name(spec), sum(p.numel() for p in module.parameters()), forms)
     forms["dpiat"] = standardize(network)
     return Resolved(_name(spec), forms["dpiat"].n_elements, forms)
-
-
-def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint, form: Form) -> Architecture | None:
-    """Structure of a timm entry from its module, since a safetensors file does not keep the order of layers.
-
-    None for an entry that has no module; then the file speaks for itself.
-
-    Raises
-    ------
-    InputError
-        If the file does not hold tensors of the entry's shapes, so that it cannot be its weights.
-    """
-    module = None
-    if entry["catalogue"] == "timm":
-        from zoo_index.catalogues import timm_catalogue
-
-        module = timm_catalogue.build(entry["name"])
-    if module is None and not os.path.isfile(entry["path"]):
-        return None
-    network = module if module is not None else open_target(entry["path"])
-    expected = {name: signature.shape for name, signature in header_of(network).items()}
-    found = {name: signature.shape for name, signature in checkpoint.header.items()}
-    if module is not None and found == expected:
-        return standardize(module, method=form)
-    if sorted(found.values()) != sorted(expected.values()):
-        raise InputError(
-            f"expected the weights of {entry['name']!r} ({len(expected)} tensors), '{checkpoint.path}' holds "
-            f"{len(found)} tensors of other shapes; to use it as a source of its own: --source FILE"
-        )
-    return None
 
 
 def _indexed(spec: object, entries: Sequence[Entry]) -> Entry | None:

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 from transfer.errors import InputError
 from transfer.standardization import as_module, check_form
 from zoo_index.answers import Filters
-from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.database import queries
 from zoo_index.database.store import Store, default_path
 from zoo_index.entries import find_entry
-from zoo_index.errors import EmptyIndexError, NothingFoundError
-from zoo_index.weights import Availability, fetch
+from zoo_index.errors import EmptyIndexError
+from zoo_index.weights import Availability
 
 if TYPE_CHECKING:
     from torch import nn
@@ -130,51 +129,11 @@ class Zoo:
     def add(
         self, checkpoint: str | os.PathLike[str], name: str, *, license: str | None = None, family: str = ""
     ) -> dict[str, Any]:
-        """Add a local checkpoint as a source.
+        """Add a local checkpoint as a source and return its entry (see `addition.add_checkpoint`)."""
+        from zoo_index.index.addition import add_checkpoint
 
-        Parameters
-        ----------
-        checkpoint : path
-        name : str
-            Must not be taken.
-        license : str, optional
-        family : str
-
-        Returns
-        -------
-        dict
-            The new entry.
-
-        Raises
-        ------
-        InputError
-            If the name is taken or not usable.
-        CheckpointError
-            If the file cannot be read.
-        """
-        from zoo_index.catalogues.checkpoint import describe_checkpoint
-        from zoo_index.database import writes
-        from zoo_index.index.upkeep import embed_missing
-
-        if not name or name != name.strip() or set(name) & set("/\\:."):
-            raise InputError(
-                f"expected a name without '/', '\\', ':', '.' (which sets off a tag) and outer spaces, got {name!r}"
-            )
-        path = Path(checkpoint).resolve()
-        description = describe_checkpoint(name, path)
         self._start_from_snapshot()
-        entry = CatalogueEntry(name=name, architecture=name, license=license, family=family, path=str(path))
-        with self.store.writing() as connection:
-            if any(name in (known["name"], known["architecture"]) for known in queries.entry_rows(connection)):
-                raise InputError(
-                    f"expected a new name, {name!r} is taken; choose another one, or see: zoo show {name}"
-                )
-            run = writes.start_run(connection, "add", 1, str(path))
-            writes.put_description(connection, "local", "", description)
-            writes.put_entries(connection, "local", [entry], partial=True)
-            writes.end_run(connection, run, "done", 1, 0)
-            writes.raise_generation(connection)
-        embed_missing(self.store)
+        add_checkpoint(self.store, Path(checkpoint), name, license=license, family=family)
         return self.entry(name)
 
     def status(self) -> dict[str, Any]:
@@ -199,23 +158,9 @@ class Zoo:
 
     def verify(self) -> list[str]:
         """Check the database, every fingerprint and the vector file; return what is wrong."""
-        from zoo_index.database import loading
-        from zoo_index.index import vectors
+        from zoo_index.index.verification import verify
 
-        with self.store.reading() as connection:
-            found = queries.integrity(connection)
-            for id_, name, fingerprint in queries.fingerprints(connection):
-                try:
-                    architecture = loading.load_architecture(connection, id_, "dpiat")
-                except (KeyError, ValueError):
-                    architecture = None
-                if architecture is None or architecture.fingerprint != fingerprint:
-                    found.append(f"architecture {name!r} differs from its fingerprint")
-            generation, made_of, sha256 = queries.state(connection)
-        path = self.search.vector_path
-        if made_of == generation and path.exists() and vectors.load(path, sha256) is None:
-            found.append(f"vector file '{path}' was altered; the next question builds it again")
-        return found
+        return verify(self.store, self.search.vector_path)
 
     def entries(self, filters: Filters | None = None) -> list[dict[str, Any]]:
         """List the entries that pass the filters, with ``available``; the preferred tag of each architecture first.
@@ -366,9 +311,8 @@ class Zoo:
             If the weights are not at hand and cannot be fetched.
         """
         from transfer.apply import transfer
-        from transfer.checkpoint import open_checkpoint
-        from zoo_index.resolve import structure_of
-        from zoo_index.targets import build_target, is_path
+        from zoo_index.sources import open_source
+        from zoo_index.targets import build_target
 
         form = check_form(method)
         filters = filters or Filters()
@@ -379,35 +323,15 @@ class Zoo:
         if source is None:
             # the measure follows the method, so that the recommended source suits what is done with it
             source = self.recommend(module, k=1, measure=form, filters=filters).results[0].name
-        structure = None
-        if is_path(str(source)):
-            if weights is not None:
-                raise InputError(
-                    f"expected an entry of the index with --weights, '{source}' is a file; leave --weights out"
-                )
-            if filters != Filters():
-                raise InputError(
-                    f"expected an entry of the index with filters ({filters.describe()}), '{source}' is a file, of "
-                    "which nothing is known; leave the filters out"
-                )
-            checkpoint = open_checkpoint(source)
-        else:
-            entry = self.entry(str(source))
-            if not filters.admits(entry) or (filters.available and not (entry["available"] or weights)):
-                raise NothingFoundError(
-                    f"expected a source that passes the filters ({filters.describe()}), {entry['name']!r} does not"
-                )
-            source = entry["name"]
-            checkpoint = open_checkpoint(weights if weights is not None else fetch(entry))
-            structure = structure_of(entry, checkpoint, form)
+        opened = open_source(source, form, filters, self.entry, weights)
         report = transfer(
-            checkpoint,
+            opened.checkpoint,
             module,
             method=form,
             options=options,
-            source_architecture=structure,
+            source_architecture=opened.structure,
             allow_nonfinite=allow_nonfinite,
-            source_name=str(source),
+            source_name=opened.name,
             target_name=name,
         )
         return module, report

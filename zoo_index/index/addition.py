@@ -1,0 +1,55 @@
+"""Add a local checkpoint to the index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transfer.errors import InputError
+from zoo_index.catalogues.catalogue import CatalogueEntry
+from zoo_index.catalogues.checkpoint import describe_checkpoint
+from zoo_index.database import queries, writes
+from zoo_index.database.store import Store
+from zoo_index.index.upkeep import embed_missing
+
+__all__ = ["add_checkpoint"]
+
+_CATALOGUE = "local"
+
+
+def add_checkpoint(
+    store: Store, checkpoint: Path, name: str, *, license: str | None = None, family: str = ""
+) -> None:
+    """Standardize a checkpoint's header and store it as an entry.
+
+    Parameters
+    ----------
+    store : Store
+    checkpoint : Path
+    name : str
+        Must not be taken.
+    license : str, optional
+    family : str
+
+    Raises
+    ------
+    InputError
+        If the name is taken or not usable.
+    CheckpointError
+        If the file cannot be read.
+    """
+    if not name or name != name.strip() or set(name) & set("/\\:."):
+        raise InputError(
+            f"expected a name without '/', '\\', ':', '.' (which sets off a tag) and outer spaces, got {name!r}"
+        )
+    path = checkpoint.resolve()
+    description = describe_checkpoint(name, path)
+    entry = CatalogueEntry(name=name, architecture=name, license=license, family=family, path=str(path))
+    with store.writing() as connection:
+        if any(name in (known["name"], known["architecture"]) for known in queries.entry_rows(connection)):
+            raise InputError(f"expected a new name, {name!r} is taken; choose another one, or see: zoo show {name}")
+        run = writes.start_run(connection, "add", 1, str(path))
+        writes.put_description(connection, _CATALOGUE, "", description)
+        writes.put_entries(connection, _CATALOGUE, [entry], partial=True)
+        writes.end_run(connection, run, "done", 1, 0)
+        writes.raise_generation(connection)
+    embed_missing(store)

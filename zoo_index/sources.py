@@ -1,0 +1,120 @@
+"""Open a source for a transfer: its weights, and the structure that the weights alone do not tell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transfer.checkpoint import Checkpoint, open_checkpoint
+from transfer.errors import InputError
+from transfer.records import Architecture, Form
+from transfer.standardization import header_of, standardize
+from zoo_index.answers import Filters
+from zoo_index.entries import Entry
+from zoo_index.errors import NothingFoundError
+from zoo_index.targets import is_path, open_target
+from zoo_index.weights import fetch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Source", "open_source", "structure_of"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a transfer reads from.
+
+    Parameters
+    ----------
+    name : str
+    checkpoint : Checkpoint
+    structure : Architecture or None
+        None where the checkpoint speaks for itself.
+    """
+
+    name: str
+    checkpoint: Checkpoint
+    structure: Architecture | None
+
+
+def open_source(
+    source: str | os.PathLike[str],
+    form: Form,
+    filters: Filters,
+    find: Callable[[str], Entry],
+    weights: str | os.PathLike[str] | None,
+) -> Source:
+    """Open a checkpoint, or the weights of an entry, downloading them if need be.
+
+    Parameters
+    ----------
+    source : str or path
+        A checkpoint, or the name of an entry or architecture.
+    form : {'dpiat', 'paper'}
+    filters : Filters
+        What the entry must be.
+    find : callable
+        Returns the entry of a name.
+    weights : path, optional
+        File with the weights of the entry.
+
+    Raises
+    ------
+    InputError
+        If weights or filters are given for a file, or the weights are not those of the entry.
+    NothingFoundError
+        If the entry does not pass the filters.
+    WeightsUnavailableError, CheckpointError
+        If the weights cannot be had or read.
+    """
+    if is_path(str(source)):
+        if weights is not None:
+            raise InputError(
+                f"expected an entry of the index with --weights, '{source}' is a file; leave --weights out"
+            )
+        if filters != Filters():
+            raise InputError(
+                f"expected an entry of the index with filters ({filters.describe()}), '{source}' is a file, of "
+                "which nothing is known; leave the filters out"
+            )
+        return Source(str(source), open_checkpoint(source), None)
+    entry = find(str(source))
+    if not filters.admits(entry) or (filters.available and not (entry["available"] or weights)):
+        raise NothingFoundError(
+            f"expected a source that passes the filters ({filters.describe()}), {entry['name']!r} does not"
+        )
+    checkpoint = open_checkpoint(weights if weights is not None else fetch(entry))
+    return Source(str(entry["name"]), checkpoint, structure_of(entry, checkpoint, form))
+
+
+def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint, form: Form) -> Architecture | None:
+    """Structure of a timm entry from its module, since a safetensors file does not keep the order of layers.
+
+    None for an entry that has no module; then the file speaks for itself.
+
+    Raises
+    ------
+    InputError
+        If the file does not hold tensors of the entry's shapes, so that it cannot be its weights.
+    """
+    module: nn.Module | None = None
+    if entry["catalogue"] == "timm":
+        from zoo_index.catalogues import timm_catalogue
+
+        module = timm_catalogue.build(entry["name"])
+    if module is None and not os.path.isfile(entry["path"]):
+        return None
+    network = module if module is not None else open_target(entry["path"])
+    expected = {name: signature.shape for name, signature in header_of(network).items()}
+    found = {name: signature.shape for name, signature in checkpoint.header.items()}
+    if module is not None and found == expected:
+        return standardize(module, method=form)
+    if sorted(found.values()) != sorted(expected.values()):
+        raise InputError(
+            f"expected the weights of {entry['name']!r} ({len(expected)} tensors), '{checkpoint.path}' holds "
+            f"{len(found)} tensors of other shapes; to use it as a source of its own: --source FILE"
+        )
+    return None
