@@ -91,7 +91,10 @@ def test_an_interrupted_refresh_goes_on(tmp_path: Path) -> None:
         "hrnet_w64",
     ]
     only = [part for name in many for part in ("--only", name)]
-    command = [sys.executable, "-m", "zoo_index", "--db", str(path), "index", "refresh", "-j", "1", *only]
+    # a shell starts background jobs with the interrupt ignored, and this test may run in one
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    run = f"{heed}; from zoo_index.cli import main; main()"
+    command = [sys.executable, "-c", run, "--db", str(path), "index", "refresh", "-j", "1", *only]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
