@@ -6,12 +6,15 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import SMALL_ZOO
 
+import transfer
 from transfer.errors import OutputError
 from zoo_index.catalogues.catalogue import CatalogueEntry, open_catalogue
 from zoo_index.catalogues.description import FEATURES
@@ -19,7 +22,7 @@ from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.database import loading, queries, writes
 from zoo_index.database.store import Store
 from zoo_index.errors import CatalogueError, IndexFileError, UnknownNameError
-from zoo_index.index import embedding, snapshot, upkeep, vectors, workers
+from zoo_index.index import embedding, refresh, snapshot, upkeep, vectors, workers
 from zoo_index.zoo import Zoo
 
 
@@ -132,6 +135,24 @@ def test_failures_are_kept_and_forgotten_on_success(tmp_path: Path) -> None:
     Zoo(store.path).refresh(only=["test_vit"], use_snapshot=False, processes=1)
     with store.reading() as connection:
         assert queries.failures(connection) == []
+
+
+def test_what_a_catalogue_drops_leaves_nothing_behind(zoo: Zoo) -> None:
+    catalogue = replace(open_catalogue("pypi"), entries=list, version=lambda: "1")
+    with zoo.store.writing() as connection:
+        writes.put_failure(connection, "pypi", "1", "gone", "broken")
+    before = zoo.status()
+    report = refresh.RefreshReport()
+    refresh._refresh_catalogue(zoo.store, catalogue, "1", [], 1, False, None, report)
+    after = zoo.status()
+    assert report.removed == n_packages_in(before)
+    assert n_packages_in(after) == after["failures"] == 0
+    assert after["generation"] > before["generation"]
+    assert zoo.verify() == []
+
+
+def n_packages_in(status: dict[str, Any]) -> int:
+    return sum(row["architectures"] for row in status["catalogues"] if row["catalogue"] == "pypi")
 
 
 def test_a_dying_worker_is_named_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +296,22 @@ def test_vectors_are_computed_without_holding_the_database(zoo: Zoo) -> None:
 
     assert upkeep.embed_missing(zoo.store, change) == len(SMALL_ZOO) + n_packages(zoo)
     assert changed
+
+
+def test_the_shipped_snapshot_is_what_the_code_would_make(tmp_path: Path) -> None:
+    if not snapshot.snapshot_fits(snapshot.read_provenance()):
+        pytest.skip("the snapshot was made from another timm")
+    store = Store(tmp_path / "zoo.db")
+    assert snapshot.import_snapshot(store)
+    with store.reading() as connection:
+        stored = {name: (id_, fingerprint) for id_, name, fingerprint in queries.fingerprints(connection)}
+        assert len(stored) > 1000
+        for name in ("resnet50", "vit_tiny_patch16_224", "efficientnet_b0", "swin_tiny_patch4_window7_224"):
+            id_, fingerprint = stored[name]
+            assert transfer.standardize(build(name)).fingerprint == fingerprint
+            paper = loading.load_architecture(connection, id_, "paper")
+            assert paper is not None
+            assert paper.fingerprint == transfer.standardize(build(name), method="paper").fingerprint
 
 
 def test_a_snapshot_of_another_timm_is_left_alone(zoo: Zoo, tmp_path: Path) -> None:

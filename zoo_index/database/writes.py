@@ -28,6 +28,7 @@ from zoo_index.database.schema import (
 
 __all__ = [
     "drop_architectures",
+    "drop_failures",
     "drop_unused",
     "end_run",
     "forget_history",
@@ -188,6 +189,14 @@ def drop_architectures(connection: Connection, catalogue: str, keep: Iterable[st
     for id_ in gone:
         connection.execute(delete(ArchitectureRow).where(ArchitectureRow.id == id_))
     return len(gone)
+
+
+def drop_failures(connection: Connection, catalogue: str, keep: Iterable[str]) -> None:
+    """Forget the failures of architectures that a catalogue no longer lists."""
+    kept = set(keep)
+    rows = connection.execute(select(FailureRow.id, FailureRow.name).where(FailureRow.catalogue == catalogue))
+    for id_ in [row.id for row in rows if row.name not in kept]:
+        connection.execute(delete(FailureRow).where(FailureRow.id == id_))
 
 
 def put_failure(connection: Connection, catalogue: str, catalogue_version: str, name: str, error: str) -> None:

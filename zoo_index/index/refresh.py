@@ -128,14 +128,19 @@ def _refresh_catalogue(
         representatives.setdefault(entry.architecture, entry)
     with target.writing() as connection:
         standing = queries.standing(connection, catalogue.name)
+        removed = 0
         if not partial:
             removed = writes.drop_architectures(connection, catalogue.name, representatives)
+            writes.drop_failures(connection, catalogue.name, representatives)
             report.removed += removed
-            if removed:
-                writes.raise_generation(connection)
         wanted = [e for n, e in representatives.items() if standing.get(n) != (version, FEATURES)]
         report.unchanged += len(representatives) - len(wanted)
-        report.entries_changed += writes.put_entries(connection, catalogue.name, entries, partial=partial)
+        changed = writes.put_entries(connection, catalogue.name, entries, partial=partial)
+        report.entries_changed += changed
+        if removed:
+            writes.drop_unused(connection)
+        if removed or changed:
+            writes.raise_generation(connection)
         run = writes.start_run(connection, "refresh", len(wanted), f"{catalogue.name} {version}") if wanted else 0
     if not wanted:
         return
@@ -172,4 +177,6 @@ def _refresh_catalogue(
             write(pending)
         report.indexed += n_done
         with target.writing() as connection:
+            if standing and n_done:  # architectures were replaced, so blocks may have lost their last user
+                writes.drop_unused(connection)
             writes.end_run(connection, run, status, n_done, n_failed)
