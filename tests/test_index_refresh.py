@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_the_embedding_is_exact_for_landmarks(zoo: Zoo) -> None:
         table = loading.load_table(connection, "dpiat")
         basis = loading.load_basis(connection, "dpiat")
         ids, rows = loading.load_vectors(connection)
-        load = loading.loader(connection)
+        load = partial(loading.load_architecture, connection, form="dpiat")
         assert basis is not None
         assert ids.tolist() == table.ids.tolist() == basis.landmark_ids.tolist()
         for id_ in ids.tolist():
@@ -192,7 +193,7 @@ def test_the_embedding_is_exact_for_landmarks(zoo: Zoo) -> None:
 def test_landmarks_are_chosen_from_clusters(zoo: Zoo) -> None:
     with zoo.store.reading() as connection:
         table = loading.load_table(connection, "dpiat")
-        load = loading.loader(connection)
+        load = partial(loading.load_architecture, connection, form="dpiat")
         ids, known = embedding.choose_landmarks(table, load, n=3)
         again, _ = embedding.choose_landmarks(table, load, n=3)
     assert len(ids) <= 3

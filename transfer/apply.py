@@ -209,10 +209,10 @@ def _carry_out(
             tensor.data[box.index].zero_()
     for region in row.regions:
         assert value is not None
-        box_ = tensor.data[region.target.index]
-        cast = _checked(row, value[region.source.index], box_, allow_nonfinite)
+        destination = tensor.data[region.target.index]
+        cast = _checked(row, value[region.source.index], destination, allow_nonfinite)
         if not is_rehearsal:
-            box_.copy_(cast)
+            destination.copy_(cast)
 
 
 def _check_shape(row: PlannedTensor, value: torch.Tensor, tensor: torch.Tensor) -> None:

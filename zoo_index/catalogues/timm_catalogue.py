@@ -118,7 +118,7 @@ def describe_entry(entry: CatalogueEntry) -> Description:
 
 
 @cache
-def _timm():  # type: ignore[no-untyped-def]
+def _timm() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

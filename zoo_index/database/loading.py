@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -143,17 +143,6 @@ def load_architecture(connection: Connection, architecture_id: int, form: Form) 
         else:
             items.append(Block(tuple(named(layers[i]) for i in members)))
     return Architecture(form, tuple(items))
-
-
-def loader(connection: Connection) -> Callable[[int], Architecture]:
-    """Return a function from database id to dpiat architecture."""
-
-    def load(architecture_id: int) -> Architecture:
-        architecture = load_architecture(connection, architecture_id, "dpiat")
-        assert architecture is not None  # every stored architecture has this form
-        return architecture
-
-    return load
 
 
 def landmark_ids(connection: Connection) -> NDArray[np.int64] | None:

@@ -56,7 +56,9 @@ def embed_missing(target: Store, progress: Progress | None = None) -> int:
 
         def load(id_: int) -> Architecture:
             with target.reading() as connection:
-                return loading.loader(connection)(id_)
+                architecture = loading.load_architecture(connection, id_, "dpiat")
+            assert architecture is not None  # every stored architecture has this form
+            return architecture
 
         def report(done: int, planned: int) -> None:
             if progress:
