@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from _common import save
 
-from transfer.ranking import rank
-from transfer.standardization import standardize
-from transfer.tables import tabulate
+from transfer.alignment.ranking import rank
+from transfer.alignment.tables import tabulate
+from transfer.structure.standardization import standardize
 from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.database import loading
 from zoo_index.database.store import Store

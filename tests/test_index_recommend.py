@@ -15,8 +15,8 @@ from torch import nn
 
 import transfer
 import zoo_index
-from transfer.checkpoint import save_module
 from transfer.errors import InputError
+from transfer.weights.checkpoint import save_module
 from zoo_index.answers import Filters
 from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.cli import cli

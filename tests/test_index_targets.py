@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from transfer.checkpoint import Checkpoint, save_module
 from transfer.errors import CheckpointError, TargetError
+from transfer.weights.checkpoint import Checkpoint, save_module
 from zoo_index.errors import UnknownNameError
 from zoo_index.targets import build_target, open_target, split_code
 

@@ -25,9 +25,9 @@ import torch
 from nets import TiedHead, randomise
 from torch import nn
 
-from transfer.checkpoint import ORDER_KEY, open_checkpoint, save_module
 from transfer.errors import CheckpointError, OutputError
-from transfer.files import check_writable, replacing
+from transfer.weights.checkpoint import ORDER_KEY, open_checkpoint, save_module
+from transfer.weights.files import check_writable, replacing
 
 ROOT = Path(__file__).parents[1]
 NAMES = [f"blocks.{i}.fc.{role}" for i in range(12) for role in ("weight", "bias")]
@@ -404,7 +404,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     script = (
         "import resource, sys\n"
         "from torch import nn\n"
-        "from transfer.checkpoint import save_module\n"
+        "from transfer.weights.checkpoint import save_module\n"
         "from transfer.errors import OutputError\n"
         "module = nn.Linear(500, 500)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"

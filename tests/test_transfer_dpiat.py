@@ -9,7 +9,7 @@ from torch import nn
 
 import transfer
 from transfer.errors import InputError, MethodError, TransferError
-from transfer.records import Block
+from transfer.structure.records import Block
 from zoo_index.catalogues.timm_catalogue import build
 
 FAMILIES = [
@@ -105,7 +105,7 @@ def test_each_element_is_copied_as_planned_or_untouched(a: list[int], b: list[in
         if row.source is not None:
             given_shape = given_[row.source].shape
             common = tuple(slice(0, min(x, y)) for x, y in zip(given_shape, expected.shape, strict=True))
-            if row.cleared:
+            if row.constants:
                 expected[common[0]] = 0
             expected[common] = given_[row.source][common]
         assert torch.equal(found, expected)
@@ -130,7 +130,7 @@ def test_statuses_say_what_happened() -> None:
     assert rows["2.weight"].status == "grown"
     assert rows["1.bias"].status == "fresh"
     assert rows["1.bias"].reason == "the matched source layer has no bias"
-    assert report.counts() == {"copied": 2, "cropped": 1, "grown": 2, "zeroed": 0, "fresh": 1}
+    assert report.counts() == {"copied": 2, "cropped": 1, "grown": 2, "resampled": 0, "identity": 0, "fresh": 1}
     assert report.coverage == pytest.approx((32 + 8 + 16 + 4 + 4) / (32 + 8 + 16 + 2 + 6 + 6))
 
 
@@ -243,6 +243,13 @@ def test_a_second_transfer_changes_nothing() -> None:
 def test_depth_growth_feeds_several_blocks_from_one() -> None:
     source, target = nets.block_stack(6, 2), nets.block_stack(6, 5)
     report = transfer.transfer(source, target)
-    assert report.counts() == {"copied": 5 * 4 + 4, "cropped": 0, "grown": 0, "zeroed": 0, "fresh": 0}
+    assert report.counts() == {
+        "copied": 5 * 4 + 4,
+        "cropped": 0,
+        "grown": 0,
+        "resampled": 0,
+        "identity": 0,
+        "fresh": 0,
+    }
     assert torch.equal(target[1][0][0].weight, source[1][0][0].weight)
     assert torch.equal(target[1][-1][0].weight, source[1][-1][0].weight)

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 import transfer
-from transfer.meaning import head_paths, n_fused_parts, residual_exits
-from transfer.options import Options
-from transfer.records import Block
-from transfer.residual import is_identity_without
+from transfer.planning.meaning import head_paths, n_fused_parts, residual_exits
+from transfer.planning.options import Options
+from transfer.planning.residual import is_identity_without
+from transfer.structure.records import Block
 from zoo_index.catalogues.timm_catalogue import build
 
 GROWN = [
@@ -83,7 +83,7 @@ def test_each_choice_can_be_switched_off() -> None:
         target = nets.mlp(4, 9, 3)
         report = transfer.transfer(source, target, options=Options(**options))
         return {row.name: row.status for row in report.tensors} | {
-            "cleared": str(any(r.cleared for r in report.tensors))
+            "cleared": str(any(r.constants for r in report.tensors))
         }
 
     assert rows() == {
@@ -97,7 +97,7 @@ def test_each_choice_can_be_switched_off() -> None:
     assert rows(head=False)["2.weight"] == rows(head=False)["2.bias"] == "fresh"
     off = Options(identity_blocks=False)
     plan = transfer.plan(build("resnet18"), build("resnet34"), options=off)
-    assert "zeroed" not in {row.status for row in plan.tensors}
+    assert "identity" not in {row.status for row in plan.tensors}
 
 
 def test_a_classifier_of_other_classes_stays_fresh() -> None:
@@ -176,7 +176,7 @@ def test_a_plain_stack_is_not_taken_for_residual_blocks() -> None:
     assert exits
     assert is_identity_without(target, names, [tensor.name for tensor in exits]) is False
     report = transfer.transfer(nets.block_stack(6, 2), target)
-    assert report.counts()["zeroed"] == 0
+    assert report.counts()["identity"] == 0
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import oracles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transfer import _kernels
-from transfer.ranking import rank, similarities
-from transfer.records import PLACEHOLDER, Architecture, Block, Item, Layer, Tensor
-from transfer.tables import tabulate
+from transfer.alignment import _kernels
+from transfer.alignment.ranking import rank, similarities
+from transfer.alignment.tables import tabulate
+from transfer.structure.records import PLACEHOLDER, Architecture, Block, Item, Layer, Tensor
 
 SCORES = st.sampled_from([0.0, 0.0, 0.25, 1 / 3, 0.5, 0.7071, 1.0])
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import transfer
 from transfer.errors import MethodError
-from transfer.records import PLACEHOLDER, Architecture, Block
+from transfer.structure.records import PLACEHOLDER, Architecture, Block
 from zoo_index.catalogues.timm_catalogue import build
 
 ASSETS = Path(__file__).parent / "assets"

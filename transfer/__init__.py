@@ -20,29 +20,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transfer.apply import TransferReport, transfer
-    from transfer.checkpoint import Checkpoint, open_checkpoint
+    from transfer.alignment.matching import Alignment, match, similarity
     from transfer.errors import ZooError
-    from transfer.matching import Alignment, match, similarity
-    from transfer.options import Options
-    from transfer.planning import TransferPlan, plan
-    from transfer.records import Architecture
-    from transfer.standardization import standardize
+    from transfer.planning.options import Options
+    from transfer.planning.plans import TransferPlan, plan
+    from transfer.structure.records import Architecture
+    from transfer.structure.standardization import standardize
+    from transfer.weights.apply import TransferReport, transfer
+    from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 
 _HOME = {
-    "Alignment": "matching",
-    "Architecture": "records",
-    "Checkpoint": "checkpoint",
-    "Options": "options",
-    "TransferPlan": "planning",
-    "TransferReport": "apply",
+    "Alignment": "alignment.matching",
+    "Architecture": "structure.records",
+    "Checkpoint": "weights.checkpoint",
+    "Options": "planning.options",
+    "TransferPlan": "planning.plans",
+    "TransferReport": "weights.apply",
     "ZooError": "errors",
-    "match": "matching",
-    "open_checkpoint": "checkpoint",
-    "plan": "planning",
-    "similarity": "matching",
-    "standardize": "standardization",
-    "transfer": "apply",
+    "match": "alignment.matching",
+    "open_checkpoint": "weights.checkpoint",
+    "plan": "planning.plans",
+    "similarity": "alignment.matching",
+    "standardize": "structure.standardization",
+    "transfer": "weights.apply",
 }
 
 __all__ = [

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from transfer.apply import TransferReport
-    from transfer.planning import PlannedTensor, TransferPlan
+    from transfer.planning.plans import PlannedTensor, TransferPlan
+    from transfer.weights.apply import TransferReport
     from zoo_index.answers import Recommendations
     from zoo_index.doctor import Finding
     from zoo_index.index.refresh import RefreshReport
@@ -27,7 +27,14 @@ __all__ = [
     "show_status",
 ]
 
-_STATUS_STYLE = {"copied": "green", "cropped": "cyan", "grown": "yellow", "zeroed": "blue", "fresh": "red"}
+_STATUS_STYLE = {
+    "copied": "green",
+    "cropped": "cyan",
+    "grown": "yellow",
+    "resampled": "magenta",
+    "identity": "blue",
+    "fresh": "red",
+}
 _MAX_PARTS = 40
 """Rows of a report that still fit a screen or two."""
 
@@ -87,7 +94,8 @@ def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose
         "copied": "equal shape, copied whole",
         "cropped": "filled from a part of a larger tensor",
         "grown": "filled in part, the rest is zero or keeps its initialisation",
-        "zeroed": "set to zero: an inserted block starts as identity",
+        "resampled": "filled from the source on another grid",
+        "identity": "set so that an inserted block starts by returning its input",
         "fresh": "left as initialised",
     }
     summary = _table("tensors", "status", "meaning", "elements", "written")

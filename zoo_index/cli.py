@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transfer.errors import InputError, ZooError
-from transfer.files import check_writable
+from transfer.weights.files import check_writable
 from zoo_index.cli_options import (
     filter_options,
     filters_from,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from transfer.options import Options
+    from transfer.planning.options import Options
     from zoo_index.answers import Filters
 
 __all__ = [
@@ -35,7 +35,7 @@ measure_option = click.option(
 
 
 def transfer_options(command: Command) -> Command:
-    """Add the options of the dpiat method, in the words of `transfer.options.Options`."""
+    """Add the options of the dpiat method, in the words of `transfer.planning.options.Options`."""
     for option in (
         click.option(
             "--without",
@@ -52,7 +52,7 @@ def transfer_options(command: Command) -> Command:
 
 def options_from(no_head: bool, without: tuple[str, ...]) -> Options:
     """Turn the values of `transfer_options` into options."""
-    from transfer.options import Options
+    from transfer.planning.options import Options
 
     return Options(head=not no_head, **{name.replace("-", "_"): False for name in without})
 

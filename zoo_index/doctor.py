@@ -61,7 +61,7 @@ def _snapshot() -> Finding:
 
 
 def _kernels() -> Finding:
-    from transfer import _kernels
+    from transfer.alignment import _kernels
 
     if _kernels.CACHED:
         return Finding("kernels", "ok", "compiled kernels are cached")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.matching import match
-from transfer.planning import plan_alignment
-from transfer.records import Block, Form
+from transfer.alignment.matching import match
+from transfer.planning.plans import plan_alignment
+from transfer.structure.records import Block, Form
 from zoo_index.answers import Filters, Recommendation, Recommendations
 from zoo_index.entries import Entry
 from zoo_index.errors import NothingFoundError

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transfer.records import Architecture, Form
-from transfer.standardization import FORMS, as_module, standardize
+from transfer.structure.records import Architecture, Form
+from transfer.structure.standardization import FORMS, as_module, standardize
 from zoo_index.entries import Entry, find_entry
 from zoo_index.errors import UnknownNameError
 from zoo_index.index.search import Search
@@ -21,7 +21,7 @@ from zoo_index.targets import open_target, split_code
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.checkpoint import Checkpoint
+    from transfer.weights.checkpoint import Checkpoint
 
     NetworkSpec = nn.Module | Architecture | Checkpoint | str | os.PathLike[str]
 

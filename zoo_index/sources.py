@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transfer.checkpoint import Checkpoint, open_checkpoint
 from transfer.errors import InputError
-from transfer.records import Architecture, Form
-from transfer.standardization import header_of, standardize
+from transfer.structure.records import Architecture, Form
+from transfer.structure.standardization import header_of, standardize
+from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo_index.answers import Filters
 from zoo_index.entries import Entry
 from zoo_index.errors import NothingFoundError

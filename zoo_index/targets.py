@@ -21,7 +21,7 @@ from transfer.errors import TargetError
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.checkpoint import Checkpoint
+    from transfer.weights.checkpoint import Checkpoint
 
 __all__ = ["build_target", "is_checkpoint", "is_path", "open_target", "split_code"]
 
@@ -55,7 +55,7 @@ def open_target(spec: str) -> nn.Module | Checkpoint:
         If it is a file that cannot be read.
     """
     if split_code(spec) is None and is_checkpoint(spec):
-        from transfer.checkpoint import open_checkpoint
+        from transfer.weights.checkpoint import open_checkpoint
 
         return open_checkpoint(spec)
     return build_target(spec, device="meta")

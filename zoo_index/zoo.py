@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
-from transfer.standardization import as_module, check_form
+from transfer.structure.standardization import as_module, check_form
 from zoo_index.answers import Filters
 from zoo_index.database import queries
 from zoo_index.database.store import Store, default_path
@@ -25,9 +25,9 @@ from zoo_index.weights import Availability
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.apply import TransferReport
-    from transfer.options import Options
-    from transfer.planning import TransferPlan
+    from transfer.planning.options import Options
+    from transfer.planning.plans import TransferPlan
+    from transfer.weights.apply import TransferReport
     from zoo_index.answers import Recommendations
     from zoo_index.index.refresh import Progress, RefreshReport
     from zoo_index.index.search import Search
@@ -241,7 +241,7 @@ class Zoo:
 
     def similarity(self, source: NetworkSpec, target: NetworkSpec, *, measure: str = "dpiat") -> float:
         """How much of the target the source can supply, in [0, 1]."""
-        from transfer.matching import match
+        from transfer.alignment.matching import match
         from zoo_index.resolve import resolve
 
         form = check_form(measure, "measure")
@@ -266,7 +266,7 @@ class Zoo:
         options : Options, optional
             For ``dpiat``.
         """
-        from transfer.planning import plan
+        from transfer.planning.plans import plan
         from zoo_index.resolve import network_of
 
         entries = self._known()
@@ -310,7 +310,7 @@ class Zoo:
         WeightsUnavailableError
             If the weights are not at hand and cannot be fetched.
         """
-        from transfer.apply import transfer
+        from transfer.weights.apply import transfer
         from zoo_index.sources import open_source
         from zoo_index.targets import build_target
 
@@ -360,7 +360,7 @@ class Zoo:
         OutputError
             If the file cannot be written.
         """
-        from transfer.checkpoint import save_module
+        from transfer.weights.checkpoint import save_module
 
         module, report = self.transfer(target, source, **options)
         save_module(module, output, {"zoo.source": report.source, "zoo.method": report.method})

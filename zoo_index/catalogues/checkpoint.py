@@ -25,7 +25,7 @@ def describe_checkpoint(name: str, path: str | os.PathLike[str]) -> Description:
     CheckpointError
         If the file cannot be read.
     """
-    from transfer.standardization import standardize
+    from transfer.structure.standardization import standardize
 
     architecture = standardize(path)
     n_params = sum(t.size for t in architecture.tensors() if t.role not in _NOT_PARAMETERS and t.is_continuous)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from transfer.records import Architecture, Block, Form
+from transfer.structure.records import Architecture, Block, Form
 
 __all__ = ["FEATURES", "Description", "EncodedArchitecture", "EncodedItem", "describe", "digest", "encode"]
 

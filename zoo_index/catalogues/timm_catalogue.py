@@ -105,7 +105,7 @@ def build(name: str, *, device: str = "meta", **options: Any) -> nn.Module:
 
 def describe_entry(entry: CatalogueEntry) -> Description:
     """Standardize the architecture of an entry on the meta device."""
-    from transfer.standardization import standardize
+    from transfer.structure.standardization import standardize
     from zoo_index.catalogues.description import describe
 
     model = build(entry.architecture)

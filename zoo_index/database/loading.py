@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from transfer.records import Architecture, Block, Form, Item, Layer, Tensor
-from transfer.tables import MAX_DIMS, KindCodes, Table, concatenate, kind_code, offsets, padded
+from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, concatenate, kind_code, offsets, padded
+from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
 from zoo_index.database.packing import unpack_ids
 from zoo_index.database.schema import ArchitectureRow, BasisRow, BlockRow, EmbeddingRow, LayerRow
 

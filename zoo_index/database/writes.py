@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, CursorResult, bindparam, delete, insert, select, update
 
-from transfer.records import Form
+from transfer.structure.records import Form
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import FEATURES, Description, EncodedArchitecture, digest
 from zoo_index.database.packing import pack_ids, unpack_ids

@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.ranking import rank, similarities
-from transfer.records import Architecture
+from transfer.alignment.ranking import rank, similarities
+from transfer.structure.records import Architecture
 from zoo_index.database.loading import Basis, StoredTable
 
 __all__ = ["MEASURE", "N_LANDMARKS", "choose_landmarks", "fit", "query_vector", "source_vectors", "target_row"]
@@ -126,7 +126,7 @@ def source_vectors(
     sources: Sequence[Architecture], basis: Basis, landmarks: Sequence[Architecture]
 ) -> NDArray[np.float32]:
     """Source-side vectors of further architectures, of shape (n_sources, d), float32."""
-    from transfer.tables import tabulate
+    from transfer.alignment.tables import tabulate
 
     table = StoredTable(
         np.arange(len(sources)),

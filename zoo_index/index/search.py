@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.records import Architecture, Form
+from transfer.structure.records import Architecture, Form
 from zoo_index.database import loading, queries, writes
 from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError

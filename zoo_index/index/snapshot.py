@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import OutputError
-from transfer.files import replacing, write_new
+from transfer.weights.files import replacing, write_new
 from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import queries, writes
 from zoo_index.database.migrate import REVISION

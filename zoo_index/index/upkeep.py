@@ -12,7 +12,7 @@ from zoo_index.database import loading, queries, writes
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from transfer.records import Architecture
+    from transfer.structure.records import Architecture
     from zoo_index.database.store import Store
 
 __all__ = ["Progress", "embed_missing"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.files import replacing
+from transfer.weights.files import replacing
 
 __all__ = ["VectorIndex", "build", "load", "save"]
 

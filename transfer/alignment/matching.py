@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer import _kernels
-from transfer.ranking import item_scores, similarities
-from transfer.records import Architecture, Block, Item, Layer
-from transfer.standardization import check_form, standardize
-from transfer.tables import tabulate
+from transfer.alignment import _kernels
+from transfer.alignment.ranking import item_scores, similarities
+from transfer.alignment.tables import tabulate
+from transfer.structure.records import Architecture, Block, Item, Layer
+from transfer.structure.standardization import check_form, standardize
 
 if TYPE_CHECKING:
-    from transfer.standardization import NetworkLike
+    from transfer.structure.standardization import NetworkLike
 
 __all__ = ["Alignment", "LayerPair", "match", "similarity"]
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from transfer.matching import Alignment, LayerPair
-from transfer.meaning import residual_exits
-from transfer.records import Block, Item, Tensor
+from transfer.alignment.matching import Alignment, LayerPair
+from transfer.planning.meaning import residual_exits
+from transfer.structure.records import Block, Item, Tensor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -119,7 +119,7 @@ def inserted_exits(alignment: Alignment, module: nn.Module | None) -> list[Tenso
 def _is_residual(block: Block, exits: Sequence[Tensor], module: nn.Module | None) -> bool:
     """Whether zero exits make the block identity; without a module, whether it has a norm as such blocks do."""
     if module is not None:
-        from transfer.residual import is_identity_without
+        from transfer.planning.residual import is_identity_without
 
         names = [tensor.name for layer in block.layers for tensor in layer.tensors]
         verdict = is_identity_without(module, names, [tensor.name for tensor in exits])

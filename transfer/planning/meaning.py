@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from transfer.records import Architecture, Block, Layer, Tensor
+from transfer.structure.records import Architecture, Block, Layer, Tensor
 
 __all__ = ["head_paths", "n_fused_parts", "residual_exits"]
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer import _kernels
-from transfer.records import Architecture
-from transfer.tables import Table, tabulate
+from transfer.alignment import _kernels
+from transfer.alignment.tables import Table, tabulate
+from transfer.structure.records import Architecture
 
 __all__ = ["item_scores", "rank", "similarities"]
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import CheckpointError, OutputError
-from transfer.files import replacing
-from transfer.records import Signature
+from transfer.structure.records import Signature
+from transfer.weights.files import replacing
 
 if TYPE_CHECKING:
     import torch

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from transfer.checkpoint import Checkpoint, open_checkpoint
 from transfer.errors import InputError, TransferError
-from transfer.options import Options
-from transfer.planning import PlannedTensor, TransferPlan, count_statuses, plan
+from transfer.planning.operators import Constant
+from transfer.planning.options import Options
+from transfer.planning.plans import PlannedTensor, TransferPlan, count_statuses, plan
+from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 
 if TYPE_CHECKING:
     import os
 
-    from transfer.records import Architecture
+    from transfer.structure.records import Architecture
 
 __all__ = ["TransferReport", "apply_plan", "transfer"]
 
@@ -182,14 +183,14 @@ def _without_ties(planned: Sequence[PlannedTensor], state: Mapping[str, torch.Te
     writer: dict[int, PlannedTensor] = {}
     for row in planned:
         known = writer.setdefault(id(state[row.name]), row)
-        if not (known.regions or known.cleared) and (row.regions or row.cleared):
+        if not (known.regions or known.constants) and (row.regions or row.constants):
             writer[id(state[row.name])] = row
     rows = []
     for row in planned:
         first = writer[id(state[row.name])]
         if first is not row:
             row = replace(
-                first, name=row.name, shape=row.shape, regions=(), cleared=(), reason=f"tied to {first.name!r}"
+                first, name=row.name, shape=row.shape, regions=(), constants=(), reason=f"tied to {first.name!r}"
             )
         rows.append(row)
     return tuple(rows)
@@ -199,20 +200,37 @@ def _carry_out(
     row: PlannedTensor, read: Reader, tensor: torch.Tensor, allow_nonfinite: bool, *, is_rehearsal: bool
 ) -> None:
     """Check one row of the plan against the weights, or write it."""
-    if not (row.regions or row.cleared):
+    if not (row.regions or row.constants):
         return
-    value = read(row.source) if row.source is not None else None
-    if value is not None:
-        _check_shape(row, value, tensor)
     if not is_rehearsal:
-        for box in row.cleared:
-            tensor.data[box.index].zero_()
+        for constant in row.constants:
+            _set_constant(tensor.data[constant.box.index], constant)
+    values = {name: _value(row, read(name), tensor) for name in row.sources}
     for region in row.regions:
-        assert value is not None
         destination = tensor.data[region.target.index]
-        cast = _checked(row, value[region.source.index], destination, allow_nonfinite)
+        part = values[region.tensor or row.sources[0]][region.source.index]
+        cast = _checked(row, part * row.scale if row.scale != 1 else part, destination, allow_nonfinite)
         if not is_rehearsal:
             destination.copy_(cast)
+
+
+def _value(row: PlannedTensor, value: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Bring a source tensor into the shape that the regions refer to."""
+    if row.source_shape is not None and len(row.sources) == 1:
+        _check_shape(row, value, tensor)
+    if row.transform is not None:
+        value = row.transform(value)
+    rank = tensor.dim()  # a linear layer feeds a convolution of one position, and the reverse
+    return value.reshape((*value.shape[:rank], *(1,) * (rank - value.dim())))
+
+
+def _set_constant(box: torch.Tensor, constant: Constant) -> None:
+    if not constant.diagonal:
+        box.fill_(constant.value)
+        return
+    for n in reversed(box.shape[2:]):
+        box = box[..., n // 2]
+    box.fill_diagonal_(constant.value)
 
 
 def _check_shape(row: PlannedTensor, value: torch.Tensor, tensor: torch.Tensor) -> None:

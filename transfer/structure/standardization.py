@@ -10,14 +10,14 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from transfer.dpiat_form import from_header
 from transfer.errors import InputError, MethodError
-from transfer.records import Architecture, Form, Signature
+from transfer.structure.dpiat_form import from_header
+from transfer.structure.records import Architecture, Form, Signature
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.checkpoint import Checkpoint
+    from transfer.weights.checkpoint import Checkpoint
 
     NetworkLike: TypeAlias = nn.Module | Architecture | Checkpoint | Mapping[str, Any] | str | os.PathLike[str]
 
@@ -79,7 +79,7 @@ def standardize(network: NetworkLike, *, method: str = "dpiat") -> Architecture:
                 "method 'paper' expected a network module, got tensor names and shapes only: the published "
                 "standardization counts modules without tensors; use method 'dpiat', or give the module"
             )
-        from transfer.paper_form import from_module
+        from transfer.structure.paper_form import from_module
 
         return from_module(module)
     return from_header(header_of(network))
@@ -111,7 +111,7 @@ def header_of(network: NetworkLike) -> dict[str, Signature]:
     elif isinstance(network, Architecture):
         header = {t.name: Signature(t.shape, t.dtype) for t in network.tensors()}
     else:
-        from transfer.checkpoint import Checkpoint, open_checkpoint
+        from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 
         if not isinstance(network, Checkpoint | str | os.PathLike):
             raise InputError(

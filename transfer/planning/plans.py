@@ -10,22 +10,22 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from transfer.insertions import inserted_exits, pack_insertions
-from transfer.matching import Alignment, match
-from transfer.meaning import head_paths, n_fused_parts
-from transfer.operators import Box, Fill, Region, centred_fill, leading_fill, refusal
-from transfer.options import Options
-from transfer.records import Architecture, Block, Form, Layer, Tensor
-from transfer.standardization import as_module, check_form, header_of
+from transfer.alignment.matching import Alignment, match
+from transfer.planning.insertions import inserted_exits, pack_insertions
+from transfer.planning.meaning import head_paths, n_fused_parts
+from transfer.planning.operators import Box, Constant, Fill, Region, Transform, centred_fill, leading_fill, refusal
+from transfer.planning.options import Options
+from transfer.structure.records import Architecture, Block, Form, Layer, Tensor
+from transfer.structure.standardization import as_module, check_form, header_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.standardization import NetworkLike
+    from transfer.structure.standardization import NetworkLike
 
 __all__ = ["STATUSES", "PlannedTensor", "TransferPlan", "count_statuses", "plan", "plan_alignment"]
 
-STATUSES = ("copied", "cropped", "grown", "zeroed", "fresh")
+STATUSES = ("copied", "cropped", "grown", "resampled", "identity", "fresh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,24 @@ class PlannedTensor:
     name : str
         In the target's state dict.
     shape : tuple of int
-    status : {'copied', 'cropped', 'grown', 'zeroed', 'fresh'}
+    status : {'copied', 'cropped', 'grown', 'resampled', 'identity', 'fresh'}
         ``copied``: equal shapes. ``cropped``: filled from a part of a larger tensor. ``grown``: some of its
-        elements are filled from the source, the others keep their initialisation or are set to zero. ``zeroed``:
-        set to zero, so that its block starts as identity. ``fresh``: left as it is.
+        elements are filled from the source, the others keep their initialisation or are set to a constant.
+        ``resampled``: filled from the source on another grid. ``identity``: set so that an inserted layer or
+        block starts by returning its input. ``fresh``: left as it is.
     source : str or None
-        Name of the source tensor.
+        Name of the source tensor; the first one where there are several.
     source_shape : tuple of int or None
     operator : str
         How the regions were chosen; empty for ``fresh``.
     regions : tuple of Region
         Copied; their target boxes do not overlap.
-    cleared : tuple of Box
-        Set to zero before the regions are copied.
+    constants : tuple of Constant
+        Set in this order, before the regions are copied.
+    transform : Transform or None
+        Applied to the source tensor first; regions and their bounds then refer to its result.
+    scale : float
+        Factor on what is copied.
     reason : str
         Why it is fresh, or what was lost.
     """
@@ -61,8 +66,16 @@ class PlannedTensor:
     source_shape: tuple[int, ...] | None = None
     operator: str = ""
     regions: tuple[Region, ...] = ()
-    cleared: tuple[Box, ...] = ()
+    constants: tuple[Constant, ...] = ()
+    transform: Transform | None = None
+    scale: float = 1.0
     reason: str = ""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the source tensors that regions are copied from, each once."""
+        names = [region.tensor or self.source or "" for region in self.regions]
+        return tuple(dict.fromkeys(name for name in names if name))
 
     @property
     def n_written(self) -> int:
@@ -214,9 +227,9 @@ def _dpiat_rows(alignment: Alignment, options: Options, module: nn.Module | None
             rows[tensor.name] = PlannedTensor(
                 tensor.name,
                 tensor.shape,
-                "zeroed",
-                operator="identity",
-                cleared=(whole,),
+                "identity",
+                operator="zero",
+                constants=(Constant(whole),),
                 reason="an inserted residual block starts as identity",
             )
     return rows
@@ -252,7 +265,7 @@ def _fresh(target: Tensor, reason: str) -> PlannedTensor:
 
 def _filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
     n_copied = sum(region.target.n_elements for region in fill.regions)
-    n_cleared = sum(box.n_elements for box in fill.cleared)
+    n_cleared = sum(constant.box.n_elements for constant in fill.constants)
     reason = ""
     if fill.operator == "copy":
         status = "copied"
@@ -270,6 +283,6 @@ def _filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
         source.shape,
         fill.operator,
         fill.regions,
-        fill.cleared,
-        reason,
+        fill.constants,
+        reason=reason,
     )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from transfer.records import PLACEHOLDER, Architecture, Block, Item, Layer, Tensor
+from transfer.structure.records import PLACEHOLDER, Architecture, Block, Item, Layer, Tensor
 
 __all__ = ["from_module"]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from transfer.records import Architecture, Block, Header, Item, Layer, Tensor
+from transfer.structure.records import Architecture, Block, Header, Item, Layer, Tensor
 
 __all__ = ["from_header"]
 

@@ -10,10 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import TYPE_CHECKING, Protocol
 
-from transfer.records import Layer, Tensor
+from transfer.structure.records import Layer, Tensor
 
-__all__ = ["Box", "Fill", "Region", "centred_fill", "leading_fill", "refusal"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Box", "Constant", "Fill", "Region", "Transform", "centred_fill", "leading_fill", "refusal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,35 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Constant:
+    """A part of a tensor that is set to one value.
+
+    Parameters
+    ----------
+    box : Box
+    value : float
+    diagonal : bool
+        Set only where the first two indices are equal and the others in the middle: with value 1 a layer that
+        returns its input.
+    """
+
+    box: Box
+    value: float = 0.0
+    diagonal: bool = False
+
+
+class Transform(Protocol):
+    """Makes another tensor of a source tensor before regions of it are copied, e.g. resamples it.
+
+    Implementations are frozen dataclasses, so that plans can be compared and printed.
+    """
+
+    def __call__(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the tensor that regions refer to; `value` stays as it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
     """A box of equal size in the source and in the target tensor.
 
@@ -48,11 +81,14 @@ class Region:
     ----------
     source_start, target_start, size : tuple of int
         One number per dimension.
+    tensor : str
+        Name of the source tensor where one target tensor is filled from several; else empty.
     """
 
     source_start: tuple[int, ...]
     target_start: tuple[int, ...]
     size: tuple[int, ...]
+    tensor: str = ""
 
     @property
     def source(self) -> Box:
@@ -75,13 +111,13 @@ class Fill:
         ``copy``, ``centre``, ``leading`` or ``leading by part``.
     regions : tuple of Region
         Copied; their target boxes do not overlap.
-    cleared : tuple of Box
-        Set to zero before the regions are copied.
+    constants : tuple of Constant
+        Set in this order, before the regions are copied.
     """
 
     operator: str
     regions: tuple[Region, ...]
-    cleared: tuple[Box, ...] = ()
+    constants: tuple[Constant, ...] = ()
 
 
 def centred_fill(source: Tensor, target: Tensor) -> Fill:
@@ -129,11 +165,12 @@ def leading_fill(
         else:
             spans.append([(0, 0, min(a, b))])
     regions = tuple(_region([[span] for span in choice]) for choice in product(*spans))
-    cleared: tuple[Box, ...] = ()
+    constants: tuple[Constant, ...] = ()
     if zero_new_inputs and is_weight and any(r.size[1:] != target.shape[1:] for r in regions):
         zeros = (0,) * (len(target.shape) - 1)
-        cleared = tuple(Box((start, *zeros), (size, *target.shape[1:])) for _, start, size in spans[0])
-    return Fill("leading by part" if n_parts > 1 else "leading", regions, cleared)
+        boxes = [Box((start, *zeros), (size, *target.shape[1:])) for _, start, size in spans[0]]
+        constants = tuple(Constant(box) for box in boxes)
+    return Fill("leading by part" if n_parts > 1 else "leading", regions, constants)
 
 
 def refusal(source: Tensor | None, target: Tensor) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.records import Architecture, Block, Form, Item, Layer
+from transfer.structure.records import Architecture, Block, Form, Item, Layer
 
 __all__ = ["MAX_DIMS", "Table", "kind_code", "tabulate"]
 

@@ -1,0 +1,1 @@
+"""From an alignment to a plan: what happens to every tensor of the target, before any weight is read."""

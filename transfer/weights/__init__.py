@@ -1,0 +1,1 @@
+"""Weights in files and in memory: reading them, carrying out a plan, writing the result."""
