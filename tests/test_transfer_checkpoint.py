@@ -289,7 +289,7 @@ def test_a_safe_file_with_damaged_bytes_never_gives_another_error(tmp_path: Path
 
 def test_no_code_of_ours_unpickles() -> None:
     loads = []
-    for path in [*(ROOT / "transfer").glob("*.py"), *(ROOT / "zoo_index").glob("*.py")]:
+    for path in [*(ROOT / "transfer").rglob("*.py"), *(ROOT / "zoo_index").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "torch", "torch.serialization"):
                 assert not any(alias.name.startswith("load") for alias in node.names), path
