@@ -43,6 +43,76 @@ class AllKinds(nn.Module):
         self.fc = nn.Linear(width, 5)
 
 
+class Attention(nn.Module):
+    """Self-attention with query, key and value fused, separate, or inside torch's own module."""
+
+    def __init__(self, width: int, n_heads: int, style: str) -> None:
+        super().__init__()
+        self.num_heads, self.style = n_heads, style
+        if style == "torch":
+            self.attn = nn.MultiheadAttention(width, n_heads, batch_first=True)
+            return
+        if style == "fused":
+            self.qkv = nn.Linear(width, 3 * width)
+        else:
+            self.q, self.k, self.v = (nn.Linear(width, width) for _ in range(3))
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Attend over (batch, length, width)."""
+        if self.style == "torch":
+            result: torch.Tensor = self.attn(x, x, x, need_weights=False)[0]
+            return result
+        parts = self.qkv(x).chunk(3, -1) if self.style == "fused" else (self.q(x), self.k(x), self.v(x))
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+
+class GatedMlp(nn.Module):
+    """SwiGLU with both halves in one layer or in two (arXiv 2002.05202)."""
+
+    def __init__(self, width: int, hidden: int, *, packed: bool) -> None:
+        super().__init__()
+        self.packed = packed
+        if packed:
+            self.w12 = nn.Linear(width, 2 * hidden)
+        else:
+            self.w1, self.w2 = nn.Linear(width, hidden), nn.Linear(width, hidden)
+        self.w3 = nn.Linear(hidden, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (..., width) to the same shape."""
+        gate, value = self.w12(x).chunk(2, -1) if self.packed else (self.w1(x), self.w2(x))
+        return self.w3(nn.functional.silu(gate) * value)
+
+
+class Transformer(nn.Module):
+    """Pre-norm encoder with a classifier, of interchangeable parts."""
+
+    def __init__(
+        self, width: int = 12, n_heads: int = 2, depth: int = 2, *, style: str = "fused", packed: bool = True
+    ) -> None:
+        super().__init__()
+        self.embed = nn.Linear(5, width)
+        self.blocks = nn.ModuleList()
+        for _ in range(depth):
+            block = nn.ModuleDict()
+            block["norm1"], block["attn"] = nn.LayerNorm(width), Attention(width, n_heads, style)
+            block["norm2"], block["mlp"] = nn.LayerNorm(width), GatedMlp(width, 20, packed=packed)
+            self.blocks.append(block)
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Classify (batch, length, 5)."""
+        x = self.embed(x)
+        for block in self.blocks:
+            assert isinstance(block, nn.ModuleDict)
+            x = x + block["attn"](block["norm1"](x))
+            x = x + block["mlp"](block["norm2"](x))
+        return self.head(self.norm(x).mean(1))
+
+
 def mlp(*widths: int) -> nn.Sequential:
     """Linear layers with activations between them."""
     layers: list[nn.Module] = []

@@ -10,7 +10,7 @@ from torch import nn
 import transfer
 from transfer.planning.meaning import head_paths, n_fused_parts, residual_exits
 from transfer.planning.options import Options
-from transfer.planning.residual import is_identity_without
+from transfer.planning.probing import is_identity_without
 from transfer.structure.records import Block
 from zoo_index.catalogues.timm_catalogue import build
 
@@ -36,7 +36,7 @@ def network(name: str, options: dict[str, object], seed: int) -> nn.Module:
         for key, tensor in model.state_dict(keep_vars=True).items():
             if key.endswith("running_var"):
                 tensor.add_(0.5 * torch.rand(tensor.shape))
-            elif tensor.is_floating_point() and tensor.dim() <= 1:
+            elif tensor.is_floating_point() and (tensor.dim() <= 1 or tensor.std() == 0):
                 tensor.add_(0.1 * torch.randn(tensor.shape))
     return model.eval()
 

@@ -7,7 +7,7 @@ another (arXiv 2212.13970, matching). Both forms use the same programme; they di
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from transfer.structure.standardization import check_form, standardize
 if TYPE_CHECKING:
     from transfer.structure.standardization import NetworkLike
 
-__all__ = ["Alignment", "LayerPair", "match", "similarity"]
+__all__ = ["Alignment", "LayerPair", "match", "match_layers", "similarity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,21 @@ def _pairs_of_items(source: Item, target: Item, score: float) -> Iterator[tuple[
         return
     assert isinstance(source, Block)
     assert isinstance(target, Block)
-    inner = _scores(Architecture("dpiat", source.layers), Architecture("dpiat", target.layers))
-    for t, s in _kernels.trace(inner):
-        yield source.layers[s], target.layers[t], float(inner[t, s])
+    yield from match_layers(source.layers, target.layers)
+
+
+def match_layers(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[Layer, Layer, float]]:
+    """Align the layers of two blocks.
+
+    Parameters
+    ----------
+    source, target : sequence of Layer
+
+    Yields
+    ------
+    tuple of Layer, Layer, float
+        Source, target and shape score.
+    """
+    scores = _scores(Architecture("dpiat", tuple(source)), Architecture("dpiat", tuple(target)))
+    for t, s in _kernels.trace(scores):
+        yield source[s], target[t], float(scores[t, s])

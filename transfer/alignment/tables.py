@@ -20,6 +20,8 @@ __all__ = ["MAX_DIMS", "Table", "kind_code", "tabulate"]
 MAX_DIMS = 6
 """Dimensions kept of a layer's shape; convolution has at most 5, a bare parameter of timm at most 5."""
 
+_MIXING = ("linear", "conv1d", "conv2d", "conv3d")
+
 KindCodes = dict[tuple[str, int], int]
 
 
@@ -80,9 +82,15 @@ class Table:
 
 
 def kind_code(kinds: KindCodes, kind: str, dims: tuple[int, ...] | None) -> int:
-    """Return the number of a kind, -1 where there is nothing to compare; unknown kinds join `kinds`."""
+    """Return the number of a kind, -1 where there is nothing to compare; unknown kinds join `kinds`.
+
+    A linear layer is a convolution of one position, and a convolution of one position is the same in any number of
+    dimensions; `padded` fills the missing ones with 1.
+    """
     if dims is None or len(dims) > MAX_DIMS:
         return -1
+    if kind in _MIXING and all(d == 1 for d in dims[2:]):
+        return kinds.setdefault(("conv2d", 4), len(kinds))
     return kinds.setdefault((kind, len(dims)), len(kinds))
 
 

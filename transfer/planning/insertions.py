@@ -12,13 +12,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
+from transfer.planning.concatenation import concatenating_items
+from transfer.planning.containment import contained
 from transfer.planning.meaning import residual_exits
-from transfer.structure.records import Block, Item, Tensor
+from transfer.planning.operators import Box, Constant
+from transfer.structure.records import Block, Item, Layer, Tensor
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["inserted_exits", "pack_insertions"]
+__all__ = ["pack_insertions", "place_insertions"]
 
 
 def pack_insertions(alignment: Alignment) -> Alignment:
@@ -87,12 +90,138 @@ def _refed(alignment: Alignment, pairs: Sequence[LayerPair], source_item: int) -
     return result
 
 
-def inserted_exits(alignment: Alignment, module: nn.Module | None) -> list[Tensor]:
-    """List the exits of the residual blocks that have no source block of their own.
+def place_insertions(
+    alignment: Alignment, module: nn.Module | None
+) -> tuple[Alignment, dict[str, tuple[Constant, ...]]]:
+    """Decide which blocks and layers of the target are inserted, and how they start as identity.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        The best-scoring one.
+    module : nn.Module or None
+        The target, to ask whether a block or layer does return its input; may be on the meta device.
+
+    Returns
+    -------
+    alignment : Alignment
+        The placement of the source in the target where that contains it, else the given one with its insertions
+        packed.
+    identity : dict of str to tuple of Constant
+        What tensors are set to, by their names.
+    """
+    if (found := contained(alignment)) is not None:
+        plain = _plain_layers(found, module)
+        fed = _fed_by_neighbours(found, alignment)
+        blocks, unsure = _blocks(fed, module)
+        if plain is not None and not unsure:
+            return fed, plain | blocks
+    packed = pack_insertions(alignment)
+    return packed, _blocks(packed, module)[0]
+
+
+def _fed_by_neighbours(alignment: Alignment, scored: Alignment) -> Alignment:
+    """Feed inserted blocks, whose features are not used yet, from trained ones.
+
+    They get what feeds the nearest block of equal layers, or where there is none what scored best.
+    """
+    members: dict[int, list[LayerPair]] = {}
+    for pair in alignment.pairs:
+        members.setdefault(pair.target_item, []).append(pair)
+    items = alignment.target.items
+    appending = concatenating_items(alignment.target)
+    structures = [_structure(item) for item in items]
+    pairs: list[LayerPair] = []
+    for i, item in enumerate(items):
+        like = [j for j in members if structures[j] == structures[i]]
+        if i in members or i in appending or not isinstance(item, Block):
+            pairs += members.get(i, [])
+            continue
+        if not like:
+            pairs += [pair for pair in scored.pairs if pair.target_item == i]
+            continue
+        nearest = min(like, key=lambda j: (abs(i - j), j))
+        neighbour = items[nearest]
+        assert isinstance(neighbour, Block)
+        place = {layer.path: k for k, layer in enumerate(neighbour.layers)}
+        for pair in members[nearest]:
+            pairs.append(replace(pair, target=item.layers[place[pair.target.path]], target_item=i))
+    return replace(alignment, pairs=tuple(pairs))
+
+
+def _plain_layers(alignment: Alignment, module: nn.Module | None) -> dict[str, tuple[Constant, ...]] | None:
+    """Set what makes inserted convolutions, linear layers and batch norms return their input.
+
+    Returns
+    -------
+    dict or None
+        None if one of them cannot be left out without changing the network.
+    """
+    identity: dict[str, tuple[Constant, ...]] = {}
+    fed = {pair.target.path for pair in alignment.pairs}
+    fed_items = {pair.target_item for pair in alignment.pairs}
+    before, gap = "", list[Layer]()
+    for i, item in enumerate(alignment.target.items):
+        if isinstance(item, Block) and i not in fed_items:
+            if gap:
+                return None
+            continue
+        for layer in item.layers if isinstance(item, Block) else (item,):
+            if layer.path not in fed:
+                gap.append(layer)
+                continue
+            if gap:
+                if module is None or not before or not _is_passable(module, before, gap, layer.path):
+                    return None
+                for inserted in gap:
+                    identity |= _identity(inserted, module)
+            before, gap = layer.path, []
+    return None if gap else identity
+
+
+def _is_passable(module: nn.Module, before: str, gap: Sequence[Layer], after: str) -> bool:
+    from transfer.planning.probing import passes_through
+
+    return passes_through(module, before, [layer.path for layer in gap], after)
+
+
+def _identity(layer: Layer, module: nn.Module) -> dict[str, tuple[Constant, ...]]:
+    from transfer.planning.probing import norm_epsilon
+
+    found: dict[str, tuple[Constant, ...]] = {}
+    for tensor in layer.tensors:
+        whole = _whole(tensor)
+        if tensor.role == "num_batches_tracked":
+            continue
+        if layer.kind == "batchnorm":
+            scale = (1 + norm_epsilon(module.get_submodule(layer.path))) ** 0.5
+            value = {"weight": scale, "running_var": 1.0}.get(tensor.role, 0.0)
+            found[tensor.name] = (Constant(whole, value),)
+        elif tensor.role == "weight":
+            found[tensor.name] = (Constant(whole), Constant(whole, 1.0, diagonal=True))
+        else:
+            found[tensor.name] = (Constant(whole),)
+    return found
+
+
+def _whole(tensor: Tensor) -> Box:
+    return Box((0,) * len(tensor.shape), tensor.shape)
+
+
+def _blocks(alignment: Alignment, module: nn.Module | None) -> tuple[dict[str, tuple[Constant, ...]], bool]:
+    """Zero the exits of the residual blocks that have no source block of their own.
 
     Of several target blocks fed by one source block the best match is its counterpart, the first of equal ones;
     the others were inserted, and so were blocks that nothing feeds.
+
+    Returns
+    -------
+    identity : dict of str to tuple of Constant
+    unsure : bool
+        Whether there is an inserted block that neither becomes identity nor appends to a concatenation.
     """
+    unsure = False
+    appending = concatenating_items(alignment.target)
     value: dict[int, float] = {}
     feeding: dict[int, int] = {}
     for pair in alignment.pairs:
@@ -103,23 +232,26 @@ def inserted_exits(alignment: Alignment, module: nn.Module | None) -> list[Tenso
         best = counterpart.get(source)
         if best is None or value[item] > value[best] + 1e-9:
             counterpart[source] = item
-    inserted: list[Tensor] = []
+    identity: dict[str, tuple[Constant, ...]] = {}
     verdicts: dict[str, bool] = {}  # blocks of equal layers behave alike, and asking one of them takes a while
     for item, block in enumerate(alignment.target.items):
         is_own = item in feeding and counterpart[feeding[item]] == item
-        if isinstance(block, Block) and not is_own and (exits := residual_exits(block)):
-            key = repr([layer.canonical() for layer in block.layers])
-            if key not in verdicts:
-                verdicts[key] = _is_residual(block, exits, module)
-            if verdicts[key]:
-                inserted += exits
-    return inserted
+        if is_own or not isinstance(block, Block) or item in appending:
+            continue
+        key = repr(_structure(block))
+        exits = residual_exits(block)
+        if key not in verdicts:
+            verdicts[key] = bool(exits) and _is_residual(block, exits, module)
+        if verdicts[key]:
+            identity |= {tensor.name: (Constant(_whole(tensor)),) for tensor in exits}
+        unsure = unsure or not verdicts[key]
+    return identity, unsure
 
 
 def _is_residual(block: Block, exits: Sequence[Tensor], module: nn.Module | None) -> bool:
     """Whether zero exits make the block identity; without a module, whether it has a norm as such blocks do."""
     if module is not None:
-        from transfer.planning.residual import is_identity_without
+        from transfer.planning.probing import is_identity_without
 
         names = [tensor.name for layer in block.layers for tensor in layer.tensors]
         verdict = is_identity_without(module, names, [tensor.name for tensor in exits])

@@ -9,7 +9,17 @@ from collections.abc import Iterator, Sequence
 
 from transfer.structure.records import Architecture, Block, Layer, Tensor
 
-__all__ = ["head_paths", "n_fused_parts", "residual_exits"]
+__all__ = [
+    "head_paths",
+    "in_width",
+    "is_dense",
+    "is_depthwise",
+    "is_pointwise",
+    "is_weighted",
+    "n_fused_parts",
+    "out_width",
+    "residual_exits",
+]
 
 _FUSED = (2, 3)
 """Two: key and value, or value and gate; three: query, key and value."""
@@ -22,7 +32,11 @@ def head_paths(architecture: Architecture) -> set[str]:
     """
     found: list[Layer] = []
     for item in reversed(architecture.items):
-        if not isinstance(item, Layer) or item.kind != "linear" or (found and _out(item) != _out(found[0])):
+        if (
+            not isinstance(item, Layer)
+            or not is_pointwise(item)
+            or (found and out_width(item) != out_width(found[0]))
+        ):
             break
         found.append(item)
     return {layer.path for layer in found}
@@ -40,15 +54,15 @@ def n_fused_parts(layers: Sequence[Layer], index: int) -> int:
         Of one block.
     index : int
     """
-    if not _is_dense(layers[index]):
+    if not is_dense(layers[index]):
         return 1
     after = layers[index + 1] if index + 1 < len(layers) else None
-    if after is not None and after.kind in ("batchnorm", "norm") and after.dims == (_out(layers[index]),):
+    if after is not None and after.kind in ("batchnorm", "norm") and after.dims == (out_width(layers[index]),):
         return 1  # normalised as a whole: a convolution whose neighbour happens to be a shortcut
-    following = next((layer for layer in layers[index + 1 :] if _is_weighted(layer)), None)
-    if following is None or not _is_dense(following):
+    following = next((layer for layer in layers[index + 1 :] if is_weighted(layer)), None)
+    if following is None or not is_dense(following):
         return 1
-    n_outputs, n_inputs = _out(layers[index]), _in(following)
+    n_outputs, n_inputs = out_width(layers[index]), in_width(following)
     return next((n for n in _FUSED if n_outputs == n * n_inputs), 1)
 
 
@@ -63,7 +77,7 @@ def residual_exits(block: Block) -> list[Tensor]:
     prefix = _common_prefix([layer.path for layer in layers])
     children: dict[str, list[int]] = {}
     for i, layer in enumerate(layers):
-        if _is_weighted(layer):
+        if is_weighted(layer):
             rest = layer.path[len(prefix) :].lstrip(".").split(".")
             children.setdefault(rest[0] if len(rest) > 1 else "", []).append(i)
     direct = children.pop("", [])
@@ -72,7 +86,7 @@ def residual_exits(block: Block) -> list[Tensor]:
     direct.sort()
     if not direct and not children:
         return []
-    width = _out(layers[direct[-1]]) if direct else _out(layers[next(iter(children.values()))[-1]])
+    width = out_width(layers[direct[-1]]) if direct else out_width(layers[next(iter(children.values()))[-1]])
     scales = [
         layer.tensors[0]
         for layer in layers
@@ -80,9 +94,9 @@ def residual_exits(block: Block) -> list[Tensor]:
     ]
     branches = [*children.values(), direct] if direct else [*children.values()]
     if len(direct) >= 2 and _returns(layers, direct):
-        width_in = _in(layers[direct[0]])
-        branches = [b for b in branches if b is direct or _in(layers[b[0]]) == width_in]
-    elif direct and all(not _is_dense(layers[i]) for i in direct):
+        width_in = in_width(layers[direct[0]])
+        branches = [b for b in branches if b is direct or in_width(layers[b[0]]) == width_in]
+    elif direct and all(not is_dense(layers[i]) for i in direct):
         branches.remove(direct)  # a depthwise convolution before the MLP is part of the MLP's branch
     if not branches or not all(_returns(layers, branch) for branch in branches):
         return []
@@ -100,31 +114,40 @@ def residual_exits(block: Block) -> list[Tensor]:
 def _returns(layers: Sequence[Layer], branch: Sequence[int]) -> bool:
     """Whether a branch ends with as many channels as it starts from."""
     first, last = layers[branch[0]], layers[branch[-1]]
-    return _in(first) == _out(last)
+    return in_width(first) == out_width(last)
 
 
-def _is_weighted(layer: Layer) -> bool:
+def is_weighted(layer: Layer) -> bool:
+    """Whether a layer multiplies by a matrix: linear or convolution."""
     return layer.kind.startswith(("conv", "linear"))
 
 
-def _is_dense(layer: Layer) -> bool:
+def is_pointwise(layer: Layer) -> bool:
+    """Whether a layer is linear or a convolution of one position."""
+    return is_weighted(layer) and layer.dims is not None and all(k == 1 for k in layer.dims[2:])
+
+
+def is_dense(layer: Layer) -> bool:
     """Whether a layer mixes channels: linear, or a convolution that is not depthwise."""
-    return _is_weighted(layer) and not _is_depthwise(layer)
+    return is_weighted(layer) and not is_depthwise(layer)
 
 
-def _is_depthwise(layer: Layer) -> bool:
+def is_depthwise(layer: Layer) -> bool:
+    """Whether a layer is a convolution that keeps channels apart."""
     assert layer.dims is not None
     return layer.kind.startswith("conv") and layer.dims[1] == 1 and layer.dims[0] > 1
 
 
-def _out(layer: Layer) -> int:
+def out_width(layer: Layer) -> int:
+    """Count the channels that a layer gives."""
     assert layer.dims is not None
     return layer.dims[0]
 
 
-def _in(layer: Layer) -> int:
+def in_width(layer: Layer) -> int:
+    """Count the channels that a linear layer or a convolution reads, per group if it has groups."""
     assert layer.dims is not None
-    return layer.dims[0] if _is_depthwise(layer) else layer.dims[1]
+    return layer.dims[0] if is_depthwise(layer) else layer.dims[1]
 
 
 def _common_prefix(paths: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ around them are set to zero.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -17,7 +18,24 @@ from transfer.structure.records import Layer, Tensor
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Box", "Constant", "Fill", "Region", "Transform", "centred_fill", "leading_fill", "refusal"]
+__all__ = [
+    "LEADING",
+    "Box",
+    "Channels",
+    "Constant",
+    "Fill",
+    "Region",
+    "Span",
+    "Transform",
+    "centred_fill",
+    "channel_fill",
+    "fitted_shape",
+    "refusal",
+]
+
+
+Span = tuple[int, int, int]
+"""Start in the source, start in the target, length: one dimension of a region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +126,7 @@ class Fill:
     Parameters
     ----------
     operator : str
-        ``copy``, ``centre``, ``leading`` or ``leading by part``.
+        How the regions were chosen.
     regions : tuple of Region
         Copied; their target boxes do not overlap.
     constants : tuple of Constant
@@ -134,43 +152,68 @@ def centred_fill(source: Tensor, target: Tensor) -> Fill:
     return Fill("centre", (_region(spans),))
 
 
-def leading_fill(
-    source: Tensor, target: Tensor, layer: Layer, *, n_parts: int = 1, zero_new_inputs: bool = True
-) -> Fill:
-    """Take the leading channels and centre the kernel.
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Which channels of a source layer go to which channels of a target layer.
 
-    Coupled layers then keep the same channels without being traced: a producer's outputs, its norm, its residual
-    partners and its consumers' inputs are all cropped alike.
+    Parameters
+    ----------
+    outputs, inputs : tuple of Span or None
+        Start in the source, start in the target, length; None for the leading ones.
+    connections : tuple of (Span, Span) or None
+        Of outputs and of inputs, where not every output reads every input.
+    operator : str
+        What to call it.
+    """
+
+    outputs: tuple[Span, ...] | None = None
+    inputs: tuple[Span, ...] | None = None
+    connections: tuple[tuple[Span, Span], ...] | None = None
+    operator: str = "leading"
+
+
+LEADING = Channels()
+
+
+def channel_fill(
+    source: Tensor, target: Tensor, layer: Layer, channels: Channels = LEADING, *, zero_new_inputs: bool = True
+) -> Fill:
+    """Take chosen channels, by default the leading ones, and centre the kernel.
+
+    With leading channels coupled layers keep the same channels without being traced: a producer's outputs, its
+    norm, its residual partners and its consumers' inputs are all cropped alike.
 
     Parameters
     ----------
     source, target : Tensor
-        With equally many dimensions.
+        With equally many dimensions, but for trailing ones of size 1.
     layer : Layer
         The target's layer.
-    n_parts : int
-        Number of equal parts that the first dimension consists of (query, key and value: 3), each taken by itself.
+    channels : Channels
     zero_new_inputs : bool
         Clear the weights from new inputs, or new kernel positions, into the outputs that are filled.
     """
-    if source.shape == target.shape:
+    shape = fitted_shape(source.shape, len(target.shape))
+    assert shape is not None
+    if not shape or (shape == target.shape and channels == LEADING):
         return _whole(target)
     is_weight = target.role == "weight" and layer.kind.startswith(("conv", "linear"))
-    spans = []
-    for d, (a, b) in enumerate(zip(source.shape, target.shape, strict=True)):
-        if d == 0 and n_parts > 1:
-            spans.append([(i * (a // n_parts), i * (b // n_parts), min(a, b) // n_parts) for i in range(n_parts)])
-        elif is_weight and d >= 2:
-            spans.append(_centred(a, b))
-        else:
-            spans.append([(0, 0, min(a, b))])
-    regions = tuple(_region([[span] for span in choice]) for choice in product(*spans))
+    outputs = channels.outputs or _leading(shape[0], target.shape[0])
+    if is_weight:
+        inputs = channels.inputs or _leading(shape[1], target.shape[1])
+        pairs = channels.connections or tuple(product(outputs, inputs))
+        kernel = [_centred(a, b) for a, b in zip(shape[2:], target.shape[2:], strict=True)]
+        regions = tuple(_region([*pair, *kernel]) for pair in pairs)
+    else:
+        rest = [_leading(a, b)[0] for a, b in zip(shape[1:], target.shape[1:], strict=True)]
+        regions = tuple(_region([span, *rest]) for span in outputs)
     constants: tuple[Constant, ...] = ()
-    if zero_new_inputs and is_weight and any(r.size[1:] != target.shape[1:] for r in regions):
+    if zero_new_inputs and is_weight:
         zeros = (0,) * (len(target.shape) - 1)
-        boxes = [Box((start, *zeros), (size, *target.shape[1:])) for _, start, size in spans[0]]
-        constants = tuple(Constant(box) for box in boxes)
-    return Fill("leading by part" if n_parts > 1 else "leading", regions, constants)
+        rows = [Box((start, *zeros), (size, *target.shape[1:])) for _, start, size in outputs]
+        if sum(row.n_elements for row in rows) > sum(region.target.n_elements for region in regions):
+            constants = tuple(Constant(row) for row in rows)
+    return Fill(channels.operator, regions, constants)
 
 
 def refusal(source: Tensor | None, target: Tensor) -> str:
@@ -188,7 +231,7 @@ def refusal(source: Tensor | None, target: Tensor) -> str:
     """
     if source is None:
         return f"the matched source layer has no {target.role}"
-    if len(source.shape) != len(target.shape):
+    if fitted_shape(source.shape, len(target.shape)) is None:
         return f"{len(source.shape)} dimensions in the source, {len(target.shape)} in the target"
     if source.dtype and target.dtype and source.is_continuous != target.is_continuous:
         return f"{source.dtype} values in the source, {target.dtype} in the target"
@@ -200,8 +243,11 @@ def refusal(source: Tensor | None, target: Tensor) -> str:
     return ""
 
 
-Span = tuple[int, int, int]
-"""Start in the source, start in the target, length: one dimension of a region."""
+def fitted_shape(shape: tuple[int, ...], n_dims: int) -> tuple[int, ...] | None:
+    """Add or drop trailing dimensions of size 1 to get `n_dims`; None if others would have to go."""
+    if any(n != 1 for n in shape[n_dims:]) or (n_dims > len(shape) and len(shape) < 2):
+        return None
+    return (*shape[:n_dims], *(1,) * (n_dims - len(shape)))
 
 
 def _whole(target: Tensor) -> Fill:
@@ -209,10 +255,16 @@ def _whole(target: Tensor) -> Fill:
     return Fill("copy", (Region(zeros, zeros, target.shape),))
 
 
-def _centred(a: int, b: int) -> list[Span]:
-    return [(max(a - b, 0) // 2, max(b - a, 0) // 2, min(a, b))]
+def _centred(a: int, b: int) -> Span:
+    return max(a - b, 0) // 2, max(b - a, 0) // 2, min(a, b)
 
 
-def _region(spans: list[list[Span]]) -> Region:
-    starts, targets, sizes = zip(*(span for (span,) in spans), strict=True)
+def _leading(a: int, b: int) -> tuple[Span, ...]:
+    return ((0, 0, min(a, b)),)
+
+
+def _region(spans: Sequence[Span]) -> Region:
+    if not spans:
+        return Region((), (), ())
+    starts, targets, sizes = zip(*spans, strict=True)
     return Region(tuple(starts), tuple(targets), tuple(sizes))

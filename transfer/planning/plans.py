@@ -11,11 +11,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from transfer.alignment.matching import Alignment, match
-from transfer.planning.insertions import inserted_exits, pack_insertions
-from transfer.planning.meaning import head_paths, n_fused_parts
-from transfer.planning.operators import Box, Constant, Fill, Region, Transform, centred_fill, leading_fill, refusal
+from transfer.planning.channels import choose_channels
+from transfer.planning.fusion import Parts, fill_parts, pair_parts
+from transfer.planning.insertions import pack_insertions, place_insertions
+from transfer.planning.meaning import head_paths
+from transfer.planning.operators import (
+    LEADING,
+    Constant,
+    Fill,
+    Region,
+    Transform,
+    centred_fill,
+    channel_fill,
+    refusal,
+)
 from transfer.planning.options import Options
-from transfer.structure.records import Architecture, Block, Form, Layer, Tensor
+from transfer.structure.records import Form, Layer, Tensor
 from transfer.structure.standardization import as_module, check_form, header_of
 
 if TYPE_CHECKING:
@@ -201,36 +212,41 @@ def _paper_rows(alignment: Alignment) -> dict[str, PlannedTensor]:
 
 
 def _dpiat_rows(alignment: Alignment, options: Options, module: nn.Module | None) -> dict[str, PlannedTensor]:
-    alignment = pack_insertions(alignment)
+    identity: dict[str, tuple[Constant, ...]] = {}
+    if options.identity_blocks:
+        alignment, identity = place_insertions(alignment, module)
+    else:
+        alignment = pack_insertions(alignment)
     rows = {}
     heads = head_paths(alignment.target), head_paths(alignment.source)
-    parts = _fused(alignment.target), _fused(alignment.source)
+    parts: tuple[Parts, ...] = ()
+    if options.split_fused:
+        alignment, parts = pair_parts(alignment)
+    fused = fill_parts(parts, zero_new_inputs=options.zero_new_inputs)
+    channels = choose_channels(alignment, options)
     for pair in alignment.pairs:
         by_role = {t.role: t for t in pair.source.tensors}
         head_reason = _head_reason(pair.source, pair.target, heads, options)
-        n_parts = parts[0].get(pair.target.path, 1)
-        if not options.split_fused or n_parts != parts[1].get(pair.source.path, 1):
-            n_parts = 1
         for tensor in pair.target.tensors:
             source = by_role.get(tensor.role)
             reason = head_reason or refusal(source, tensor)
             if source is None or reason:
                 rows[tensor.name] = _fresh(tensor, reason)
                 continue
-            fill = leading_fill(
-                source, tensor, pair.target, n_parts=n_parts, zero_new_inputs=options.zero_new_inputs
-            )
+            choice = channels.get(pair.target.path, LEADING)
+            fill = channel_fill(source, tensor, pair.target, choice, zero_new_inputs=options.zero_new_inputs)
             rows[tensor.name] = _filled(source, tensor, fill)
-    if options.identity_blocks:
-        for tensor in inserted_exits(alignment, module):
-            whole = Box((0,) * len(tensor.shape), tensor.shape)
+    for tensor in alignment.target.tensors():
+        if tensor.name in fused:
+            rows[tensor.name] = _filled(fused[tensor.name][0], tensor, fused[tensor.name][1])
+        if tensor.name in identity:
             rows[tensor.name] = PlannedTensor(
                 tensor.name,
                 tensor.shape,
                 "identity",
-                operator="zero",
-                constants=(Constant(whole),),
-                reason="an inserted residual block starts as identity",
+                operator="identity",
+                constants=identity[tensor.name],
+                reason="it was inserted and starts by passing its input on",
             )
     return rows
 
@@ -248,17 +264,6 @@ def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]],
     return ""
 
 
-def _fused(architecture: Architecture) -> dict[str, int]:
-    """Count the parts of each fused layer, by path."""
-    found = {}
-    for item in architecture.items:
-        if isinstance(item, Block):
-            for i, layer in enumerate(item.layers):
-                if (n := n_fused_parts(item.layers, i)) > 1:
-                    found[layer.path] = n
-    return found
-
-
 def _fresh(target: Tensor, reason: str) -> PlannedTensor:
     return PlannedTensor(target.name, target.shape, "fresh", reason=reason)
 
@@ -269,6 +274,8 @@ def _filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
     reason = ""
     if fill.operator == "copy":
         status = "copied"
+    elif fill.operator == "by part" and n_copied == target.size and fill.regions[0].size[1:2] == source.shape[1:2]:
+        status, reason = "copied", "the same map, fused in one of the networks and separate in the other"
     elif n_copied == target.size:
         status, reason = "cropped", f"source has {source.size} elements, target takes {n_copied}"
     else:

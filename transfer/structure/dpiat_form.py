@@ -23,6 +23,22 @@ __all__ = ["from_header"]
 _MAIN_ROLES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 """Tensors with these roles under one path make one layer, in this order whatever the file's order."""
 
+_SYNONYMS = {
+    "cls_token": ("class_token", "class_embedding", "cls"),
+    "pos_embed": (
+        "pos_embedding",
+        "position_embedding",
+        "position_embeddings",
+        "positional_embedding",
+        "absolute_pos_embed",
+        "pos_emb",
+    ),
+    "reg_token": ("register_tokens", "reg_tokens", "registers"),
+    "gamma": ("gamma_1", "gamma_2", "gamma_3", "gamma1", "gamma2", "gamma3", "lambda1", "lambda2", "layer_scale"),
+}
+_STANDARD = {synonym: role for role, synonyms in _SYNONYMS.items() for synonym in synonyms}
+"""What libraries call the same bare parameter; under one word, so that they match."""
+
 
 @dataclass
 class _Node:
@@ -133,7 +149,9 @@ def _own_layers(node: _Node) -> list[Layer]:
         layers.append(Layer(_kind(tensors), ordered, path))
     position = {tensor.name: i for i, tensor in enumerate(node.tensors)}
     alone.sort(key=lambda t: position[t.name])
-    layers.extend(Layer(f"parameter:{tensor.role}", (tensor,), tensor.name) for tensor in alone)
+    layers.extend(
+        Layer(f"parameter:{_STANDARD.get(tensor.role, tensor.role)}", (tensor,), tensor.name) for tensor in alone
+    )
     layers.sort(key=lambda layer: min(position[t.name] for t in layer.tensors))
     return layers
 

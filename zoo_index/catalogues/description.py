@@ -13,8 +13,9 @@ from transfer.structure.records import Architecture, Block, Form
 
 __all__ = ["FEATURES", "Description", "EncodedArchitecture", "EncodedItem", "describe", "digest", "encode"]
 
-FEATURES = 1
-"""Version of the standardization; raised when the same network would give another architecture."""
+FEATURES = 2
+"""Version of the standardization; raised when the same network would give another architecture, or two
+architectures another similarity."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,68 @@
+"""Fused and separate layers are the same map: transferring between them keeps the function."""
+
+from __future__ import annotations
+
+import nets
+import pytest
+import torch
+from torch import nn
+
+import transfer
+from transfer.planning.options import Options
+
+INPUT = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(5))
+
+
+def transformer(seed: int, **options: object) -> nn.Module:
+    torch.manual_seed(seed)
+    return nets.Transformer(**options).eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("style", ["fused", "separate", "torch"])
+@pytest.mark.parametrize("packed_target", [True, False])
+@pytest.mark.parametrize("style_target", ["fused", "separate", "torch"])
+def test_all_styles_compute_the_same(style: str, packed: bool, style_target: str, packed_target: bool) -> None:
+    source = transformer(1, style=style, packed=packed)
+    target = transformer(2, style=style_target, packed=packed_target)
+    report = transfer.transfer(source, target)
+    assert {row.status for row in report.tensors} == {"copied"}
+    torch.testing.assert_close(target(INPUT), source(INPUT))
+
+
+def test_several_sources_are_named_in_the_report() -> None:
+    report = transfer.transfer(transformer(1, style="separate"), transformer(2, style="fused"))
+    row = {row.name: row for row in report.tensors}["blocks.0.attn.qkv.weight"]
+    assert row.sources == tuple(f"blocks.0.attn.{name}.weight" for name in "qkv")
+    assert (row.operator, len(row.regions)) == ("by part", 3)
+
+
+def test_separate_parts_are_cropped_one_by_one() -> None:
+    source, target = transformer(1, style="separate"), transformer(2, style="fused", width=6, n_heads=1)
+    transfer.transfer(source, target)
+    for part, name in zip(target.blocks[0]["attn"].qkv.weight.chunk(3), "qkv", strict=True):
+        assert torch.equal(part, getattr(source.blocks[0]["attn"], name).weight[:6, :6])
+
+
+def test_growing_parts_start_new_inputs_at_zero() -> None:
+    source, target = transformer(1, style="fused"), transformer(2, style="separate", width=18, n_heads=3)
+    transfer.transfer(source, target)
+    for part, name in zip(source.blocks[0]["attn"].qkv.weight.chunk(3), "qkv", strict=True):
+        found = getattr(target.blocks[0]["attn"], name).weight
+        assert torch.equal(found[:12, :12], part)
+        assert (found[:12, 12:] == 0).all()
+        assert found[12:].std() > 0
+
+
+def test_parts_are_left_alone_on_demand() -> None:
+    target = transformer(2, style="fused")
+    report = transfer.transfer(transformer(1, style="separate"), target, options=Options(split_fused=False))
+    assert "by part" not in {row.operator for row in report.tensors}
+
+
+def test_a_plain_stack_is_no_set_of_parts() -> None:
+    def stack() -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 8), nn.Sequential(*(nn.Linear(8, 8) for _ in range(5))), nn.Linear(8, 2))
+
+    report = transfer.transfer(stack(), stack())
+    assert {row.operator for row in report.tensors} == {"copy"}

@@ -1,0 +1,142 @@
+"""One channel choice per coupled group: which channels each matched pair of layers exchanges.
+
+By default the leading ones, everywhere, so that coupled layers agree without being traced. Where the position of a
+channel means more than its rank, this module says which go where: the parts of fused layers, the segments of
+concatenations, the groups of grouped convolutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from transfer.alignment.matching import Alignment, LayerPair
+from transfer.planning.concatenation import Segment, concatenated_inputs
+from transfer.planning.grouping import axis_of, group_width, place_groups, spans_within_groups
+from transfer.planning.meaning import n_fused_parts, out_width
+from transfer.planning.operators import LEADING, Channels, Span
+from transfer.planning.options import Options
+from transfer.structure.records import Architecture, Block
+
+__all__ = ["choose_channels"]
+
+
+def choose_channels(alignment: Alignment, options: Options) -> dict[str, Channels]:
+    """Choose the channels of every matched pair of layers.
+
+    Parameters
+    ----------
+    alignment : Alignment
+    options : Options
+
+    Returns
+    -------
+    dict of str to Channels
+        By the path of the target layer; layers that are not in it take the leading channels.
+    """
+    found: dict[str, Channels] = {}
+    if options.split_fused:
+        found |= _parts(alignment)
+    found |= _segments(alignment)
+    for _, members in groupby(alignment.pairs, key=lambda pair: pair.target_item):
+        found |= _groups(alignment, list(members))
+    return {path: channels for path, channels in found.items() if channels != LEADING}
+
+
+def _parts(alignment: Alignment) -> dict[str, Channels]:
+    """Query, key and value, or value and gate, each by itself."""
+    parts = _fused(alignment.target), _fused(alignment.source)
+    found = {}
+    for pair in alignment.pairs:
+        n = parts[0].get(pair.target.path, 1)
+        a, b = out_width(pair.source), out_width(pair.target) if n > 1 else 0
+        if n > 1 and n == parts[1].get(pair.source.path, 1) and a != b:
+            spans = tuple((i * (a // n), i * (b // n), min(a, b) // n) for i in range(n))
+            found[pair.target.path] = Channels(outputs=spans, operator="leading by part")
+    return found
+
+
+def _fused(architecture: Architecture) -> dict[str, int]:
+    """Count the parts of each fused layer, by path."""
+    found = {}
+    for item in architecture.items:
+        if isinstance(item, Block):
+            for i, layer in enumerate(item.layers):
+                if (n := n_fused_parts(item.layers, i)) > 1:
+                    found[layer.path] = n
+    return found
+
+
+def _segments(alignment: Alignment) -> dict[str, Channels]:
+    """Segments of concatenated inputs, each from the segment of the matched producer."""
+    ours, theirs = concatenated_inputs(alignment.target), concatenated_inputs(alignment.source)
+    feeding = {pair.target_item: pair.source_item for pair in reversed(alignment.pairs)}
+    found = {}
+    for pair in alignment.pairs:
+        targets, sources = ours.get(pair.target.path), theirs.get(pair.source.path)
+        if targets is None or sources is None:
+            continue
+        by_producer = {segment.producer: segment for segment in sources}
+        spans = []
+        for segment in targets:
+            # what is no item of the architecture has a negative number, the same in both
+            source = by_producer.pop(feeding.get(segment.producer, min(segment.producer, -1)), None)
+            if source is not None:
+                spans.append((source.start, segment.start, min(source.size, segment.size)))
+        choice = tuple(_joined(spans))
+        if choice and choice != ((0, 0, min(_total(sources), _total(targets))),):
+            is_norm = pair.target.kind in ("batchnorm", "norm")
+            found[pair.target.path] = Channels(
+                outputs=choice if is_norm else None,
+                inputs=None if is_norm else choice,
+                operator="leading by segment",
+            )
+    return found
+
+
+def _total(segments: Sequence[Segment]) -> int:
+    return segments[-1].start + segments[-1].size
+
+
+def _joined(spans: Sequence[Span]) -> list[Span]:
+    joined: list[Span] = []
+    for start, new_start, length in spans:
+        if joined and (start, new_start) == (joined[-1][0] + joined[-1][2], joined[-1][1] + joined[-1][2]):
+            joined[-1] = (joined[-1][0], joined[-1][1], joined[-1][2] + length)
+        else:
+            joined.append((start, new_start, length))
+    return joined
+
+
+def _groups(alignment: Alignment, pairs: Sequence[LayerPair]) -> dict[str, Channels]:
+    """Whole groups of grouped convolutions, and what is around them in the block."""
+    target = alignment.target.items[pairs[0].target_item]
+    found: dict[str, Channels] = {}
+    if not isinstance(target, Block):
+        return found
+    by_path = {layer.path: i for i, layer in enumerate(target.layers)}
+    matched = {pair.target.path for pair in pairs}
+    for pair in pairs:
+        source = alignment.source.items[pair.source_item]
+        assert isinstance(source, Block)
+        index = by_path[pair.target.path]
+        new_width = group_width(target.layers, index)
+        own = next(i for i, layer in enumerate(source.layers) if layer is pair.source)
+        width = group_width(source.layers, own)
+        is_dense = width == out_width(pair.source) and new_width == out_width(pair.target)
+        if not width or not new_width or width == new_width or is_dense:
+            continue
+        placement = place_groups(out_width(pair.source), width, out_width(pair.target), new_width)
+        n_common = min(out_width(pair.source), out_width(pair.target))
+        spans = tuple(placement or [(0, 0, n_common)])
+        operator = "leading by group"
+        connections = tuple(spans_within_groups(width, new_width, spans))
+        found[pair.target.path] = Channels(outputs=spans, connections=connections, operator=operator)
+        if spans != ((0, 0, n_common),):
+            producers, consumers = axis_of(target.layers, index)
+            for layers, choice in (
+                (producers, Channels(outputs=spans, operator=operator)),
+                (consumers, Channels(inputs=spans, operator=operator)),
+            ):
+                found.update({layer.path: choice for layer in layers if layer.path in matched})
+    return found

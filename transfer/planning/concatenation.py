@@ -1,0 +1,139 @@
+"""Layers that read concatenated outputs: their input channels consist of segments with different producers.
+
+Leading channels would shift every segment behind one that grew or that has no counterpart. Two patterns are read
+from shapes:
+
+dense chain
+    blocks that each append to what they read: the next one reads as many channels more as this one gives
+    (DenseNet, arXiv 1608.06993); what follows the chain reads all segments.
+patch merging
+    a norm and a linear layer that read a whole number of neighbours of the block before them, each with all its
+    channels (Swin, arXiv 2103.14030).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from transfer.planning.meaning import in_width, is_weighted, out_width
+from transfer.structure.records import Architecture, Block, Item, Layer
+
+__all__ = ["Segment", "concatenated_inputs", "concatenating_items"]
+
+_NEIGHBOURS = (4, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Neighbouring input channels with one producer.
+
+    Parameters
+    ----------
+    producer : int
+        Position of the producing item in the architecture, or -1 - number for what a chain starts from or for one
+        of the neighbours that patch merging reads.
+    start, size : int
+        Channels.
+    """
+
+    producer: int
+    start: int
+    size: int
+
+
+def concatenated_inputs(architecture: Architecture) -> dict[str, tuple[Segment, ...]]:
+    """Find the segments that layers read.
+
+    Parameters
+    ----------
+    architecture : Architecture
+
+    Returns
+    -------
+    dict of str to tuple of Segment
+        By the path of the layer that reads: a norm, a convolution or a linear layer.
+    """
+    items = architecture.items
+    found: dict[str, tuple[Segment, ...]] = {}
+    i = 0
+    while i < len(items):
+        end = _chain_end(items, i)
+        if end - i >= 2:
+            segments = [Segment(-1, 0, _reads(items[i]))]
+            for k in range(i, end):
+                found.update(dict.fromkeys(_readers(items[k], segments), tuple(segments)))
+                segments.append(Segment(k, segments[-1].start + segments[-1].size, _gives(items[k])))
+            found.update(dict.fromkeys(_singles_after(items, end, _total(segments)), tuple(segments)))
+            i = end
+        else:
+            width = _gives(items[i])
+            for n in _NEIGHBOURS if isinstance(items[i], Block) and width else ():
+                if paths := list(_singles_after(items, i + 1, n * width)):
+                    parts = tuple(Segment(-1 - k, k * width, width) for k in range(n))
+                    found.update(dict.fromkeys(paths, parts))
+            i += 1
+    return found
+
+
+def concatenating_items(architecture: Architecture) -> set[int]:
+    """Positions of the blocks that append to what they read."""
+    items = architecture.items
+    found: set[int] = set()
+    i = 0
+    while i < len(items):
+        end = _chain_end(items, i)
+        if end - i >= 2:
+            found |= set(range(i, end))
+        i = max(end, i + 1)
+    return found
+
+
+def _chain_end(items: tuple[Item, ...], start: int) -> int:
+    """One past the last block of the dense chain that starts here."""
+    end = start
+    while end < len(items) and isinstance(items[end], Block) and _reads(items[end]):
+        if end > start and _reads(items[end]) != _reads(items[end - 1]) + _gives(items[end - 1]):
+            break
+        end += 1
+    return end
+
+
+def _total(segments: list[Segment]) -> int:
+    return segments[-1].start + segments[-1].size
+
+
+def _readers(item: Item, segments: list[Segment]) -> Iterator[str]:
+    """Paths of the layers of a block that read its input: the norms before, and the first weighted layer."""
+    assert isinstance(item, Block)
+    for layer in item.layers:
+        if is_weighted(layer):
+            yield layer.path
+            return
+        if layer.dims == (_total(segments),):
+            yield layer.path
+
+
+def _singles_after(items: tuple[Item, ...], start: int, width: int) -> Iterator[str]:
+    """Paths of the single layers that read `width` channels, through the first weighted one."""
+    for item in items[start:]:
+        if not isinstance(item, Layer):
+            return
+        if is_weighted(item):
+            if in_width(item) == width:
+                yield item.path
+            return
+        if item.dims != (width,):
+            return
+        yield item.path
+
+
+def _reads(item: Item) -> int:
+    """Count the channels that a block reads, 0 if that cannot be told."""
+    weighted = [layer for layer in item.layers if is_weighted(layer)] if isinstance(item, Block) else []
+    return in_width(weighted[0]) if weighted else 0
+
+
+def _gives(item: Item) -> int:
+    weighted = [layer for layer in item.layers if is_weighted(layer)] if isinstance(item, Block) else []
+    return out_width(weighted[-1]) if weighted else 0

@@ -1,0 +1,192 @@
+"""Does the target contain the source? If so: where each source layer lies in it.
+
+A target contains a source if it has, in the same order, a counterpart for every block and layer of it, no
+dimension smaller, and every block and layer between these can start by passing its input on: residual blocks,
+blocks that append to a concatenation, layers with as many outputs as inputs. Such a target can compute what the
+source computes, whatever else the best-scoring alignment would be; so this placement replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from transfer.alignment.matching import Alignment, LayerPair
+from transfer.alignment.tables import kind_code
+from transfer.planning.concatenation import concatenating_items
+from transfer.planning.meaning import head_paths, in_width, is_depthwise, is_weighted, out_width, residual_exits
+from transfer.structure.records import Block, Item, Layer
+
+__all__ = ["contained", "passes_on"]
+
+_TIE = 1e-6
+"""Small against any difference of scores."""
+
+Fit = Callable[[int, int], float]
+"""Score of a source in the place of a target, by their positions; negative where it does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """For each source the position of its target, and the sum of the scores."""
+
+    positions: list[int]
+    value: float
+
+
+def contained(alignment: Alignment) -> Alignment | None:
+    """Find the source in the target.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        The best-scoring one.
+
+    Returns
+    -------
+    Alignment or None
+        Every source layer feeds one target layer; None if the target does not contain the source.
+    """
+    source, target = alignment.source.items, alignment.target.items
+    if len(source) > len(target):
+        return None
+    heads = head_paths(alignment.source), head_paths(alignment.target)
+    appending = concatenating_items(alignment.target)
+    keys = [_key(item) for item in source], [_key(item) for item in target]
+    blocks: dict[tuple[str, str], _Place | None] = {}
+
+    def layers_fit(s: Layer, t: Layer) -> float:
+        return 1.0 if s.path in heads[0] and t.path in heads[1] else _score(s, t)
+
+    def fit(s: int, t: int) -> float:
+        a, b = source[s], target[t]
+        if isinstance(a, Layer) and isinstance(b, Layer):
+            return layers_fit(a, b)
+        if not isinstance(a, Block) or not isinstance(b, Block):
+            return -1.0
+        key = keys[0][s], keys[1][t]
+        if key not in blocks:
+            blocks[key] = _within_block(a, b, layers_fit)
+        place = blocks[key]
+        return place.value if place else -1.0
+
+    place = _embed(source, target, fit, [i in appending or passes_on(item) for i, item in enumerate(target)])
+    if place is None:
+        return None
+    pairs = []
+    for s, t in enumerate(place.positions):
+        a, b = source[s], target[t]
+        if isinstance(a, Block) and isinstance(b, Block):
+            inner = blocks[keys[0][s], keys[1][t]]
+            assert inner is not None
+            for layer, j in zip(a.layers, inner.positions, strict=True):
+                pairs.append(LayerPair(layer, b.layers[j], layers_fit(layer, b.layers[j]), s, t))
+        elif isinstance(a, Layer) and isinstance(b, Layer):
+            pairs.append(LayerPair(a, b, layers_fit(a, b), s, t))
+    return replace(alignment, pairs=tuple(pairs))
+
+
+def _within_block(source: Block, target: Block, layers_fit: Callable[[Layer, Layer], float]) -> _Place | None:
+    """Place the layers of one block in another; of equally good places those at the same depth.
+
+    Where convolutions of one size follow each other, shapes do not tell between which of them a network pools.
+    """
+    if bool(residual_exits(source)) != bool(residual_exits(target)):
+        return None
+    m, n = len(source.layers), len(target.layers)
+
+    def fit(s: int, t: int) -> float:
+        score = layers_fit(source.layers[s], target.layers[t])
+        return score + _TIE * (1 - (s / m - t / n) ** 2) if score >= 0 else score
+
+    return _embed(source.layers, target.layers, fit, [_passes_in_block(layer) for layer in target.layers])
+
+
+def passes_on(item: Item) -> bool:
+    """Whether an inserted block or layer may be able to start by returning its input."""
+    return bool(residual_exits(item)) if isinstance(item, Block) else _passes_in_block(item)
+
+
+def _passes_in_block(layer: Layer) -> bool:
+    if is_weighted(layer):
+        assert layer.dims is not None
+        odd = all(k % 2 == 1 for k in layer.dims[2:])
+        return odd and not is_depthwise(layer) and out_width(layer) == in_width(layer)
+    return layer.kind == "batchnorm"
+
+
+def _score(source: Layer, target: Layer) -> float:
+    """Shape score, or -1 if the source is larger in any dimension or of another kind."""
+    if source.dims is None or target.dims is None:
+        return -1.0
+    codes: dict[tuple[str, int], int] = {}
+    if kind_code(codes, source.kind, source.dims) != kind_code(codes, target.kind, target.dims):
+        return -1.0
+    if source.kind.startswith("parameter"):
+        return 1.0 if source.dims == target.dims else 0.5  # tables and positions are resampled, not cropped
+    score = 1.0
+    for a, b in zip(source.dims, target.dims, strict=False):
+        if a > b:
+            return -1.0
+        score *= a / b
+    return score
+
+
+def _embed(source: Sequence[Item], target: Sequence[Item], fit: Fit, may_skip: Sequence[bool]) -> _Place | None:
+    """Place every source, in order, on a target of its own such that the scores sum to the most.
+
+    Only targets that may be skipped are left out. A layer and the norms behind it keep together. Of equally good
+    places the first.
+    """
+    sources, targets = _units(source), _units(target)
+    n_source, n_target = len(sources), len(targets)
+    worst = -np.inf
+    value = np.full((n_target + 1, n_source + 1), worst)
+    value[0, 0] = 0.0
+    skippable = [all(may_skip[i] for i in unit) for unit in targets]
+
+    def units_fit(s: int, t: int) -> float:
+        if len(sources[s]) != len(targets[t]):
+            return -1.0
+        scores = [fit(i, j) for i, j in zip(sources[s], targets[t], strict=True)]
+        return sum(scores) if min(scores) >= 0 else -1.0
+
+    for t in range(n_target):
+        for s in range(max(0, n_source - n_target + t), min(t, n_source) + 1):
+            here = value[t, s]
+            if here == worst:
+                continue
+            if skippable[t] and here > value[t + 1, s]:
+                value[t + 1, s] = here
+            if s < n_source and (score := units_fit(s, t)) >= 0 and here + score > value[t + 1, s + 1]:
+                value[t + 1, s + 1] = here + score
+    if value[n_target, n_source] == worst:
+        return None
+    positions: list[int] = []
+    t, s = n_target, n_source
+    while t:
+        t -= 1
+        if skippable[t] and value[t, s] == value[t + 1, s]:
+            continue
+        s -= 1
+        positions += reversed(targets[t])
+    return _Place(positions[::-1], float(value[n_target, n_source]))
+
+
+def _units(items: Sequence[Item]) -> list[list[int]]:
+    """Positions of what stays together: a weighted layer with the norms behind it, or anything else by itself."""
+    units: list[list[int]] = []
+    for i, item in enumerate(items):
+        is_norm = isinstance(item, Layer) and item.kind in ("batchnorm", "norm")
+        before = items[units[-1][0]] if units else None
+        if is_norm and isinstance(before, Layer) and is_weighted(before):
+            units[-1].append(i)
+        else:
+            units.append([i])
+    return units
+
+
+def _key(item: Item) -> str:
+    return repr([layer.canonical() for layer in item.layers]) if isinstance(item, Block) else item.path

@@ -1,0 +1,162 @@
+"""Query, key and value, or value and gate: one fused layer in one network, layers of their own in the other.
+
+Both are the same map; the parts of the fused layer are taken in the order of the separate ones. Which layers are
+parallel parts rather than a sequence is read from shapes: neighbours that read and give as much as each other,
+three of them (two if they give another width than they read), before a layer that reads the width of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+
+from transfer.alignment.matching import Alignment, LayerPair, match_layers
+from transfer.planning.meaning import in_width, is_pointwise, is_weighted, n_fused_parts, out_width
+from transfer.planning.operators import Box, Constant, Fill, Region
+from transfer.structure.records import Block, Layer, Tensor
+
+__all__ = ["Parts", "fill_parts", "pair_parts"]
+
+
+def pair_parts(alignment: Alignment) -> tuple[Alignment, tuple[Parts, ...]]:
+    """Find fused layers whose counterparts are separate, and the reverse.
+
+    Parameters
+    ----------
+    alignment : Alignment
+
+    Returns
+    -------
+    alignment : Alignment
+        Without pairs for these layers; the others of their blocks are aligned once more, for one of the separate
+        layers may have taken the place of another layer of its shape.
+    parts : tuple of (target parts, source parts)
+    """
+    pairs: list[LayerPair] = []
+    parts: list[Parts] = []
+    for (t, s), members in groupby(alignment.pairs, key=lambda pair: (pair.target_item, pair.source_item)):
+        target, source = alignment.target.items[t], alignment.source.items[s]
+        found = []
+        if isinstance(target, Block) and isinstance(source, Block):
+            found = list(_counterparts(target.layers, source.layers))
+        if not found:
+            pairs += members
+            continue
+        parts += found
+        taken = (
+            {part.layer.path for both in found for part in both[0]},
+            {part.layer.path for both in found for part in both[1]},
+        )
+        rest = match_layers(
+            [layer for layer in source.layers if layer.path not in taken[1]],
+            [layer for layer in target.layers if layer.path not in taken[0]],
+        )
+        pairs += [LayerPair(a, b, score, s, t) for a, b, score in rest]
+    return replace(alignment, pairs=tuple(pairs)), tuple(parts)
+
+
+def fill_parts(parts: Sequence[Parts], *, zero_new_inputs: bool = True) -> dict[str, tuple[Tensor, Fill]]:
+    """Fill fused layers from separate ones, and separate ones from fused ones.
+
+    Parameters
+    ----------
+    parts : sequence of (target parts, source parts)
+    zero_new_inputs : bool
+        Clear the weights from new inputs into the outputs that are filled.
+
+    Returns
+    -------
+    dict of str to (Tensor, Fill)
+        By the name of the target tensor; with the first source tensor.
+    """
+    found: dict[str, tuple[Tensor, Fill]] = {}
+    for target, source in parts:
+        for role in ("weight", "bias"):
+            found |= _fills(target, source, role, zero_new_inputs=zero_new_inputs)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One of the equal parts of a fused layer, or a layer by itself."""
+
+    layer: Layer
+    index: int
+    count: int
+
+    def tensor(self, role: str) -> Tensor | None:
+        return next((tensor for tensor in self.layer.tensors if tensor.role == role), None)
+
+
+Parts = tuple[tuple[_Part, ...], tuple[_Part, ...]]
+"""Parts of the target and, one for one, of the source."""
+
+
+def _counterparts(target: Sequence[Layer], source: Sequence[Layer]) -> Iterator[Parts]:
+    """Pair the groups of parts that are fused on one side and separate on the other, in order."""
+    for n in (3, 2):
+        fused = _fused(target, n), _fused(source, n)
+        separate = _separate(target, n), _separate(source, n)
+        if fused[0] and not fused[1]:
+            yield from zip(fused[0], separate[1], strict=False)
+        elif fused[1] and not fused[0]:
+            yield from zip(separate[0], fused[1], strict=False)
+
+
+def _fused(layers: Sequence[Layer], n: int) -> list[tuple[_Part, ...]]:
+    return [
+        tuple(_Part(layer, k, n) for k in range(n))
+        for i, layer in enumerate(layers)
+        if is_weighted(layer) and n_fused_parts(layers, i) == n
+    ]
+
+
+def _separate(layers: Sequence[Layer], n: int) -> list[tuple[_Part, ...]]:
+    weighted = [layer for layer in layers if is_weighted(layer)]
+    found = []
+    i = 0
+    while i + n < len(weighted):
+        group, after = weighted[i : i + n], weighted[i + n]
+        is_parallel = (
+            all(is_pointwise(layer) for layer in group)
+            and all(a.dims == b.dims and a.kind == b.kind for a, b in pairwise(group))
+            and (n == 3 or out_width(group[0]) != in_width(group[0]))
+            and in_width(after) == out_width(group[0])
+        )
+        if is_parallel:
+            found.append(tuple(_Part(layer, 0, 1) for layer in group))
+        i += n if is_parallel else 1
+    return found
+
+
+def _fills(
+    target: Sequence[_Part], source: Sequence[_Part], role: str, *, zero_new_inputs: bool
+) -> dict[str, tuple[Tensor, Fill]]:
+    regions: dict[str, list[Region]] = {}
+    constants: dict[str, list[Constant]] = {}
+    first: dict[str, Tensor] = {}
+    for ours, theirs in zip(target, source, strict=True):
+        new, old = ours.tensor(role), theirs.tensor(role)
+        if new is None:
+            continue
+        n_new = new.shape[0] // ours.count
+        zeros = (0,) * (len(new.shape) - 1)
+        if old is None:  # some models have no bias for keys: that is a bias of zero
+            box = Box((ours.index * n_new, *zeros), (n_new, *new.shape[1:]))
+            constants.setdefault(new.name, []).append(Constant(box))
+            continue
+        n_old = old.shape[0] // theirs.count
+        n = min(n_new, n_old)
+        size = (n, *(min(a, b) for a, b in zip(old.shape[1:], new.shape[1:], strict=False)))
+        size += (1,) * (len(new.shape) - len(size))
+        start = ours.index * n_new, *zeros
+        if zero_new_inputs and size[1:] != new.shape[1:]:
+            constants.setdefault(new.name, []).append(Constant(Box(start, (n, *new.shape[1:]))))
+        region = Region((theirs.index * n_old, *zeros), start, size, old.name)
+        regions.setdefault(new.name, []).append(region)
+        first.setdefault(new.name, old)
+    return {
+        name: (tensor, Fill("by part", tuple(regions[name]), tuple(constants.get(name, ()))))
+        for name, tensor in first.items()
+    }

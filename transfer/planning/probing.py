@@ -1,0 +1,203 @@
+"""Does an inserted block or layer return its input once it is set to? Asked of the network itself, on random input.
+
+Shapes cannot tell a residual block from a plain stack of layers, nor an activation that can be applied twice (ReLU)
+from one that cannot (GELU). So where the target is a module, a copy of the part in question is filled with random
+values, set as planned, and run.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["is_identity_without", "norm_epsilon", "passes_through"]
+
+_SIDES = (8, 7, 14, 64)
+"""Heights and widths to try: windowed attention wants multiples of its window, much pooling a large image."""
+
+
+def is_identity_without(target: nn.Module, names: Collection[str], exits: Collection[str]) -> bool | None:
+    """Whether the block that owns some tensors returns its input once its exits are zero.
+
+    Parameters
+    ----------
+    target : nn.Module
+        Not changed; may be on the meta device.
+    names : collection of str
+        All tensors of the block, by their names in the target.
+    exits : collection of str
+        Those to zero.
+
+    Returns
+    -------
+    bool or None
+        None if the block could not be called on any of the usual inputs.
+    """
+    verdict = None
+    for path in _owners(target, names):
+        block = _random_copy(target.get_submodule(path))
+        for name in exits:
+            block.state_dict(keep_vars=True)[name[len(path) + 1 :]].data.zero_()
+        for example in _examples(block):
+            result = _called(block, example)
+            if result is None or result.shape != example.shape:
+                continue
+            if _is_close(result, example):
+                return True
+            verdict = False
+    return verdict
+
+
+def passes_through(target: nn.Module, before: str, inserted: Sequence[str], after: str) -> bool:
+    """Whether layers set to identity change nothing between the layer before them and the layer after.
+
+    With the inserted layers set to identity, what lies on both sides of them (an activation) is applied twice. That
+    does no harm if the layer after reads what the inserted ones read, or if it reads the same when what the layer
+    before gives, not yet activated, goes on behind the inserted ones.
+
+    Parameters
+    ----------
+    target : nn.Module
+        Not changed; may be on the meta device.
+    before, after : str
+        Paths of the neighbouring layers.
+    inserted : sequence of str
+        Paths of the inserted convolutions, linear layers and batch norms.
+
+    Returns
+    -------
+    bool
+        False also where the network could not be called on any of the usual inputs.
+    """
+    paths = [before, *inserted, after]
+    owner = ".".join(_common(paths))
+    while True:
+        model = _random_copy(target.get_submodule(owner))
+        modules = [model.get_submodule(path[len(owner) :].lstrip(".")) for path in paths]
+        for module in modules[1:-1]:
+            _set_to_identity(module)
+        for example in _examples(model):
+            found = _read_by(modules[-1], model, example)
+            given = _read_by(modules[1], model, example), _read_by(modules[-1], model, example, bridge=modules[:-1])
+            if found is not None:
+                return any(x is not None and x.shape == found.shape and _is_close(found, x) for x in given)
+        if not owner:
+            return False
+        owner = owner.rpartition(".")[0]
+
+
+def norm_epsilon(module: nn.Module) -> float:
+    """Return what a norm adds to the variance."""
+    return float(getattr(module, "eps", 0.0))
+
+
+def _set_to_identity(module: nn.Module) -> None:
+    """Let a square layer, or a batch norm in evaluation, return its input."""
+    state = module.state_dict(keep_vars=True)
+    weight = state.get("weight")
+    for name, tensor in state.items():
+        tensor.data.fill_(1 if name == "running_var" else 0)
+    if weight is None:
+        return
+    if weight.dim() == 1:
+        weight.data.fill_((1 + norm_epsilon(module)) ** 0.5)
+        return
+    middle = weight.data
+    for n in reversed(weight.shape[2:]):
+        middle = middle[..., n // 2]
+    middle.fill_diagonal_(1)
+
+
+def _read_by(
+    reader: nn.Module, model: nn.Module, example: torch.Tensor, bridge: Sequence[nn.Module] = ()
+) -> torch.Tensor | None:
+    """Return what a layer reads while the network runs; what ``bridge[0]`` gives skips all up to ``bridge[-1]``."""
+    seen: dict[str, torch.Tensor] = {}
+    handles = [reader.register_forward_pre_hook(lambda _m, args: seen.__setitem__("read", args[0].clone()))]
+    if bridge:
+
+        def keep(_module: nn.Module, _args: Any, output: torch.Tensor) -> None:
+            seen["given"] = output.clone()
+
+        handles.append(bridge[0].register_forward_hook(keep))
+        handles += [module.register_forward_hook(lambda *_: seen["given"].clone()) for module in bridge[1:]]
+    try:
+        _called(model, example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen.get("read")
+
+
+def _called(module: nn.Module, example: torch.Tensor) -> torch.Tensor | None:
+    try:
+        with torch.no_grad():
+            result = module(example)
+    except Exception:  # a block that wants other input, or more of it
+        return None
+    return result if isinstance(result, torch.Tensor) else None
+
+
+def _is_close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    size = float(b.abs().max())
+    return size > 0 and torch.allclose(a, b, rtol=1e-4, atol=1e-4 * size)
+
+
+def _owners(target: nn.Module, names: Collection[str]) -> Iterator[str]:
+    """Paths of the modules that own these tensors and no others, the innermost first."""
+    common = _common(list(names))
+    owned = set(names)
+    while common:
+        path = ".".join(common)
+        below = {f"{path}.{name}" for name in target.get_submodule(path).state_dict(keep_vars=True)}
+        if not below <= owned:
+            return
+        yield path
+        common.pop()
+
+
+def _common(names: Sequence[str]) -> list[str]:
+    """Leading components that all names share, their last one left out."""
+    common = []
+    for level in zip(*(name.split(".")[:-1] for name in names), strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return common
+
+
+def _random_copy(module: nn.Module) -> nn.Module:
+    """Copy a module to the CPU and give it random values of its own."""
+    block = copy.deepcopy(module)
+    block.to_empty(device="cpu")
+    block.float()
+    block.eval()
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in [*block.named_parameters(), *block.named_buffers()]:
+        if not tensor.is_floating_point():
+            tensor.data.zero_()
+        elif name.endswith("running_var"):
+            tensor.data.fill_(1)
+        else:
+            tensor.data.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
+    return block
+
+
+def _examples(block: nn.Module) -> Iterator[torch.Tensor]:
+    """Positive inputs (an activation may follow the addition) in the layouts of images and of token sequences."""
+    widths: list[int] = []
+    for tensor in block.parameters():
+        widths += [n for n in tensor.shape[:2] if n > 1]
+    first = next((tensor.shape[1] for tensor in block.parameters() if tensor.dim() > 1), 1)
+    generator = torch.Generator().manual_seed(1)
+    for width in dict.fromkeys([*sorted(set(widths), key=lambda n: -widths.count(n))[:3], first]):
+        for side in _SIDES:
+            yield torch.rand(1, width, side, side, generator=generator) + 0.1
+            yield torch.rand(1, side, side, width, generator=generator) + 0.1
+        yield torch.rand(1, width, generator=generator) + 0.1
+        for length in (16, *sorted(set(widths))[:3]):
+            yield torch.rand(1, length, width, generator=generator) + 0.1
