@@ -15,17 +15,33 @@ from transfer.structure.records import Block
 from zoo_index.catalogues.timm_catalogue import build
 
 GROWN = [
+    # deeper
     ("resnet18", {}, "resnet34", {}),
     ("resnet26", {}, "resnet50", {}),
     ("seresnet18", {}, "seresnet34", {}),
-    ("resnet50", {}, "wide_resnet50_2", {}),
-    ("efficientnet_b0", {}, "efficientnet_b1", {}),
-    ("efficientnet_b0", {}, "efficientnet_b2", {}),
-    ("mobilenetv2_100", {}, "mobilenetv2_110d", {}),
     ("vit_tiny_patch16_224", {"depth": 4}, "vit_tiny_patch16_224", {"depth": 6}),
     ("convnext_atto", {}, "convnext_atto", {"depths": (3, 3, 7, 3)}),
     ("swin_tiny_patch4_window7_224", {}, "swin_tiny_patch4_window7_224", {"depths": (2, 2, 8, 2)}),
+    ("resmlp_12_224", {}, "resmlp_24_224", {}),
+    ("vgg11", {}, "vgg16", {}),
+    ("vgg13_bn", {}, "vgg19_bn", {}),
+    # wider
+    ("resnet50", {}, "wide_resnet50_2", {}),
+    ("mobilenetv2_100", {}, "mobilenetv2_140", {}),
+    ("resnext50_32x4d", {}, "resnext50_32x4d", {"base_width": 8}),
+    ("vit_tiny_patch16_224", {"depth": 2}, "vit_small_patch16_224", {"depth": 2}),
+    # both
+    ("efficientnet_b0", {}, "efficientnet_b1", {}),
+    ("efficientnet_b0", {}, "efficientnet_b2", {}),
+    ("mobilenetv2_100", {}, "mobilenetv2_110d", {}),
+    ("mobilenetv2_100", {}, "mobilenetv2_120d", {}),
+    ("regnetx_002", {}, "regnetx_004", {}),
+    ("regnety_040", {}, "regnety_064", {}),  # groups of 64 in groups of 72
+    ("densenet121", {}, "densenet169", {}),
+    ("densenet121", {}, "densenet161", {}),
+    ("vit_tiny_patch16_224", {"depth": 2}, "vit_small_patch16_224", {"depth": 4}),
 ]
+"""Source and target with their options. The error is rounding; under layer norm its epsilon adds some 3e-5."""
 
 
 def network(name: str, options: dict[str, object], seed: int) -> nn.Module:

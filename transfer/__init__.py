@@ -23,18 +23,21 @@ if TYPE_CHECKING:
     from transfer.alignment.matching import Alignment, match, similarity
     from transfer.errors import ZooError
     from transfer.planning.options import Options
-    from transfer.planning.plans import TransferPlan, plan
+    from transfer.planning.planned import TransferPlan
+    from transfer.planning.plans import plan
     from transfer.structure.records import Architecture
     from transfer.structure.standardization import standardize
     from transfer.weights.apply import TransferReport, transfer
     from transfer.weights.checkpoint import Checkpoint, open_checkpoint
+    from transfer.weights.reading import Reader
 
 _HOME = {
     "Alignment": "alignment.matching",
     "Architecture": "structure.records",
     "Checkpoint": "weights.checkpoint",
     "Options": "planning.options",
-    "TransferPlan": "planning.plans",
+    "Reader": "weights.reading",
+    "TransferPlan": "planning.planned",
     "TransferReport": "weights.apply",
     "ZooError": "errors",
     "match": "alignment.matching",
@@ -50,6 +53,7 @@ __all__ = [
     "Architecture",
     "Checkpoint",
     "Options",
+    "Reader",
     "TransferPlan",
     "TransferReport",
     "ZooError",

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from transfer.planning.plans import PlannedTensor, TransferPlan
+    from transfer.planning.planned import PlannedTensor, TransferPlan
     from transfer.weights.apply import TransferReport
     from zoo_index.answers import Recommendations
     from zoo_index.doctor import Finding

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from transfer.alignment.matching import Alignment, LayerPair
+from transfer.planning.attention import attention_channels
 from transfer.planning.concatenation import Segment, concatenated_inputs
 from transfer.planning.grouping import axis_of, group_width, place_groups, spans_within_groups
-from transfer.planning.meaning import n_fused_parts, out_width
+from transfer.planning.meaning import out_width
 from transfer.planning.operators import LEADING, Channels, Span
 from transfer.planning.options import Options
-from transfer.structure.records import Architecture, Block
+from transfer.structure.records import Block
 
 __all__ = ["choose_channels"]
 
@@ -36,34 +37,20 @@ def choose_channels(alignment: Alignment, options: Options) -> dict[str, Channel
     """
     found: dict[str, Channels] = {}
     if options.split_fused:
-        found |= _parts(alignment)
+        found |= _heads(alignment)
     found |= _segments(alignment)
     for _, members in groupby(alignment.pairs, key=lambda pair: pair.target_item):
         found |= _groups(alignment, list(members))
     return {path: channels for path, channels in found.items() if channels != LEADING}
 
 
-def _parts(alignment: Alignment) -> dict[str, Channels]:
-    """Query, key and value, or value and gate, each by itself."""
-    parts = _fused(alignment.target), _fused(alignment.source)
-    found = {}
+def _heads(alignment: Alignment) -> dict[str, Channels]:
+    """Query, key and value, or value and gate, each by itself, and heads whole."""
+    found: dict[str, Channels] = {}
     for pair in alignment.pairs:
-        n = parts[0].get(pair.target.path, 1)
-        a, b = out_width(pair.source), out_width(pair.target) if n > 1 else 0
-        if n > 1 and n == parts[1].get(pair.source.path, 1) and a != b:
-            spans = tuple((i * (a // n), i * (b // n), min(a, b) // n) for i in range(n))
-            found[pair.target.path] = Channels(outputs=spans, operator="leading by part")
-    return found
-
-
-def _fused(architecture: Architecture) -> dict[str, int]:
-    """Count the parts of each fused layer, by path."""
-    found = {}
-    for item in architecture.items:
-        if isinstance(item, Block):
-            for i, layer in enumerate(item.layers):
-                if (n := n_fused_parts(item.layers, i)) > 1:
-                    found[layer.path] = n
+        source, target = alignment.source.items[pair.source_item], alignment.target.items[pair.target_item]
+        if isinstance(source, Block) and isinstance(target, Block):
+            found |= attention_channels(source.layers, target.layers, pair.source, pair.target)
     return found
 
 

@@ -8,7 +8,7 @@ around them are set to zero.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Protocol
@@ -101,12 +101,15 @@ class Region:
         One number per dimension.
     tensor : str
         Name of the source tensor where one target tensor is filled from several; else empty.
+    scale : float
+        Factor on what is copied.
     """
 
     source_start: tuple[int, ...]
     target_start: tuple[int, ...]
     size: tuple[int, ...]
     tensor: str = ""
+    scale: float = 1.0
 
     @property
     def source(self) -> Box:
@@ -162,6 +165,10 @@ class Channels:
         Start in the source, start in the target, length; None for the leading ones.
     connections : tuple of (Span, Span) or None
         Of outputs and of inputs, where not every output reads every input.
+    scales : tuple of float or None
+        Factor on each span of outputs.
+    cleared : tuple of (int, int)
+        Start and length of other outputs that start at zero.
     operator : str
         What to call it.
     """
@@ -169,6 +176,8 @@ class Channels:
     outputs: tuple[Span, ...] | None = None
     inputs: tuple[Span, ...] | None = None
     connections: tuple[tuple[Span, Span], ...] | None = None
+    scales: tuple[float, ...] | None = None
+    cleared: tuple[tuple[int, int], ...] = ()
     operator: str = "leading"
 
 
@@ -207,12 +216,18 @@ def channel_fill(
     else:
         rest = [_leading(a, b)[0] for a, b in zip(shape[1:], target.shape[1:], strict=True)]
         regions = tuple(_region([span, *rest]) for span in outputs)
-    constants: tuple[Constant, ...] = ()
+    if channels.scales:
+        factors = dict(zip(outputs, channels.scales, strict=True))
+        regions = tuple(replace(r, scale=factors[r.source_start[0], r.target_start[0], r.size[0]]) for r in regions)
+    constants = tuple(
+        Constant(Box((start, *(0,) * (len(target.shape) - 1)), (size, *target.shape[1:])))
+        for start, size in channels.cleared
+    )
     if zero_new_inputs and is_weight:
         zeros = (0,) * (len(target.shape) - 1)
         rows = [Box((start, *zeros), (size, *target.shape[1:])) for _, start, size in outputs]
         if sum(row.n_elements for row in rows) > sum(region.target.n_elements for region in regions):
-            constants = tuple(Constant(row) for row in rows)
+            constants = (*(Constant(row) for row in rows), *constants)
     return Fill(channels.operator, regions, constants)
 
 

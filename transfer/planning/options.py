@@ -22,9 +22,17 @@ class Options:
         Let residual blocks that the source has no counterpart for start as identity.
     split_fused : bool
         Crop query, key and value, or the two halves of a gated layer, each by itself.
+    resample : bool
+        Bring position embeddings, tables of relative positions, patch embeddings, kernels that shrink and the
+        channels of the image to the target's size, as timm does for its own models; otherwise crop them.
+    keep_norms : bool
+        Where a transformer grows in width, start the new channels of its residual stream as the mean of the old
+        ones, so that layer norm sees the same mean and variance.
     """
 
     head: bool = True
     zero_new_inputs: bool = True
     identity_blocks: bool = True
     split_fused: bool = True
+    resample: bool = True
+    keep_norms: bool = True

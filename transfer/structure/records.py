@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from typing import Any, Literal, NamedTuple
@@ -82,11 +82,15 @@ class Layer:
         The first one is compared by shape when layers are scored; empty for a placeholder.
     path : str
         Dotted name of the module; not part of what the architecture is.
+    n_heads : int
+        Attention heads that the layer's channels are divided among, 0 where that is not known: shapes do not tell,
+        so only a module does. Not part of what the architecture is.
     """
 
     kind: str
     tensors: tuple[Tensor, ...] = ()
     path: str = ""
+    n_heads: int = field(default=0, compare=False)
 
     @property
     def dims(self) -> tuple[int, ...] | None:

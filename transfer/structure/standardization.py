@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from transfer.errors import InputError, MethodError
 from transfer.structure.dpiat_form import from_header
-from transfer.structure.records import Architecture, Form, Signature
+from transfer.structure.records import Architecture, Block, Form, Layer, Signature
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +83,30 @@ def standardize(network: NetworkLike, *, method: str = "dpiat") -> Architecture:
         from transfer.structure.paper_form import from_module
 
         return from_module(module)
-    return from_header(header_of(network))
+    architecture = from_header(header_of(network))
+    module = as_module(network)
+    return architecture if module is None else _with_heads(architecture, module)
+
+
+def _with_heads(architecture: Architecture, module: nn.Module) -> Architecture:
+    """Note the number of heads of the layers right under modules that tell one."""
+    heads = {}
+    for path, part in module.named_modules():
+        n_heads = getattr(part, "num_heads", None)
+        if isinstance(n_heads, int) and n_heads > 0:
+            heads[path] = n_heads
+    if not heads:
+        return architecture
+
+    def noted(layer: Layer) -> Layer:
+        n_heads = heads.get(layer.path.rpartition(".")[0], 0)
+        return replace(layer, n_heads=n_heads) if n_heads and layer.kind == "linear" else layer
+
+    items = [
+        Block(tuple(map(noted, item.layers))) if isinstance(item, Block) else noted(item)
+        for item in architecture.items
+    ]
+    return Architecture(architecture.form, tuple(items))
 
 
 def header_of(network: NetworkLike) -> dict[str, Signature]:

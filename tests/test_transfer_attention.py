@@ -1,4 +1,4 @@
-"""Fused and separate layers are the same map: transferring between them keeps the function."""
+"""Attention and gated layers: fused or separate, they are the same map; heads stay whole."""
 
 from __future__ import annotations
 
@@ -66,3 +66,31 @@ def test_a_plain_stack_is_no_set_of_parts() -> None:
 
     report = transfer.transfer(stack(), stack())
     assert {row.operator for row in report.tensors} == {"copy"}
+
+
+def attention(seed: int, width: int, n_heads: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(5, width), nets.Attention(width, n_heads, "fused"), nn.Linear(width, 7))
+
+
+@pytest.mark.parametrize(("width", "n_heads"), [(24, 2), (24, 4), (18, 3), (30, 3)])
+def test_attention_grows_without_changing_its_function(width: int, n_heads: int) -> None:
+    source, target = attention(1, 12, 2), attention(2, width, n_heads)
+    transfer.transfer(source, target)
+    torch.testing.assert_close(target(INPUT), source(INPUT))
+
+
+def test_heads_stay_whole_when_they_are_narrower() -> None:
+    source, target = attention(1, 24, 2), attention(2, 12, 2)
+    transfer.transfer(source, target)
+    given = source[1].qkv.weight.unflatten(0, (3, 2, 12))
+    assert torch.equal(target[1].qkv.weight.unflatten(0, (3, 2, 6)), given[:, :, :6, :12])
+    assert torch.equal(
+        target[1].proj.weight.unflatten(1, (2, 6)), source[1].proj.weight.unflatten(1, (2, 12))[:12, :, :6]
+    )
+
+
+def test_heads_of_a_checkpoint_are_unknown_and_take_the_leading_channels() -> None:
+    target = attention(2, 12, 2)
+    plan = transfer.plan(attention(1, 24, 2).state_dict(), target)
+    assert {row.name: row.operator for row in plan.tensors}["1.qkv.weight"] == "leading by part"

@@ -1,0 +1,141 @@
+"""What `dpiat` does with every tensor of the target that an alignment feeds or inserts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from transfer.alignment.matching import Alignment, LayerPair
+from transfer.planning.channels import choose_channels
+from transfer.planning.fusion import Parts, fill_parts, pair_parts
+from transfer.planning.insertions import pack_insertions, place_insertions
+from transfer.planning.meaning import head_paths
+from transfer.planning.operators import LEADING, Channels, Constant, channel_fill, refusal
+from transfer.planning.options import Options
+from transfer.planning.planned import PlannedTensor, filled, fresh
+from transfer.planning.resampling import resampling
+from transfer.planning.widening import AppendMean, Widening, stream_widenings
+from transfer.structure.records import Layer, Tensor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["dpiat_rows"]
+
+
+def dpiat_rows(
+    alignment: Alignment, options: Options, module: nn.Module | None
+) -> tuple[Alignment, dict[str, PlannedTensor]]:
+    """Plan every tensor that is fed from the source or set to start as identity.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        The best-scoring one.
+    options : Options
+    module : nn.Module or None
+        The target, where there is one.
+
+    Returns
+    -------
+    alignment : Alignment
+        The one that was carried out: with insertions placed.
+    rows : dict of str to PlannedTensor
+        By name.
+    """
+    identity: dict[str, tuple[Constant, ...]] = {}
+    if options.identity_blocks:
+        alignment, identity = place_insertions(alignment, module)
+    else:
+        alignment = pack_insertions(alignment)
+    used = alignment
+    parts: tuple[Parts, ...] = ()
+    if options.split_fused:
+        alignment, parts = pair_parts(alignment)
+    heads = head_paths(alignment.target), head_paths(alignment.source)
+    channels = choose_channels(alignment, options)
+    widenings = stream_widenings(alignment) if options.keep_norms else {}
+    rows: dict[str, PlannedTensor] = {}
+    for pair in alignment.pairs:
+        by_role = {t.role: t for t in pair.source.tensors}
+        reason = _head_reason(pair.source, pair.target, heads, options)
+        choice = channels.get(pair.target.path, LEADING)
+        for tensor in pair.target.tensors:
+            source = by_role.get(tensor.role)
+            rows[tensor.name] = (
+                fresh(tensor, reason) if reason else _row(alignment, pair, source, tensor, choice, options)
+            )
+            if tensor.name in widenings and source is not None:
+                rows[tensor.name] = _widened(
+                    rows[tensor.name], source, tensor, pair, options, widenings[tensor.name]
+                )
+    fused = fill_parts(parts, zero_new_inputs=options.zero_new_inputs)
+    for tensor in alignment.target.tensors():
+        if tensor.name in fused:
+            source, fill = fused[tensor.name]
+            rows[tensor.name] = filled(source, tensor, fill)
+        if tensor.name in identity:
+            rows[tensor.name] = PlannedTensor(
+                tensor.name,
+                tensor.shape,
+                "identity",
+                operator="identity",
+                constants=identity[tensor.name],
+                reason="it was inserted and starts by passing its input on",
+            )
+    return used, rows
+
+
+def _row(
+    alignment: Alignment, pair: LayerPair, source: Tensor | None, target: Tensor, choice: Channels, options: Options
+) -> PlannedTensor:
+    """Plan one tensor: on the grid of the target first, then cropped or grown in channels."""
+    if source is not None and source.shape == target.shape and choice == LEADING and not refusal(source, target):
+        return filled(source, target, channel_fill(source, target, pair.target))
+    resampled = None
+    if options.resample and source is not None:
+        resampled = resampling(source, target, pair.source, pair.target, alignment.source, alignment.target)
+    given = resampled.result(source) if resampled and source else source
+    reason = refusal(given, target)
+    if source is None or given is None or reason:
+        return fresh(target, reason)
+    fill = channel_fill(given, target, pair.target, choice, zero_new_inputs=options.zero_new_inputs)
+    if resampled is None:
+        return filled(source, target, fill)
+    row = filled(source, target, resampled.adjust(fill))
+    return replace(row, status="resampled", transform=resampled.transform)
+
+
+def _widened(
+    row: PlannedTensor, source: Tensor, target: Tensor, pair: LayerPair, options: Options, widening: Widening
+) -> PlannedTensor:
+    """Plan a tensor that touches a residual stream that grows: keep the norms' mean and variance."""
+    if row.status != "grown":
+        return row
+    if widening.axis < 0:
+        return replace(
+            row, operator="keep norm", regions=tuple(replace(r, scale=widening.scale) for r in row.regions)
+        )
+    n_new = target.shape[widening.axis] - source.shape[widening.axis]
+    shape = list(source.shape)
+    shape[widening.axis] += n_new
+    fill = channel_fill(
+        replace(source, shape=tuple(shape)), target, pair.target, zero_new_inputs=options.zero_new_inputs
+    )
+    row = filled(source, target, replace(fill, operator="keep norm"))
+    return replace(
+        row, status="grown", transform=AppendMean(widening.axis, n_new), reason="new channels start as the mean"
+    )
+
+
+def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]], options: Options) -> str:
+    """Why a classifier is left fresh; empty for other layers and for classifiers of the same classes."""
+    if target.path not in heads[0]:
+        return ""
+    if not options.head:
+        return "the classifier was to be left out"
+    if source.path in heads[1] and source.dims is not None and target.dims is not None:
+        n_source, n_target = source.dims[0], target.dims[0]
+        if n_source != n_target:
+            return f"the source tells {n_source} classes apart, the target {n_target}"
+    return ""

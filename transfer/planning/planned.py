@@ -1,0 +1,148 @@
+"""What a plan consists of: one row for every tensor of the target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from transfer.alignment.matching import Alignment
+from transfer.planning.operators import Constant, Fill, Region, Transform
+from transfer.structure.records import Form, Tensor
+
+__all__ = ["STATUSES", "PlannedTensor", "TransferPlan", "count_statuses", "filled", "fresh"]
+
+STATUSES = ("copied", "cropped", "grown", "resampled", "identity", "fresh")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTensor:
+    """What will happen to one tensor of the target.
+
+    Parameters
+    ----------
+    name : str
+        In the target's state dict.
+    shape : tuple of int
+    status : {'copied', 'cropped', 'grown', 'resampled', 'identity', 'fresh'}
+        ``copied``: equal shapes. ``cropped``: filled from a part of a larger tensor. ``grown``: some of its
+        elements are filled from the source, the others keep their initialisation or are set to a constant.
+        ``resampled``: filled from the source on another grid. ``identity``: set so that an inserted layer or
+        block starts by returning its input. ``fresh``: left as it is.
+    source : str or None
+        Name of the source tensor; the first one where there are several.
+    source_shape : tuple of int or None
+    operator : str
+        How the regions were chosen; empty for ``fresh``.
+    regions : tuple of Region
+        Copied; their target boxes do not overlap.
+    constants : tuple of Constant
+        Set in this order, before the regions are copied.
+    transform : Transform or None
+        Applied to the source tensor first; regions and their bounds then refer to its result.
+    scale : float
+        Factor on what is copied.
+    reason : str
+        Why it is fresh, or what was lost.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    status: str
+    source: str | None = None
+    source_shape: tuple[int, ...] | None = None
+    operator: str = ""
+    regions: tuple[Region, ...] = ()
+    constants: tuple[Constant, ...] = ()
+    transform: Transform | None = None
+    scale: float = 1.0
+    reason: str = ""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the source tensors that regions are copied from, each once."""
+        names = [region.tensor or self.source or "" for region in self.regions]
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    @property
+    def n_written(self) -> int:
+        """Number of elements that the source supplies."""
+        return sum(region.target.n_elements for region in self.regions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TransferPlan:
+    """Every tensor of the target, once, in the target's order.
+
+    Parameters
+    ----------
+    method : {'paper', 'dpiat'}
+    similarity : float
+        In [0, 1].
+    tensors : tuple of PlannedTensor
+    alignment : Alignment
+    """
+
+    method: Form
+    similarity: float
+    tensors: tuple[PlannedTensor, ...]
+    alignment: Alignment
+
+    @cached_property
+    def coverage(self) -> float:
+        """Fraction of the target's elements that the source supplies, in [0, 1]."""
+        n_elements = sum(Tensor("", t.shape).size for t in self.tensors)
+        return sum(t.n_written for t in self.tensors) / n_elements if n_elements else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {
+            "method": self.method,
+            "similarity": self.similarity,
+            "coverage": self.coverage,
+            "counts": count_statuses(self.tensors),
+            "tensors": [tensor.to_json() for tensor in self.tensors],
+        }
+
+
+def count_statuses(tensors: Sequence[PlannedTensor]) -> dict[str, int]:
+    """Count tensors by status."""
+    return {status: sum(t.status == status for t in tensors) for status in STATUSES}
+
+
+def fresh(target: Tensor, reason: str) -> PlannedTensor:
+    """Leave a tensor as it is, for a reason."""
+    return PlannedTensor(target.name, target.shape, "fresh", reason=reason)
+
+
+def filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
+    """Fill a tensor from another one, and say how much of it."""
+    n_copied = sum(region.target.n_elements for region in fill.regions)
+    n_cleared = sum(constant.box.n_elements for constant in fill.constants)
+    reason = ""
+    if fill.operator == "copy":
+        status = "copied"
+    elif fill.operator == "by part" and n_copied == target.size and fill.regions[0].size[1:2] == source.shape[1:2]:
+        status, reason = "copied", "the same map, fused in one of the networks and separate in the other"
+    elif n_copied == target.size:
+        status, reason = "cropped", f"source has {source.size} elements, target takes {n_copied}"
+    else:
+        status = "grown"
+        n_zero = max(n_cleared - n_copied, 0)
+        reason = f"{n_copied} of {target.size} elements from the source, {n_zero} set to zero"
+    return PlannedTensor(
+        target.name,
+        target.shape,
+        status,
+        source.name,
+        source.shape,
+        fill.operator,
+        fill.regions,
+        fill.constants,
+        reason=reason,
+    )
