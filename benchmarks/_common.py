@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "timm", "numba", "numpy", "faiss-cpu", "SQLAlchemy")
+PACKAGES = ("torch", "timm", "numba", "numpy", "safetensors", "faiss-cpu", "SQLAlchemy")
 
 
 def n_cores() -> int:

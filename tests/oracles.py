@@ -9,13 +9,26 @@ Matrix = list[list[float]]
 
 
 def layer_score(a: tuple[str, tuple[int, ...]] | None, b: tuple[str, tuple[int, ...]] | None) -> float:
-    """Product of min(x/y, y/x) over dimensions; 0 for unlike kinds and placeholders."""
-    if a is None or b is None or a[0] != b[0] or len(a[1]) != len(b[1]):
+    """Product of min(x/y, y/x) over dimensions; 0 for unlike kinds and placeholders.
+
+    A linear layer, or a convolution of one position in any number of dimensions, counts as a 1 x 1 convolution.
+    """
+    if a is None or b is None:
+        return 0.0
+    a, b = (as_1x1(*layer) for layer in (a, b))
+    if a[0] != b[0] or len(a[1]) != len(b[1]):
         return 0.0
     score = 1.0
     for x, y in zip(a[1], b[1], strict=True):
         score *= min(x / y, y / x)
     return score
+
+
+def as_1x1(kind: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """Write every layer that mixes channels place by place as the same kind."""
+    if kind in ("linear", "conv1d", "conv2d", "conv3d") and set(shape[2:]) <= {1}:
+        return "conv2d", (*shape[:2], *(1,) * (2 - len(shape[:2])), 1, 1)
+    return kind, shape
 
 
 def align(scores: Matrix) -> tuple[float, list[tuple[int, int]]]:

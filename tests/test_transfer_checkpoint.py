@@ -26,8 +26,9 @@ from nets import TiedHead, randomise
 from torch import nn
 
 from transfer.errors import CheckpointError, OutputError
-from transfer.weights.checkpoint import ORDER_KEY, open_checkpoint, save_module
+from transfer.weights.checkpoint import open_checkpoint, save_module
 from transfer.weights.files import check_writable, replacing
+from transfer.weights.safetensors_format import ORDER_KEY
 
 ROOT = Path(__file__).parents[1]
 NAMES = [f"blocks.{i}.fc.{role}" for i in range(12) for role in ("weight", "bias")]

@@ -92,6 +92,33 @@ def test_a_grown_network_has_no_dead_parameter(name: str, grown: str) -> None:
     assert {n for n, _ in target.named_parameters()} - alive == set()
 
 
+def test_blocks_fed_by_one_source_block_do_not_blow_up() -> None:
+    source = network("vit_tiny_patch16_224", {"depth": 2}, 1)
+    target = network("vit_tiny_patch16_224", {"depth": 8}, 2)
+    report = transfer.transfer(source, target, options=Options(identity_blocks=False))
+    assert {row.status for row in report.tensors} == {"copied"}
+    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        before, after = source.forward_features(images), target.forward_features(images)
+        added = [model.norm_pre(model.blocks(model.patch_embed(images))).std() for model in (source, target)]
+    assert added[1] < 1.5 * added[0]
+    assert torch.cosine_similarity(before, after, dim=-1).mean() > 0.7
+    factors = {row.regions[0].scale for row in report.tensors if row.name.endswith("mlp.fc2.weight")}
+    assert factors == {0.25}
+
+
+def test_a_deeper_mixer_computes_the_same() -> None:
+    from timm.models.mlp_mixer import MlpMixer
+
+    torch.manual_seed(0)
+    small, deep = (MlpMixer(img_size=64, embed_dim=64, num_blocks=n, num_classes=9).eval() for n in (3, 6))
+    nn.init.normal_(small.head.weight)
+    transfer.transfer(small, deep)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(deep(images), small(images))
+
+
 def test_each_choice_can_be_switched_off() -> None:
     source = nets.randomise(nets.mlp(4, 6, 3), 1)
 

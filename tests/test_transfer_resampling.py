@@ -23,6 +23,7 @@ import transfer
 from transfer.planning.grids import find_grid, n_prefix_tokens
 from transfer.planning.inputs import input_layers, is_patch_kernel
 from transfer.planning.operators import channel_fill
+from transfer.planning.options import Options
 from transfer.planning.resampling import Geometry, Resampling, resampling
 from transfer.planning.transforms import AdaptChannels, Chain, FoldKernel, ResamplePatches
 from transfer.structure.records import Architecture, Layer, Tensor
@@ -492,3 +493,51 @@ def test_whatever_the_shapes_the_promised_one_results(
 def test_planning_does_not_import_torch() -> None:
     code = "import sys, transfer.planning.resampling; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_transformer_takes_images_of_another_size_as_with_timm() -> None:
+    source = build("vit_tiny_patch16_224", device="cpu", depth=2)
+    target = build("vit_tiny_patch16_224", device="cpu", depth=2, img_size=160)
+    report = transfer.transfer(source, target)
+    row = {row.name: row for row in report.tensors}["pos_embed"]
+    assert (row.status, row.operator) == ("resampled", "resample positions")
+    expected = resample_abs_pos_embed(source.pos_embed, new_size=[10, 10], num_prefix_tokens=1)
+    torch.testing.assert_close(target.pos_embed, expected, atol=1e-6, rtol=0)
+
+
+def test_a_wider_transformer_of_another_size_gets_both() -> None:
+    source = build("vit_tiny_patch16_224", device="cpu", depth=1)
+    target = build("vit_small_patch16_224", device="cpu", depth=1, img_size=160)
+    row = {row.name: row for row in transfer.transfer(source, target).tensors}["pos_embed"]
+    assert row.status == "resampled"
+    expected = resample_abs_pos_embed(source.pos_embed, new_size=[10, 10], num_prefix_tokens=1)
+    torch.testing.assert_close(target.pos_embed[..., :192], expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("n_channels", [1, 4, 6])
+def test_a_stem_takes_any_number_of_channels_as_with_timm(n_channels: int) -> None:
+    source, target = build("resnet18", device="cpu"), build("resnet18", device="cpu", in_chans=n_channels)
+    report = transfer.transfer(source, target)
+    assert {row.name: row.operator for row in report.tensors}["conv1.weight"] == "adapt input channels"
+    expected = adapt_input_conv(n_channels, source.conv1.weight.detach().clone())
+    torch.testing.assert_close(target.conv1.weight, expected)
+
+
+def test_a_larger_window_takes_the_table_as_with_timm() -> None:
+    name = "swin_tiny_patch4_window7_224"
+    source, target = build(name, device="cpu"), build(name, device="cpu", img_size=256, window_size=8)
+    report = transfer.transfer(source, target)
+    key = "layers.0.blocks.0.attn.relative_position_bias_table"
+    assert {row.name: row.status for row in report.tensors}[key] == "resampled"
+    table = target.layers[0].blocks[0].attn.relative_position_bias_table
+    expected = resize_rel_pos_bias_table(
+        source.state_dict()[key], new_window_size=(8, 8), new_bias_shape=table.shape
+    )
+    torch.testing.assert_close(table, expected, atol=1e-6, rtol=0)
+
+
+def test_resampling_can_be_switched_off() -> None:
+    source, target = build("resnet18", device="cpu"), build("resnet18", device="cpu", in_chans=1)
+    report = transfer.transfer(source, target, options=Options(resample=False))
+    assert report.counts()["resampled"] == 0
+    assert torch.equal(target.conv1.weight, source.conv1.weight[:, :1])

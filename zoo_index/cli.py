@@ -19,6 +19,7 @@ from zoo_index.cli_options import (
     json_option,
     measure_option,
     options_from,
+    reading_options,
     target_option,
     transfer_options,
 )
@@ -283,7 +284,7 @@ def plan_command(
 @click.option("--weights", type=click.Path(path_type=Path), help="File with the weights of --source.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: the target's name, .safetensors.")
 @transfer_options
-@click.option("--allow-nonfinite", is_flag=True, help="Copy NaN and infinity instead of refusing them.")
+@reading_options
 @click.option("--verbose", is_flag=True, help="Show every tensor.")
 @filter_options
 @json_option
@@ -300,6 +301,8 @@ def transfer_command(
     no_head: bool,
     without: tuple[str, ...],
     allow_nonfinite: bool,
+    ema: bool,
+    device: str,
     verbose: bool,
     as_json: bool,
     **options: Any,
@@ -320,6 +323,8 @@ def transfer_command(
         options=options_from(no_head, without),
         filters=filters_from(options),
         allow_nonfinite=allow_nonfinite,
+        ema=ema,
+        device=device,
     )
     if as_json:
         _print_json(report.to_json())

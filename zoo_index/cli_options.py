@@ -18,6 +18,7 @@ __all__ = [
     "measure_option",
     "method_option",
     "options_from",
+    "reading_options",
     "target_option",
     "transfer_options",
 ]
@@ -55,6 +56,24 @@ def options_from(no_head: bool, without: tuple[str, ...]) -> Options:
     from transfer.planning.options import Options
 
     return Options(head=not no_head, **{name.replace("-", "_"): False for name in without})
+
+
+def reading_options(command: Command) -> Command:
+    """Add the options that say which weights of a file are read, and where they go."""
+    for option in (
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="Where the target is built up: cpu, cuda, cuda:N, or auto for CUDA where there is some.",
+        ),
+        click.option(
+            "--ema", is_flag=True, help="Take the averaged weights that a checkpoint keeps beside the plain."
+        ),
+        click.option("--allow-nonfinite", is_flag=True, help="Copy NaN and infinity instead of refusing them."),
+    ):
+        command = option(command)
+    return command
 
 
 class _Size(click.ParamType[int]):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from transfer.planning.options import Options
-    from transfer.planning.plans import TransferPlan
+    from transfer.planning.planned import TransferPlan
     from transfer.weights.apply import TransferReport
     from zoo_index.answers import Recommendations
     from zoo_index.index.refresh import Progress, RefreshReport
@@ -282,13 +282,15 @@ class Zoo:
         options: Options | None = None,
         filters: Filters | None = None,
         allow_nonfinite: bool = False,
+        ema: bool = False,
+        device: str = "cpu",
     ) -> tuple[nn.Module, TransferReport]:
         """Transfer weights into a target.
 
         Parameters
         ----------
         target : nn.Module or str
-            Written in place; a string is built first, on the CPU.
+            Written in place, on whatever device it is; a string is built first.
         source : str or path, optional
             An entry or architecture of the index, or a checkpoint. By default the best recommended one.
         weights : path, optional
@@ -299,6 +301,10 @@ class Zoo:
         filters : Filters, optional
             What the source must be, recommended or named.
         allow_nonfinite : bool
+        ema : bool
+            Take the averaged weights that the checkpoint keeps beside the plain ones.
+        device : str
+            Where a target that is built here goes: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
 
         Returns
         -------
@@ -311,21 +317,25 @@ class Zoo:
             If the weights are not at hand and cannot be fetched.
         """
         from transfer.weights.apply import transfer
+        from transfer.weights.checkpoint import open_checkpoint
+        from transfer.weights.devices import find_device, move_to
         from zoo_index.sources import open_source
         from zoo_index.targets import build_target
 
         form = check_form(method)
         filters = filters or Filters()
+        place = find_device(device)
         module = as_module(target)
         name = type(target).__name__ if module is not None else str(target)
         if module is None:
-            module = build_target(str(target))
+            module = move_to(build_target(str(target)), place)
         if source is None:
             # the measure follows the method, so that the recommended source suits what is done with it
             source = self.recommend(module, k=1, measure=form, filters=filters).results[0].name
         opened = open_source(source, form, filters, self.entry, weights)
+        checkpoint = open_checkpoint(opened.checkpoint.path, ema=True) if ema else opened.checkpoint
         report = transfer(
-            opened.checkpoint,
+            checkpoint,
             module,
             method=form,
             options=options,

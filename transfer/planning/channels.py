@@ -14,7 +14,7 @@ from transfer.alignment.matching import Alignment, LayerPair
 from transfer.planning.attention import attention_channels
 from transfer.planning.concatenation import Segment, concatenated_inputs
 from transfer.planning.grouping import axis_of, group_width, place_groups, spans_within_groups
-from transfer.planning.meaning import out_width
+from transfer.planning.meaning import is_dense, is_weighted, out_width
 from transfer.planning.operators import LEADING, Channels, Span
 from transfer.planning.options import Options
 from transfer.structure.records import Block
@@ -72,10 +72,10 @@ def _segments(alignment: Alignment) -> dict[str, Channels]:
                 spans.append((source.start, segment.start, min(source.size, segment.size)))
         choice = tuple(_joined(spans))
         if choice and choice != ((0, 0, min(_total(sources), _total(targets))),):
-            is_norm = pair.target.kind in ("batchnorm", "norm")
+            mixes = is_weighted(pair.target) and is_dense(pair.target)
             found[pair.target.path] = Channels(
-                outputs=choice if is_norm else None,
-                inputs=None if is_norm else choice,
+                outputs=None if mixes else choice,
+                inputs=choice if mixes else None,
                 operator="leading by segment",
             )
     return found

@@ -6,22 +6,22 @@ from shapes:
 dense chain
     blocks that each append to what they read: the next one reads as many channels more as this one gives
     (DenseNet, arXiv 1608.06993); what follows the chain reads all segments.
-patch merging
-    a norm and a linear layer that read a whole number of neighbours of the block before them, each with all its
-    channels (Swin, arXiv 2103.14030).
+repetition
+    what comes after a block reads twice or four times as many channels as it gives: several neighbours side by side
+    (patch merging in Swin, arXiv 2103.14030), or features and others made of them (GhostNet, arXiv 1911.11907).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from transfer.planning.meaning import in_width, is_weighted, out_width
+from transfer.planning.meaning import in_width, is_depthwise, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Item, Layer
 
 __all__ = ["Segment", "concatenated_inputs", "concatenating_items"]
 
-_NEIGHBOURS = (4, 2)
+_REPEATS = (4, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Segment:
     ----------
     producer : int
         Position of the producing item in the architecture, or -1 - number for what a chain starts from or for one
-        of the neighbours that patch merging reads.
+        of several repetitions.
     start, size : int
         Channels.
     """
@@ -68,10 +68,12 @@ def concatenated_inputs(architecture: Architecture) -> dict[str, tuple[Segment, 
             i = end
         else:
             width = _gives(items[i])
-            for n in _NEIGHBOURS if isinstance(items[i], Block) and width else ():
-                if paths := list(_singles_after(items, i + 1, n * width)):
-                    parts = tuple(Segment(-1 - k, k * width, width) for k in range(n))
-                    found.update(dict.fromkeys(paths, parts))
+            for n in _REPEATS if isinstance(items[i], Block) and width else ():
+                parts = tuple(Segment(-1 - k, k * width, width) for k in range(n))
+                paths = list(_singles_after(items, i + 1, n * width))
+                if i + 1 < len(items) and _reads(items[i + 1]) == n * width:
+                    paths += _readers(items[i + 1], parts)
+                found.update(dict.fromkeys(paths, parts))
             i += 1
     return found
 
@@ -99,11 +101,11 @@ def _chain_end(items: tuple[Item, ...], start: int) -> int:
     return end
 
 
-def _total(segments: list[Segment]) -> int:
+def _total(segments: Sequence[Segment]) -> int:
     return segments[-1].start + segments[-1].size
 
 
-def _readers(item: Item, segments: list[Segment]) -> Iterator[str]:
+def _readers(item: Item, segments: Sequence[Segment]) -> Iterator[str]:
     """Paths of the layers of a block that read its input: the norms before, and the first weighted layer."""
     assert isinstance(item, Block)
     for layer in item.layers:
@@ -115,15 +117,15 @@ def _readers(item: Item, segments: list[Segment]) -> Iterator[str]:
 
 
 def _singles_after(items: tuple[Item, ...], start: int, width: int) -> Iterator[str]:
-    """Paths of the single layers that read `width` channels, through the first weighted one."""
+    """Paths of the single layers that read `width` channels, through the first that mixes them."""
     for item in items[start:]:
         if not isinstance(item, Layer):
             return
-        if is_weighted(item):
+        if is_weighted(item) and not is_depthwise(item):
             if in_width(item) == width:
                 yield item.path
             return
-        if item.dims != (width,):
+        if item.dims is None or item.dims[0] != width or len(item.dims) == 2:
             return
         yield item.path
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from transfer.alignment.matching import Alignment, LayerPair
 from transfer.planning.channels import choose_channels
 from transfer.planning.fusion import Parts, fill_parts, pair_parts
-from transfer.planning.insertions import pack_insertions, place_insertions
+from transfer.planning.insertions import place_insertions, shared_exits
 from transfer.planning.meaning import head_paths
 from transfer.planning.operators import LEADING, Channels, Constant, channel_fill, refusal
 from transfer.planning.options import Options
@@ -44,10 +44,11 @@ def dpiat_rows(
         By name.
     """
     identity: dict[str, tuple[Constant, ...]] = {}
+    factors: dict[str, float] = {}
     if options.identity_blocks:
         alignment, identity = place_insertions(alignment, module)
     else:
-        alignment = pack_insertions(alignment)
+        factors = shared_exits(alignment)
     used = alignment
     parts: tuple[Parts, ...] = ()
     if options.split_fused:
@@ -62,13 +63,10 @@ def dpiat_rows(
         choice = channels.get(pair.target.path, LEADING)
         for tensor in pair.target.tensors:
             source = by_role.get(tensor.role)
-            rows[tensor.name] = (
-                fresh(tensor, reason) if reason else _row(alignment, pair, source, tensor, choice, options)
-            )
-            if tensor.name in widenings and source is not None:
-                rows[tensor.name] = _widened(
-                    rows[tensor.name], source, tensor, pair, options, widenings[tensor.name]
-                )
+            row = fresh(tensor, reason) if reason else _row(alignment, pair, source, tensor, choice, options)
+            if source is not None and tensor.name in widenings:
+                row = _widened(row, source, tensor, pair, options, widenings[tensor.name])
+            rows[tensor.name] = _scaled(row, factors.get(tensor.name, 1.0))
     fused = fill_parts(parts, zero_new_inputs=options.zero_new_inputs)
     for tensor in alignment.target.tensors():
         if tensor.name in fused:
@@ -126,6 +124,12 @@ def _widened(
     return replace(
         row, status="grown", transform=AppendMean(widening.axis, n_new), reason="new channels start as the mean"
     )
+
+
+def _scaled(row: PlannedTensor, factor: float) -> PlannedTensor:
+    if factor == 1 or not row.regions:
+        return row
+    return replace(row, regions=tuple(replace(region, scale=region.scale * factor) for region in row.regions))
 
 
 def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]], options: Options) -> str:

@@ -21,7 +21,7 @@ from transfer.structure.records import Block, Item, Layer, Tensor
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["pack_insertions", "place_insertions"]
+__all__ = ["pack_insertions", "place_insertions", "shared_exits"]
 
 
 def pack_insertions(alignment: Alignment) -> Alignment:
@@ -88,6 +88,32 @@ def _refed(alignment: Alignment, pairs: Sequence[LayerPair], source_item: int) -
         place = next(i for i, layer in enumerate(old.layers) if layer is pair.source)
         result.append(replace(pair, source=new.layers[place], source_item=source_item))
     return result
+
+
+def shared_exits(alignment: Alignment) -> dict[str, float]:
+    """Divide what residual blocks add among those that one source block feeds.
+
+    Together they then add about as much as the one did, instead of several times as much.
+
+    Parameters
+    ----------
+    alignment : Alignment
+
+    Returns
+    -------
+    dict of str to float
+        Factor on the exits of such blocks, by tensor name.
+    """
+    fed: dict[int, set[int]] = {}
+    for pair in alignment.pairs:
+        fed.setdefault(pair.source_item, set()).add(pair.target_item)
+    factors: dict[str, float] = {}
+    for members in fed.values():
+        for i in members if len(members) > 1 else ():
+            item = alignment.target.items[i]
+            exits = residual_exits(item) if isinstance(item, Block) else []
+            factors |= {tensor.name: 1 / len(members) for tensor in exits}
+    return factors
 
 
 def place_insertions(

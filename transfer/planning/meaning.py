@@ -26,16 +26,17 @@ _FUSED = (2, 3)
 
 
 def head_paths(architecture: Architecture) -> set[str]:
-    """Paths of the classifier layers: the linear layers that end an architecture, all of one size.
+    """Paths of the classifier layers: what ends an architecture, linear or of one position.
 
-    An architecture that ends in anything else has no head.
+    Several side by side if they read and give as much as each other, but not a stack. An architecture that ends in
+    anything else has no head.
     """
     found: list[Layer] = []
     for item in reversed(architecture.items):
         if (
             not isinstance(item, Layer)
             or not is_pointwise(item)
-            or (found and out_width(item) != out_width(found[0]))
+            or (found and (item.dims != found[0].dims or in_width(item) == out_width(item)))
         ):
             break
         found.append(item)

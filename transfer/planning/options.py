@@ -19,7 +19,8 @@ class Options:
         Where a layer grew, start the weights from its new inputs into its old outputs at zero, so that the old
         outputs compute what they did; new outputs keep their random initialisation.
     identity_blocks : bool
-        Let residual blocks that the source has no counterpart for start as identity.
+        Let blocks and layers that the source has no counterpart for start as identity where they can; otherwise
+        several blocks fed by one each add their share of what it added.
     split_fused : bool
         Crop query, key and value, or the two halves of a gated layer, each by itself.
     resample : bool

@@ -121,7 +121,8 @@ class ResamplePatches:
             torch.linalg.pinv(_line_matrix(old, new).double()).to(_wide(value))
             for old, new in zip(value.shape[-2:], self.size, strict=True)
         )
-        return (rows.T @ _wide(value) @ columns).to(value.dtype)
+        resized: torch.Tensor = rows.T @ _wide(value) @ columns
+        return resized.to(value.dtype)
 
 
 @dataclass(frozen=True, slots=True)

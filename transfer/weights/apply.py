@@ -1,14 +1,13 @@
 """Carry out a plan: the only module that writes into a network.
 
-Tensors are read one by one, checked, cast and copied into the target's own storage; dtype, device and
-ties of the target stay as they are. `Tensor.copy_` alone would broadcast, overflow silently and accept
-meta tensors, hence the checks.
+Parts of tensors are read one by one, all of them looked at first and then copied into the target's own storage;
+dtype, device and ties of the target stay as they are.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from transfer.errors import InputError, TransferError
-from transfer.planning.operators import Constant
+from transfer.errors import InputError
 from transfer.planning.options import Options
-from transfer.planning.plans import PlannedTensor, TransferPlan, count_statuses, plan
+from transfer.planning.planned import PlannedTensor, TransferPlan, count_statuses
+from transfer.planning.plans import plan
 from transfer.weights.checkpoint import Checkpoint, open_checkpoint
+from transfer.weights.moves import moves_of, set_constants
+from transfer.weights.reading import Reader, StateReader
+from transfer.weights.rehearsal import rehearse
+from transfer.weights.staging import Stage
 
 if TYPE_CHECKING:
     import os
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
     from transfer.structure.records import Architecture
 
 __all__ = ["TransferReport", "apply_plan", "transfer"]
-
-Reader = Callable[[str], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def transfer(
     options: Options | None = None,
     source_architecture: Architecture | None = None,
     allow_nonfinite: bool = False,
+    ema: bool = False,
     source_name: str = "",
     target_name: str = "",
 ) -> TransferReport:
@@ -98,6 +100,8 @@ def transfer(
         Structure of the source where the weights alone do not tell it; its tensor names must be in `source`.
     allow_nonfinite : bool
         Copy NaN and infinity instead of refusing them.
+    ema : bool
+        Take the averaged weights of the file that `source` leads to (see `open_checkpoint`).
     source_name, target_name : str
         For the report; by default the class or file name.
 
@@ -115,7 +119,12 @@ def transfer(
     started = time.perf_counter()
     if not isinstance(target, nn.Module):
         raise InputError(f"expected a torch.nn.Module as target, got {type(target).__name__}")
-    network = source if isinstance(source, nn.Module | Checkpoint | Mapping) else open_checkpoint(source)
+    network = source if isinstance(source, nn.Module | Checkpoint | Mapping) else open_checkpoint(source, ema=ema)
+    if ema and network is source:
+        raise InputError(
+            f"expected the path of a checkpoint with ema=True, got {type(source).__name__}; "
+            "open the averaged weights themselves: open_checkpoint(path, ema=True)"
+        )
     planned = plan(source_architecture or network, target, method=method, options=options)
     with _reader(network) as read:
         report = apply_plan(planned, read, target, allow_nonfinite=allow_nonfinite)
@@ -137,8 +146,8 @@ def apply_plan(
     ----------
     planned : TransferPlan
         Made for this target.
-    read : callable
-        Returns the source tensor of a name.
+    read : Reader
+        Of the source.
     target : nn.Module
     allow_nonfinite : bool
 
@@ -160,9 +169,14 @@ def apply_plan(
             "build it on a device, e.g. model.to_empty(device='cpu') and initialise it"
         )
     rows = _without_ties(planned.tensors, state)
-    for is_rehearsal in (True, False):  # nothing is written before everything is known to fit
-        for row in rows:
-            _carry_out(row, read, state[row.name], allow_nonfinite, is_rehearsal=is_rehearsal)
+    rehearse(rows, read, state, allow_nonfinite=allow_nonfinite)  # nothing is written before all is known to fit
+    for row in rows:
+        set_constants(row, state[row.name])
+    stage = Stage()
+    for row in rows:
+        for move in moves_of(row, read, state[row.name]):
+            stage.copy(move.part, move.place)
+    stage.finish()
     own = {id(state[row.name]): state[row.name].numel() for row in rows}
     n_elements = sum(own.values())
     devices = sorted({str(tensor.device) for tensor in state.values()})
@@ -196,79 +210,6 @@ def _without_ties(planned: Sequence[PlannedTensor], state: Mapping[str, torch.Te
     return tuple(rows)
 
 
-def _carry_out(
-    row: PlannedTensor, read: Reader, tensor: torch.Tensor, allow_nonfinite: bool, *, is_rehearsal: bool
-) -> None:
-    """Check one row of the plan against the weights, or write it."""
-    if not (row.regions or row.constants):
-        return
-    if not is_rehearsal:
-        for constant in row.constants:
-            _set_constant(tensor.data[constant.box.index], constant)
-    values = {name: _value(row, read(name), tensor) for name in row.sources}
-    for region in row.regions:
-        destination = tensor.data[region.target.index]
-        part = values[region.tensor or row.sources[0]][region.source.index]
-        cast = _checked(row, part * row.scale if row.scale != 1 else part, destination, allow_nonfinite)
-        if not is_rehearsal:
-            destination.copy_(cast)
-
-
-def _value(row: PlannedTensor, value: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    """Bring a source tensor into the shape that the regions refer to."""
-    if row.source_shape is not None and len(row.sources) == 1:
-        _check_shape(row, value, tensor)
-    if row.transform is not None:
-        value = row.transform(value)
-    rank = tensor.dim()  # a linear layer feeds a convolution of one position, and the reverse
-    return value.reshape((*value.shape[:rank], *(1,) * (rank - value.dim())))
-
-
-def _set_constant(box: torch.Tensor, constant: Constant) -> None:
-    if not constant.diagonal:
-        box.fill_(constant.value)
-        return
-    for n in reversed(box.shape[2:]):
-        box = box[..., n // 2]
-    box.fill_diagonal_(constant.value)
-
-
-def _check_shape(row: PlannedTensor, value: torch.Tensor, tensor: torch.Tensor) -> None:
-    for what, name, expected, found in (
-        ("source", row.source, row.source_shape, tuple(value.shape)),
-        ("target", row.name, row.shape, tuple(tensor.shape)),
-    ):
-        if expected != found:
-            raise TransferError(
-                f"expected {what} tensor {name!r} of shape {expected} as planned, got {found}; "
-                "make the plan again from the weights that are to be transferred"
-            )
-
-
-def _checked(row: PlannedTensor, part: torch.Tensor, box: torch.Tensor, allow_nonfinite: bool) -> torch.Tensor:
-    """Cast a part of the source to the target's dtype and device, refusing what would be damaged."""
-    assert part.shape == box.shape  # copy_ would broadcast
-    if part.is_floating_point() and not allow_nonfinite and not _is_finite(part):
-        raise TransferError(
-            f"expected finite weights, got NaN or infinity in source tensor {row.source!r}; "
-            "take another checkpoint, or allow it with allow_nonfinite (--allow-nonfinite)"
-        )
-    if part.is_complex() and not box.is_complex():
-        raise TransferError(f"expected real weights, got complex source tensor {row.source!r} for {row.name!r}")
-    cast = part.to(device=box.device, dtype=box.dtype)
-    if part.dtype != box.dtype and box.is_floating_point() and _is_finite(part) and not _is_finite(cast):
-        raise TransferError(
-            f"expected values within the range of {box.dtype}, got larger ones in source tensor {row.source!r}; "
-            "use a target with a wider dtype"
-        )
-    return cast
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    # The sum is finite in nearly every case and ten times cheaper than the exact test.
-    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
-
-
 @contextmanager
 def _reader(source: nn.Module | Checkpoint | Mapping[str, torch.Tensor]) -> Iterator[Reader]:
     if isinstance(source, Checkpoint):
@@ -276,7 +217,7 @@ def _reader(source: nn.Module | Checkpoint | Mapping[str, torch.Tensor]) -> Iter
             yield read
     else:
         state = source.state_dict() if isinstance(source, nn.Module) else source
-        yield state.__getitem__
+        yield StateReader(state.__getitem__)
 
 
 def _name(network: object) -> str:

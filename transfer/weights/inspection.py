@@ -1,0 +1,78 @@
+"""The first look at a weights file: what lies at a path, before anything parses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transfer.errors import CheckpointError
+
+__all__ = ["damaged", "find_file", "first_bytes"]
+
+_INDEXES = (".safetensors.index.json", ".index.json")
+
+
+def find_file(path: Path) -> Path:
+    """Return the weights file that a path means: itself, or the index of the shards in a folder.
+
+    Raises
+    ------
+    CheckpointError
+        If there is neither.
+    """
+    try:
+        if path.is_dir():
+            return _index_in(path)
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise CheckpointError(
+                f"expected a weights file, '{path}' is a pipe or a device; save it to a file first"
+            )
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return path
+
+
+def _index_in(folder: Path) -> Path:
+    for suffix in _INDEXES:  # where there are several formats, the one that needs no unpickling
+        found = sorted(folder.glob(f"*{suffix}"))
+        if len(found) > 1:
+            names = ", ".join(repr(file.name) for file in found)
+            raise CheckpointError(f"expected one index of shards, folder '{folder}' holds {names}; name the file")
+        if found:
+            return found[0]
+    raise CheckpointError(f"expected a weights file, '{folder}' is a folder; name the file in it")
+
+
+def first_bytes(path: Path) -> bytes:
+    """Read the first nine bytes, which tell the format.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no readable file, or it is empty.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except FileNotFoundError:
+        raise CheckpointError(f"expected a weights file, found nothing at '{path}'; check the path") from None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not start:
+        raise CheckpointError(f"expected a weights file, got an empty file '{path}'; download it again")
+    return start
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"expected a readable weights file at '{path}', got: {error.strerror or error}; "
+        "check the path and its permissions"
+    )
+
+
+def damaged(path: Path, error: Exception) -> CheckpointError:
+    """Return the error for a file that a format's own reader gave up on."""
+    detail = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:200]
+    return CheckpointError(
+        f"expected a safetensors or torch weights file, '{path}' is damaged or something else ({detail}); "
+        "download it again, or check what it is"
+    )

@@ -1,0 +1,117 @@
+"""Checkpoints in several files: an index says which file holds which tensor.
+
+The index is ``{"weight_map": {tensor: file}}``, as in ``model.safetensors.index.json`` and
+``pytorch_model.bin.index.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from transfer.errors import CheckpointError
+
+__all__ = ["check_shards", "read_index"]
+
+_MAX_INDEX = 100_000_000
+"""Bytes; what safetensors allows a header."""
+
+
+def read_index(path: Path) -> dict[str, Path]:
+    """Read the index of a checkpoint in several files.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict of str to Path
+        The file of each tensor; all of them beside the index.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no index, or names a file elsewhere or one that does not exist.
+    """
+    if path.stat().st_size > _MAX_INDEX:
+        raise CheckpointError(f"expected an index of at most {_MAX_INDEX:,} bytes in '{path}', got a larger file")
+    try:
+        content = json.loads(path.read_bytes(), object_pairs_hook=_without_duplicates)
+        places = content["weight_map"]
+        is_map = isinstance(places, dict) and all(isinstance(file, str) for file in places.values())
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+        raise _no_index(path, f"{type(error).__name__}: {error}"[:200]) from error
+    if not is_map or not places:
+        raise _no_index(path, "a weight_map without tensors" if is_map else "another weight_map")
+    return {name: _beside(path, file) for name, file in places.items()}
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    return found
+
+
+def _no_index(path: Path, found: str) -> CheckpointError:
+    return CheckpointError(
+        f"expected an index of shards ({{\"weight_map\": {{tensor: file}}}}) in '{path}', got {found}; "
+        "download it again, or name a weights file"
+    )
+
+
+def _beside(path: Path, file: str) -> Path:
+    # The names only: in a hub's cache the shards themselves are links to files elsewhere.
+    for kind in (PurePosixPath(file), PureWindowsPath(file)):
+        if kind.root or kind.drive or ".." in kind.parts or not kind.name:
+            raise CheckpointError(
+                f"expected shards beside their index '{path}', it names {file!r}; do not trust this file"
+            )
+    shard = path.parent / file
+    try:
+        is_file = shard.is_file()
+    except (OSError, ValueError):
+        is_file = False
+    if not is_file:
+        raise CheckpointError(
+            f"expected all shards beside their index '{path}', {file!r} is missing; download it too"
+        )
+    return shard
+
+
+def check_shards(places: Mapping[str, Path], held: Mapping[Path, Iterable[str]], path: Path) -> None:
+    """Check an index against what its shards hold; a shard may hold tensors that the index does not name.
+
+    Parameters
+    ----------
+    places : mapping of str to Path
+        The file of each tensor.
+    held : mapping of Path to iterable of str
+        Names of the tensors in each file.
+    path : Path
+        Of the index.
+
+    Raises
+    ------
+    CheckpointError
+        If a shard lacks a tensor, or a tensor stands in several shards.
+    """
+    found: dict[str, Path] = {}
+    for shard, names in held.items():
+        for name in names:
+            if name in places and name in found:
+                raise CheckpointError(
+                    f"expected every tensor in one shard of '{path}', {name!r} is in '{found[name].name}' and "
+                    f"'{shard.name}'; remove what does not belong there"
+                )
+            found[name] = shard
+    for name, shard in places.items():
+        if found.get(name) != shard:
+            raise CheckpointError(
+                f"expected tensor {name!r} in shard '{shard.name}' as '{path}' says, it is not there; "
+                "download both again"
+            )
