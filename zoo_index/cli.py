@@ -27,6 +27,7 @@ from zoo_index.cli_options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from transfer.planning.options import ChannelChoice
     from zoo_index.zoo import Zoo
 
 __all__ = ["cli", "main"]
@@ -264,11 +265,12 @@ def plan_command(
     method: str,
     no_head: bool,
     without: tuple[str, ...],
+    channels: ChannelChoice,
     verbose: bool,
     as_json: bool,
 ) -> None:
     """Show what a transfer would do to every tensor of TARGET; no weights are read."""
-    plan = _zoo(ctx).plan(source, target, method=method, options=options_from(no_head, without))
+    plan = _zoo(ctx).plan(source, target, method=method, options=options_from(no_head, without, channels))
     if as_json:
         _print_json({"source": source, "target": target, **plan.to_json()})
     else:
@@ -300,6 +302,7 @@ def transfer_command(
     method: str,
     no_head: bool,
     without: tuple[str, ...],
+    channels: ChannelChoice,
     allow_nonfinite: bool,
     ema: bool,
     device: str,
@@ -320,7 +323,7 @@ def transfer_command(
         source,
         weights=weights,
         method=method,
-        options=options_from(no_head, without),
+        options=options_from(no_head, without, channels),
         filters=filters_from(options),
         allow_nonfinite=allow_nonfinite,
         ema=ema,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from transfer.planning.options import Options
+    from transfer.planning.options import ChannelChoice, Options
     from zoo_index.answers import Filters
 
 __all__ = [
@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PARTS = ("zero-new-inputs", "identity-blocks", "split-fused", "resample", "keep-norms", "rescale", "compensate")
+"""What can be left out, by the names of `transfer.Options`."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 target_option = click.option("--target", "-t", required=True, help="Network to receive parameters.")
@@ -41,8 +44,15 @@ def transfer_options(command: Command) -> Command:
         click.option(
             "--without",
             multiple=True,
-            type=click.Choice(["zero-new-inputs", "identity-blocks", "split-fused"]),
+            type=click.Choice(_PARTS),
             help="Leave out a part of the dpiat method; may be given again.",
+        ),
+        click.option(
+            "--channels",
+            type=click.Choice(["leading", "importance"]),
+            default="leading",
+            show_default=True,
+            help="Which channels a narrower target gets.",
         ),
         click.option("--no-head", is_flag=True, help="Leave the classifier as initialised."),
         method_option,
@@ -51,11 +61,11 @@ def transfer_options(command: Command) -> Command:
     return command
 
 
-def options_from(no_head: bool, without: tuple[str, ...]) -> Options:
+def options_from(no_head: bool, without: tuple[str, ...], channels: ChannelChoice) -> Options:
     """Turn the values of `transfer_options` into options."""
     from transfer.planning.options import Options
 
-    return Options(head=not no_head, **{name.replace("-", "_"): False for name in without})
+    return Options(head=not no_head, channels=channels, **{name.replace("-", "_"): False for name in without})
 
 
 def reading_options(command: Command) -> Command:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
-from transfer.structure.records import Architecture, Form
-from transfer.structure.standardization import header_of, standardize
+from transfer.structure.standardization import header_of
 from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo_index.answers import Filters
 from zoo_index.entries import Entry
@@ -31,21 +30,22 @@ class Source:
     ----------
     name : str
     checkpoint : Checkpoint
-    structure : Architecture or None
-        None where the checkpoint speaks for itself.
+    structure : nn.Module or None
+        The network on the meta device; None where the checkpoint speaks for itself.
     """
 
     name: str
     checkpoint: Checkpoint
-    structure: Architecture | None
+    structure: nn.Module | None
 
 
 def open_source(
     source: str | os.PathLike[str],
-    form: Form,
     filters: Filters,
     find: Callable[[str], Entry],
     weights: str | os.PathLike[str] | None,
+    *,
+    ema: bool = False,
 ) -> Source:
     """Open a checkpoint, or the weights of an entry, downloading them if need be.
 
@@ -53,13 +53,14 @@ def open_source(
     ----------
     source : str or path
         A checkpoint, or the name of an entry or architecture.
-    form : {'dpiat', 'paper'}
     filters : Filters
         What the entry must be.
     find : callable
         Returns the entry of a name.
     weights : path, optional
         File with the weights of the entry.
+    ema : bool
+        Take the averaged weights (see `open_checkpoint`).
 
     Raises
     ------
@@ -80,18 +81,18 @@ def open_source(
                 f"expected an entry of the index with filters ({filters.describe()}), '{source}' is a file, of "
                 "which nothing is known; leave the filters out"
             )
-        return Source(str(source), open_checkpoint(source), None)
+        return Source(str(source), open_checkpoint(source, ema=ema), None)
     entry = find(str(source))
     if not filters.admits(entry) or (filters.available and not (entry["available"] or weights)):
         raise NothingFoundError(
             f"expected a source that passes the filters ({filters.describe()}), {entry['name']!r} does not"
         )
-    checkpoint = open_checkpoint(weights if weights is not None else fetch(entry))
-    return Source(str(entry["name"]), checkpoint, structure_of(entry, checkpoint, form))
+    checkpoint = open_checkpoint(weights if weights is not None else fetch(entry), ema=ema)
+    return Source(str(entry["name"]), checkpoint, structure_of(entry, checkpoint))
 
 
-def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint, form: Form) -> Architecture | None:
-    """Structure of a timm entry from its module, since a safetensors file does not keep the order of layers.
+def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module | None:
+    """Build the network of a timm entry, since a safetensors file does not keep the order of layers.
 
     None for an entry that has no module; then the file speaks for itself.
 
@@ -111,7 +112,7 @@ def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint, form: Form) -
     expected = {name: signature.shape for name, signature in header_of(network).items()}
     found = {name: signature.shape for name, signature in checkpoint.header.items()}
     if module is not None and found == expected:
-        return standardize(module, method=form)
+        return module
     if sorted(found.values()) != sorted(expected.values()):
         raise InputError(
             f"expected the weights of {entry['name']!r} ({len(expected)} tensors), '{checkpoint.path}' holds "

@@ -317,7 +317,6 @@ class Zoo:
             If the weights are not at hand and cannot be fetched.
         """
         from transfer.weights.apply import transfer
-        from transfer.weights.checkpoint import open_checkpoint
         from transfer.weights.devices import find_device, move_to
         from zoo_index.sources import open_source
         from zoo_index.targets import build_target
@@ -332,14 +331,13 @@ class Zoo:
         if source is None:
             # the measure follows the method, so that the recommended source suits what is done with it
             source = self.recommend(module, k=1, measure=form, filters=filters).results[0].name
-        opened = open_source(source, form, filters, self.entry, weights)
-        checkpoint = open_checkpoint(opened.checkpoint.path, ema=True) if ema else opened.checkpoint
+        opened = open_source(source, filters, self.entry, weights, ema=ema)
         report = transfer(
-            checkpoint,
+            opened.checkpoint,
             module,
             method=form,
             options=options,
-            source_architecture=opened.structure,
+            source_structure=opened.structure,
             allow_nonfinite=allow_nonfinite,
             source_name=opened.name,
             target_name=name,

@@ -97,8 +97,13 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
     """
     source_form = standardize(source, method=method)
     target_form = standardize(target, method=method)
-    scores = _scores(source_form, target_form)
     pairs: list[LayerPair] = []
+    if source_form.form == "dpiat" and source_form.is_like(target_form):  # every layer is its own best match
+        for i, (own, other) in enumerate(zip(source_form.items, target_form.items, strict=True)):
+            both = zip(own.layers, other.layers, strict=True)
+            pairs += [LayerPair(a, b, 1.0, i, i) for a, b in both if a.dims is not None]
+        return Alignment(source_form, target_form, tuple(pairs), float(target_form.n_scoring))
+    scores = _scores(source_form, target_form)
     for t, s in _kernels.trace(scores):
         for layer_s, layer_t, score in _pairs_of_items(source_form.items[s], target_form.items[t], scores[t, s]):
             pairs.append(LayerPair(layer_s, layer_t, score, int(s), int(t)))

@@ -61,10 +61,10 @@ def attention_channels(
     if n == 1 or n != n_fused_parts(source, _position(source, old)):
         return {}
     a, b = out_width(old) // n, out_width(new) // n
+    if a == b:
+        return {}
     spans = head_spans(a, b, old.n_heads, new.n_heads)
     if spans is None:
-        if a == b:
-            return {}
         each = min(a, b)
         outputs = tuple((i * a, i * b, each) for i in range(n))
         return {new.path: Channels(outputs=outputs, operator="leading by part")}

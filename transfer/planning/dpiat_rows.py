@@ -14,6 +14,7 @@ from transfer.planning.operators import LEADING, Channels, Constant, channel_fil
 from transfer.planning.options import Options
 from transfer.planning.planned import PlannedTensor, filled, fresh
 from transfer.planning.resampling import resampling
+from transfer.planning.rescaling import rescale_factor
 from transfer.planning.widening import AppendMean, Widening, stream_widenings
 from transfer.structure.records import Layer, Tensor
 
@@ -43,6 +44,8 @@ def dpiat_rows(
     rows : dict of str to PlannedTensor
         By name.
     """
+    if alignment.source.is_like(alignment.target) and len(alignment.pairs) == alignment.target.n_scoring:
+        return alignment, _twin_rows(alignment, options)
     identity: dict[str, tuple[Constant, ...]] = {}
     factors: dict[str, float] = {}
     if options.identity_blocks:
@@ -56,6 +59,8 @@ def dpiat_rows(
     heads = head_paths(alignment.target), head_paths(alignment.source)
     channels = choose_channels(alignment, options)
     widenings = stream_widenings(alignment) if options.keep_norms else {}
+    every_layer = list(alignment.target.layers())
+    position = {layer.path: i for i, layer in enumerate(every_layer)}
     rows: dict[str, PlannedTensor] = {}
     for pair in alignment.pairs:
         by_role = {t.role: t for t in pair.source.tensors}
@@ -66,6 +71,9 @@ def dpiat_rows(
             row = fresh(tensor, reason) if reason else _row(alignment, pair, source, tensor, choice, options)
             if source is not None and tensor.name in widenings:
                 row = _widened(row, source, tensor, pair, options, widenings[tensor.name])
+            if options.rescale and tensor.role == "weight" and row.status in ("cropped", "grown"):
+                factor = rescale_factor(every_layer, position[pair.target.path], pair.source, pair.target)
+                row = _scaled(row, factor)
             rows[tensor.name] = _scaled(row, factors.get(tensor.name, 1.0))
     fused = fill_parts(parts, zero_new_inputs=options.zero_new_inputs)
     for tensor in alignment.target.tensors():
@@ -82,6 +90,18 @@ def dpiat_rows(
                 reason="it was inserted and starts by passing its input on",
             )
     return used, rows
+
+
+def _twin_rows(alignment: Alignment, options: Options) -> dict[str, PlannedTensor]:
+    """Copy everything between equal architectures."""
+    heads = head_paths(alignment.target) if not options.head else set()
+    rows: dict[str, PlannedTensor] = {}
+    for pair in alignment.pairs:
+        for source, tensor in zip(pair.source.tensors, pair.target.tensors, strict=True):
+            reason = "the classifier was to be left out" if pair.target.path in heads else refusal(source, tensor)
+            fill = channel_fill(source, tensor, pair.target)
+            rows[tensor.name] = fresh(tensor, reason) if reason else filled(source, tensor, fill)
+    return rows
 
 
 def _row(

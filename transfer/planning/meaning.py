@@ -10,14 +10,17 @@ from collections.abc import Iterator, Sequence
 from transfer.structure.records import Architecture, Block, Layer, Tensor
 
 __all__ = [
+    "dims_of",
     "head_paths",
     "in_width",
     "is_dense",
     "is_depthwise",
     "is_pointwise",
+    "is_spatial",
     "is_weighted",
     "n_fused_parts",
     "out_width",
+    "parent_of",
     "residual_exits",
 ]
 
@@ -125,7 +128,12 @@ def is_weighted(layer: Layer) -> bool:
 
 def is_pointwise(layer: Layer) -> bool:
     """Whether a layer is linear or a convolution of one position."""
-    return is_weighted(layer) and layer.dims is not None and all(k == 1 for k in layer.dims[2:])
+    return is_weighted(layer) and not is_spatial(layer)
+
+
+def is_spatial(layer: Layer) -> bool:
+    """Whether a convolution's kernel is larger than one position."""
+    return any(k > 1 for k in dims_of(layer)[2:])
 
 
 def is_dense(layer: Layer) -> bool:
@@ -135,20 +143,28 @@ def is_dense(layer: Layer) -> bool:
 
 def is_depthwise(layer: Layer) -> bool:
     """Whether a layer is a convolution that keeps channels apart."""
-    assert layer.dims is not None
-    return layer.kind.startswith("conv") and layer.dims[1] == 1 and layer.dims[0] > 1
+    return layer.kind.startswith("conv") and dims_of(layer)[1] == 1 and dims_of(layer)[0] > 1
 
 
 def out_width(layer: Layer) -> int:
     """Count the channels that a layer gives."""
-    assert layer.dims is not None
-    return layer.dims[0]
+    return dims_of(layer)[0]
 
 
 def in_width(layer: Layer) -> int:
     """Count the channels that a linear layer or a convolution reads, per group if it has groups."""
+    return dims_of(layer)[0 if is_depthwise(layer) else 1]
+
+
+def dims_of(layer: Layer) -> tuple[int, ...]:
+    """Shape of a layer's first tensor; only placeholders have none."""
     assert layer.dims is not None
-    return layer.dims[0] if is_depthwise(layer) else layer.dims[1]
+    return layer.dims
+
+
+def parent_of(layer: Layer) -> str:
+    """Path of the node of the name tree above a layer."""
+    return layer.path.rpartition(".")[0]
 
 
 def _common_prefix(paths: Sequence[str]) -> str:

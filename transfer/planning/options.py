@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-__all__ = ["Options"]
+from transfer.errors import MethodError
+
+__all__ = ["ChannelChoice", "Options"]
+
+ChannelChoice = Literal["leading", "importance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,15 @@ class Options:
     keep_norms : bool
         Where a transformer grows in width, start the new channels of its residual stream as the mean of the old
         ones, so that layer norm sees the same mean and variance.
+    rescale : bool
+        Where a layer loses inputs and no norm follows it, enlarge the weights that are left so that its outputs
+        keep their spread.
+    compensate : bool
+        Where a layer loses inputs and a batch norm follows it, take out of the running statistics what those inputs
+        contributed.
+    channels : {'leading', 'importance'}
+        Which channels a narrower target gets: the first ones, or, of each coupled group, those whose weights matter
+        most to what reads them.
     """
 
     head: bool = True
@@ -37,3 +51,10 @@ class Options:
     split_fused: bool = True
     resample: bool = True
     keep_norms: bool = True
+    rescale: bool = True
+    compensate: bool = True
+    channels: ChannelChoice = "leading"
+
+    def __post_init__(self) -> None:
+        if self.channels not in get_args(ChannelChoice):
+            raise MethodError(f"expected channels 'leading' or 'importance', got {self.channels!r}")

@@ -5,6 +5,7 @@ Nothing is read or written here, so a plan can be looked at before any weight is
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, match
@@ -12,9 +13,13 @@ from transfer.planning.dpiat_rows import dpiat_rows
 from transfer.planning.operators import centred_fill, refusal
 from transfer.planning.options import Options
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
-from transfer.structure.standardization import as_module, check_form, header_of
+from transfer.structure.order import ordered_like
+from transfer.structure.records import Architecture, Header
+from transfer.structure.standardization import as_module, check_form, header_of, standardize, standardize_header
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from transfer.structure.standardization import NetworkLike
 
 __all__ = ["plan", "plan_alignment"]
@@ -42,7 +47,24 @@ def plan(
         As `standardize`.
     """
     form = check_form(method)
-    return plan_alignment(match(source, target, method=form), target, options=options)
+    if form == "paper":
+        return plan_alignment(match(source, target, method=form), target, options=options)
+    header = header_of(target)
+    module = as_module(target)
+    target_form = target if isinstance(target, Architecture) else standardize_header(header, module)
+    alignment = match(_standardized(source, header), target_form)
+    return _planned(alignment, header, module, options)
+
+
+def _standardized(source: NetworkLike, header: Header) -> Architecture:
+    """Standardize a source; a file that does not tell the order of its tensors takes the target's."""
+    if isinstance(source, str | os.PathLike):
+        from transfer.weights.checkpoint import open_checkpoint
+
+        source = open_checkpoint(source)
+    if getattr(source, "is_ordered", True):
+        return standardize(source)
+    return standardize_header(ordered_like(header_of(source), header))
 
 
 def plan_alignment(alignment: Alignment, target: NetworkLike, *, options: Options | None = None) -> TransferPlan:
@@ -59,13 +81,19 @@ def plan_alignment(alignment: Alignment, target: NetworkLike, *, options: Option
     -------
     TransferPlan
     """
+    return _planned(alignment, header_of(target), as_module(target), options)
+
+
+def _planned(
+    alignment: Alignment, header: Header, module: nn.Module | None, options: Options | None
+) -> TransferPlan:
     form = alignment.target.form
     similarity = alignment.similarity
     if form == "paper":
         planned = _paper_rows(alignment)
         unseen = "the published method moves weight and bias of convolution, linear and batch norm only"
     else:
-        alignment, planned = dpiat_rows(alignment, options or Options(), as_module(target))
+        alignment, planned = dpiat_rows(alignment, options or Options(), module)
         unseen = ""
     seen = {tensor.name for tensor in alignment.target.tensors()}
     unmatched = "no source layer was matched"
@@ -74,7 +102,7 @@ def plan_alignment(alignment: Alignment, target: NetworkLike, *, options: Option
         similarity=similarity,
         tensors=tuple(
             planned.get(name) or PlannedTensor(name, shape, "fresh", reason=unmatched if name in seen else unseen)
-            for name, (shape, _) in header_of(target).items()
+            for name, (shape, _) in header.items()
         ),
         alignment=alignment,
     )

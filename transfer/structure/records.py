@@ -93,6 +93,11 @@ class Layer:
     n_heads: int = field(default=0, compare=False)
 
     @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layer itself, as a block lists its layers."""
+        return (self,)
+
+    @property
     def dims(self) -> tuple[int, ...] | None:
         """Shape that scoring compares; None where the layer scores 0 against everything."""
         return self.tensors[0].shape if self.tensors else None
@@ -135,10 +140,7 @@ class Architecture:
     def layers(self) -> Iterator[Layer]:
         """All layers in order, those inside blocks included."""
         for item in self.items:
-            if isinstance(item, Block):
-                yield from item.layers
-            else:
-                yield item
+            yield from item.layers
 
     @cached_property
     def n_scoring(self) -> int:
@@ -154,6 +156,23 @@ class Architecture:
         """All tensors in the order of their layers."""
         for layer in self.layers():
             yield from layer.tensors
+
+    def is_like(self, other: Architecture) -> bool:
+        """Whether both have the same fingerprint, found without computing it."""
+        return (
+            self.form == other.form
+            and len(self.items) == len(other.items)
+            and all(
+                isinstance(a, Block) == isinstance(b, Block) and len(a.layers) == len(b.layers)
+                for a, b in zip(self.items, other.items, strict=True)
+            )
+            and all(
+                a.kind == b.kind
+                and len(a.tensors) == len(b.tensors)
+                and all(x.shape == y.shape and x.role == y.role for x, y in zip(a.tensors, b.tensors, strict=True))
+                for a, b in zip(self.layers(), other.layers(), strict=True)
+            )
+        )
 
     @cached_property
     def fingerprint(self) -> str:

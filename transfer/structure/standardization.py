@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from transfer.errors import InputError, MethodError
 from transfer.structure.dpiat_form import from_header
-from transfer.structure.records import Architecture, Block, Form, Layer, Signature
+from transfer.structure.records import Architecture, Block, Form, Header, Layer, Signature
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     NetworkLike: TypeAlias = nn.Module | Architecture | Checkpoint | Mapping[str, Any] | str | os.PathLike[str]
 
-__all__ = ["FORMS", "as_module", "check_form", "header_of", "standardize"]
+__all__ = ["FORMS", "as_module", "check_form", "header_of", "standardize", "standardize_header"]
 
 FORMS: tuple[Form, ...] = ("paper", "dpiat")
 
@@ -83,8 +83,23 @@ def standardize(network: NetworkLike, *, method: str = "dpiat") -> Architecture:
         from transfer.structure.paper_form import from_module
 
         return from_module(module)
-    architecture = from_header(header_of(network))
-    module = as_module(network)
+    return standardize_header(header_of(network), as_module(network))
+
+
+def standardize_header(header: Header, module: nn.Module | None = None) -> Architecture:
+    """Standardize tensor names and shapes into the ``dpiat`` form.
+
+    Parameters
+    ----------
+    header : mapping of str to Signature
+    module : nn.Module, optional
+        Whose header it is, if there is one: it knows its attention heads.
+
+    Returns
+    -------
+    Architecture
+    """
+    architecture = from_header(header)
     return architecture if module is None else _with_heads(architecture, module)
 
 

@@ -7,7 +7,7 @@ dtype, device and ties of the target stay as they are.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from transfer.errors import InputError
+from transfer.narrowing.preparation import prepared
 from transfer.planning.options import Options
 from transfer.planning.planned import PlannedTensor, TransferPlan, count_statuses
 from transfer.planning.plans import plan
@@ -80,7 +81,7 @@ def transfer(
     *,
     method: str = "dpiat",
     options: Options | None = None,
-    source_architecture: Architecture | None = None,
+    source_structure: nn.Module | Architecture | None = None,
     allow_nonfinite: bool = False,
     ema: bool = False,
     source_name: str = "",
@@ -96,8 +97,9 @@ def transfer(
     method : {'dpiat', 'paper'}
     options : Options, optional
         For ``dpiat``.
-    source_architecture : Architecture, optional
-        Structure of the source where the weights alone do not tell it; its tensor names must be in `source`.
+    source_structure : nn.Module or Architecture, optional
+        Structure of the source where the weights alone do not tell it; the meta device will do. Its tensor names
+        must be in `source`.
     allow_nonfinite : bool
         Copy NaN and infinity instead of refusing them.
     ema : bool
@@ -125,15 +127,27 @@ def transfer(
             f"expected the path of a checkpoint with ema=True, got {type(source).__name__}; "
             "open the averaged weights themselves: open_checkpoint(path, ema=True)"
         )
-    planned = plan(source_architecture or network, target, method=method, options=options)
-    with _reader(network) as read:
+    structure = source_structure if source_structure is not None else network
+    planned = plan(structure, target, method=method, options=options)
+    with _reader(network) as found:
+        module = structure if isinstance(structure, nn.Module) else None
+        read, compensated = prepared(found, planned, options or Options(), module)
         report = apply_plan(planned, read, target, allow_nonfinite=allow_nonfinite)
     return replace(
         report,
+        tensors=tuple(_noted(row, compensated) for row in report.tensors),
         source=source_name or _name(network),
         target=target_name or _name(target),
         seconds=time.perf_counter() - started,
     )
+
+
+def _noted(row: PlannedTensor, compensated: Collection[str]) -> PlannedTensor:
+    """Say in the report where statistics are not those of the source."""
+    if row.source not in compensated or not row.regions:
+        return row
+    note = "without what the channels contributed that were left out"
+    return replace(row, reason=f"{row.reason}; {note}" if row.reason else note)
 
 
 @torch.no_grad()

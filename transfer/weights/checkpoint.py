@@ -44,12 +44,15 @@ class Checkpoint:
     ----------
     path : Path
     header : mapping of str to Signature
-        In the order of registration where the file tells it.
+        In the order of registration where the file tells it, else sorted.
+    is_ordered : bool
+        Whether the file tells it.
     """
 
     path: Path
     header: Mapping[str, Signature]
     _map: Callable[[], AbstractContextManager[Lookup]] = field(repr=False, compare=False)
+    is_ordered: bool = True
 
     @contextmanager
     def opened(self) -> Iterator[Reader]:
@@ -98,10 +101,10 @@ def _open_file(path: Path, ema: bool | None) -> Checkpoint:
     if path.suffix != ".safetensors" and start[8:] != b"{":
         state = torch_format.read_state(path, ema=ema)
         return Checkpoint(path, torch_format.signatures(state), lambda: nullcontext(state.__getitem__))
-    stored = safetensors_format.read_header(path)
+    stored, is_ordered = safetensors_format.read_header(path)
     names = choose_names(stored, path, ema=ema)
     header = {name: stored[inner] for name, inner in names.items()}
-    return Checkpoint(path, header, partial(_map_file, path, stored, names))
+    return Checkpoint(path, header, partial(_map_file, path, stored, names), is_ordered)
 
 
 @contextmanager
@@ -117,7 +120,7 @@ def _open_shards(path: Path, ema: bool) -> Checkpoint:
     check_shards(places, {shard: opened.header for shard, opened in shards.items()}, path)
     names = choose_names(safetensors_format.natural_order(places), path, ema=ema)
     header = {name: shards[places[inner]].header[inner] for name, inner in names.items()}
-    return Checkpoint(path, header, partial(_map_shards, shards, places, names))
+    return Checkpoint(path, header, partial(_map_shards, shards, places, names), is_ordered=False)
 
 
 @contextmanager

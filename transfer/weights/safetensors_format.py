@@ -32,8 +32,8 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def read_header(path: Path) -> dict[str, Signature]:
-    """Read names, shapes and element types, in the order of registration where the file tells it.
+def read_header(path: Path) -> tuple[dict[str, Signature], bool]:
+    """Read names, shapes and element types, and whether they come in the order of registration.
 
     Raises
     ------
@@ -46,7 +46,8 @@ def read_header(path: Path) -> dict[str, Signature]:
         with safe_open(path, framework="np") as file:
             order = _stored_order(file.metadata())
             names = set(file.keys())
-            if order is None or set(order) != names:
+            is_ordered = order is not None and set(order) == names
+            if order is None or not is_ordered:
                 order = natural_order(names)
             header = {}
             for name in order:
@@ -57,7 +58,7 @@ def read_header(path: Path) -> dict[str, Signature]:
         raise damaged(path, error) from error
     if not header:
         raise CheckpointError(f"expected tensors in '{path}', found none")
-    return header
+    return header, is_ordered
 
 
 def _stored_order(metadata: Mapping[str, str] | None) -> list[str] | None:

@@ -1,0 +1,103 @@
+"""Batch norms of a narrower target: what the channels that were cut contributed is taken out of their statistics.
+
+A layer that reads fewer channels returns another mean and a smaller variance than the running statistics of the
+batch norm after it tell. Both follow from weights alone (`moments`): the cut channels' mean contribution is
+subtracted from the running mean, the running variance is scaled by the share of the variance that is left.
+
+Only channels that are cut are compensated. Doing the same for residual blocks that the target lacks brings the
+statistics nearer to what they are, and the network further from its source: measured, and left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from transfer.narrowing.moments import Moments, expected_inputs, following_norm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from transfer.narrowing.groups import Group
+    from transfer.planning.planned import TransferPlan
+    from transfer.structure.records import Layer
+    from transfer.weights.reading import Index, Reader
+
+__all__ = ["Compensated"]
+
+_LEAST_SHARE = 0.05
+"""A batch norm's variance is not reduced below this part of it."""
+
+
+class Compensated:
+    """Reads tensors, running statistics as they are once the target's layers read fewer channels.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the tensor of a name, reordered already if it is to be.
+    planned : TransferPlan
+    groups : iterable of Group
+        Of the source.
+    """
+
+    def __init__(self, read: Reader, planned: TransferPlan, groups: Iterable[Group]) -> None:
+        self._read = read
+        source = planned.alignment.source
+        inputs = expected_inputs(source, groups, read)
+        kept = _kept_inputs(planned)
+        layers = list(source.layers())
+        self._changed: dict[str, torch.Tensor] = {}
+        for i, layer in enumerate(layers):
+            weight = layer.tensors[0].name if layer.tensors else ""
+            norm = following_norm(layers, i) if weight in inputs and weight in kept else None
+            if norm is not None and not bool(kept[weight].all()):
+                self._changed.update(_changed(read, norm, read(weight), inputs[weight], kept[weight]))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the tensors that differ from what they were."""
+        return frozenset(self._changed)
+
+    def __call__(self, name: str, index: Index | None = None) -> torch.Tensor:
+        """Return a tensor, or a part of it."""
+        value = self._changed.get(name)
+        if value is None:
+            return self._read(name) if index is None else self._read(name, index)
+        return value if index is None else value[index[: value.dim()]]
+
+
+def _kept_inputs(planned: TransferPlan) -> dict[str, torch.Tensor]:
+    """Say for each source weight which of its inputs the target reads; no weight that it reads in two ways."""
+    found: dict[str, torch.Tensor | None] = {}
+    for row in planned.tensors:
+        if row.source is None or row.source_shape is None or len(row.source_shape) < 2 or row.transform is not None:
+            continue
+        kept = torch.zeros(row.source_shape[1], dtype=torch.bool)
+        for region in row.regions:
+            kept[region.source_start[1] : region.source_start[1] + region.size[1]] = True
+        known = found.setdefault(row.source, kept)
+        if known is None or not torch.equal(known, kept):
+            found[row.source] = None
+    return {name: kept for name, kept in found.items() if kept is not None}
+
+
+@torch.no_grad()
+def _changed(
+    read: Reader, norm: Layer, weight: torch.Tensor, inputs: Moments, kept: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Recompute the running statistics of a batch norm whose layer reads only some channels."""
+    names = {tensor.role: tensor.name for tensor in norm.tensors}
+    matrix = weight.detach().to("cpu", torch.float32)
+    positions = matrix.flatten(2) if matrix.dim() > 2 else matrix[..., None]
+    lost = positions.sum(2)[:, ~kept] @ inputs.mean[~kept]
+    spread = positions.square().sum(2) * inputs.var
+    share = (spread[:, kept].sum(1) / spread.sum(1).clamp(min=1e-12)).clamp(min=_LEAST_SHARE)
+    if not (lost.isfinite().all() and share.isfinite().all()):
+        return {}  # whoever reads the weights will refuse them, by their own name
+    mean, var = read(names["running_mean"]), read(names["running_var"])
+    return {
+        names["running_mean"]: mean - lost.to(mean),
+        names["running_var"]: var * share.to(var),
+    }

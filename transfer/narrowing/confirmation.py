@@ -1,0 +1,107 @@
+"""Are channels coupled as they seem? Asked of the network itself, on random input.
+
+A header does not show an addition to a part of the channels, or a concatenation as wide as something else. So where
+the source is a module, a copy of it is filled with random values and run twice, with and without its channels
+permuted: groups that change what it returns are left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from transfer.narrowing.groups import Group
+from transfer.narrowing.reordering import Reordered
+from transfer.weights.reading import StateReader
+
+__all__ = ["confirmed_groups"]
+
+_SIDES = (64, 224, 256, 96, 384)
+"""Heights and widths to try; networks with position embeddings want the one they were made for."""
+
+
+@torch.no_grad()
+def confirmed_groups(groups: Sequence[Group], source: nn.Module) -> tuple[Group, ...] | None:
+    """Keep the groups whose permutation leaves a network's function as it is.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+    source : nn.Module
+        Not changed; may be on the meta device.
+
+    Returns
+    -------
+    tuple of Group or None
+        None if the network could not be run on any of the usual inputs.
+    """
+    network = _random_copy(source)
+    for example in _examples(network):
+        try:
+            expected = network(example)
+        except Exception:  # a network that wants other input
+            continue
+        if not isinstance(expected, torch.Tensor) or not expected.isfinite().all():
+            return None
+        return tuple(_kept(network, example, expected, list(groups)))
+    return None
+
+
+def _kept(network: nn.Module, example: torch.Tensor, expected: torch.Tensor, groups: list[Group]) -> list[Group]:
+    """Halve the groups until those that change the result are alone."""
+    if not groups or _is_same(network, example, expected, groups):
+        return groups
+    if len(groups) == 1:
+        return []
+    half = len(groups) // 2
+    kept = _kept(network, example, expected, groups[:half]) + _kept(network, example, expected, groups[half:])
+    return kept if _is_same(network, example, expected, kept) else []
+
+
+def _is_same(network: nn.Module, example: torch.Tensor, expected: torch.Tensor, groups: Sequence[Group]) -> bool:
+    generator = torch.Generator().manual_seed(2)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    orders = {group: torch.randperm(group.width, generator=generator) for group in groups}
+    read = Reordered(StateReader(before.__getitem__), orders)
+    for name, tensor in network.state_dict().items():
+        tensor.copy_(read(name))
+    found = network(example)
+    for name, tensor in network.state_dict().items():
+        tensor.copy_(before[name])
+    return bool((found - expected).abs().max() <= 1e-6 * expected.abs().max())
+
+
+def _random_copy(source: nn.Module) -> nn.Module:
+    """Copy a module to the CPU, in double precision and with values of ordinary size."""
+    network = copy.deepcopy(source)
+    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+        network.to_empty(device="cpu")
+        for buffer in network.buffers():  # index tables and masks: any value will do that is a valid index
+            buffer.zero_()
+    network.to("cpu", torch.float64).eval()
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in network.state_dict().items():
+        if not tensor.is_floating_point():
+            tensor.zero_()
+        elif tensor.dim() > 1:
+            fan_in = max(tensor[0].numel(), 1)
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * fan_in**-0.5)
+        elif name.endswith("bias"):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.2)
+        else:
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    return network
+
+
+def _examples(network: nn.Module) -> Iterator[torch.Tensor]:
+    """Images as large as networks are made for, else vectors."""
+    generator = torch.Generator().manual_seed(1)
+    first = next((p for p in network.parameters() if p.dim() > 1 and p.shape[0] > 1), None)
+    widths = [p.shape[1] for p in network.parameters() if p.dim() == 4][:1]
+    for side in _SIDES if widths else ():
+        yield torch.randn(1, widths[0], side, side, generator=generator, dtype=torch.float64)
+    if first is not None and first.dim() == 2:
+        yield torch.randn(2, first.shape[1], generator=generator, dtype=torch.float64)
