@@ -71,25 +71,63 @@ def test_a_grown_network_computes_the_same(
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize(
-    ("name", "grown"),
-    [("resnet18", "resnet34"), ("mobilenetv2_100", "mobilenetv2_110d"), ("test_vit", "test_vit2")],
-)
-def test_a_grown_network_has_no_dead_parameter(name: str, grown: str) -> None:
-    source, target = network(name, {}, 1), network(grown, {}, 2)
-    transfer.transfer(source, target)
-    alive: set[str] = set()
-    side = 160 if "vit" in name else 96
-    optimiser = torch.optim.SGD(target.parameters(), lr=1e-2)
-    target.train()
+def living_rows(model: nn.Module, side: int) -> dict[str, torch.Tensor]:
+    """Which outputs of every parameter get a gradient within three steps on random data."""
+    alive = {name: torch.zeros(p.shape[:1], dtype=torch.bool) for name, p in model.named_parameters()}
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    model.train()
     for step in range(3):
-        images = torch.randn(8, 3, side, side)
-        labels = torch.arange(8) + step
         optimiser.zero_grad()
-        nn.functional.cross_entropy(target(images), labels).backward()
-        alive |= {n for n, p in target.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+        images = torch.randn(8, 3, side, side, generator=generator)
+        nn.functional.cross_entropy(model(images), torch.arange(8) + step).backward()
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                alive[name] |= (
+                    (parameter.grad != 0).flatten(1).any(1) if parameter.dim() > 1 else parameter.grad != 0
+                )
         optimiser.step()
-    assert {n for n, _ in target.named_parameters()} - alive == set()
+    return alive
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "grown", "grown_options", "side"),
+    [
+        ("resnet18", {}, "resnet34", {}, 64),
+        ("mobilenetv2_100", {}, "mobilenetv2_120d", {}, 64),
+        ("regnetx_002", {}, "regnetx_004", {}, 64),
+        ("densenet121", {}, "densenet169", {}, 64),
+        ("test_vit", {}, "test_vit2", {}, 160),
+        ("vit_tiny_patch16_224", {"depth": 1}, "vit_small_patch16_224", {"depth": 2}, 224),
+        ("convnext_atto", {}, "convnext_atto", {"depths": (3, 3, 7, 3)}, 64),
+    ],
+)
+def test_a_grown_network_has_no_dead_unit(
+    name: str, options: dict[str, object], grown: str, grown_options: dict[str, object], side: int
+) -> None:
+    fresh, target = network(grown, grown_options, 2), network(grown, grown_options, 2)
+    transfer.transfer(network(name, options, 1), target)
+    expected, found = living_rows(fresh, side), living_rows(target, side)
+    assert {n: int((expected[n] & ~found[n]).sum()) for n in found if (expected[n] & ~found[n]).any()} == {}
+
+
+def test_inserted_plain_convolutions_start_as_identity_and_learn() -> None:
+    torch.manual_seed(0)
+    source, target, fresh = nets.conv_net(12, 2), nets.conv_net(12, 5), nets.conv_net(12, 5)
+    report = transfer.transfer(source, target)
+    assert report.counts()["identity"] == 3 * 6  # weight and bias, and of the norm all but the counter
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(target.eval()(images), source.eval()(images))
+    expected, found = living_rows(fresh, 16), living_rows(target, 16)
+    assert all((found[name] | ~expected[name]).all() for name in found)
+
+
+def test_a_layer_behind_another_activation_is_not_set_to_identity() -> None:
+    def net(depth: int) -> nn.Module:
+        layers = [layer for _ in range(depth) for layer in (nn.Conv2d(4, 4, 3, padding=1), nn.GELU())]
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), *layers, nn.Flatten(), nn.Linear(4 * 36, 5))
+
+    assert transfer.transfer(net(1), net(3)).counts()["identity"] == 0  # GELU twice is not GELU once
 
 
 def test_blocks_fed_by_one_source_block_do_not_blow_up() -> None:

@@ -259,28 +259,42 @@ def _blocks(alignment: Alignment, module: nn.Module | None) -> tuple[dict[str, t
         if best is None or value[item] > value[best] + 1e-9:
             counterpart[source] = item
     identity: dict[str, tuple[Constant, ...]] = {}
-    verdicts: dict[str, bool] = {}  # blocks of equal layers behave alike, and asking one of them takes a while
+    known: dict[str, list[Place]] = {}  # blocks of equal layers behave alike, and asking one of them takes a while
     for item, block in enumerate(alignment.target.items):
         is_own = item in feeding and counterpart[feeding[item]] == item
         if is_own or not isinstance(block, Block) or item in appending:
             continue
         key = repr(_structure(block))
-        exits = residual_exits(block)
-        if key not in verdicts:
-            verdicts[key] = bool(exits) and _is_residual(block, exits, module)
-        if verdicts[key]:
-            identity |= {tensor.name: (Constant(_whole(tensor)),) for tensor in exits}
-        unsure = unsure or not verdicts[key]
+        if key not in known:
+            known[key] = _exits(block, module)
+        for i, j in known[key]:
+            tensor = block.layers[i].tensors[j]
+            identity[tensor.name] = (Constant(_whole(tensor)),)
+        unsure = unsure or not known[key]
     return identity, unsure
 
 
-def _is_residual(block: Block, exits: Sequence[Tensor], module: nn.Module | None) -> bool:
-    """Whether zero exits make the block identity; without a module, whether it has a norm as such blocks do."""
-    if module is not None:
-        from transfer.planning.probing import is_identity_without
+Place = tuple[int, int]
+"""Position of a layer in its block, and of a tensor in the layer."""
 
-        names = [tensor.name for layer in block.layers for tensor in layer.tensors]
-        verdict = is_identity_without(module, names, [tensor.name for tensor in exits])
-        if verdict is not None:
-            return verdict
-    return any(layer.kind in ("batchnorm", "norm") for layer in block.layers)
+
+def _exits(block: Block, module: nn.Module | None) -> list[Place]:
+    """Where to zero a block so that it becomes identity; empty where that is not possible or not sure.
+
+    Without a module, what shapes tell is believed if the block has a norm, as residual blocks do.
+    """
+    names = {tensor.name: (i, j) for i, layer in enumerate(block.layers) for j, tensor in enumerate(layer.tensors)}
+    exits = [tensor.name for tensor in residual_exits(block)]
+    if not exits:
+        return []
+    verdict: bool | None = None
+    if module is not None:
+        from transfer.planning.probing import find_exits, is_identity_without
+
+        verdict = is_identity_without(module, list(names), exits)
+        if verdict is False:
+            layers = [[tensor.name for tensor in layer.tensors if tensor.is_continuous] for layer in block.layers]
+            return [names[name] for name in find_exits(module, layers)]
+    if verdict is None and not any(layer.kind in ("batchnorm", "norm") for layer in block.layers):
+        return []
+    return [names[name] for name in exits]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["is_identity_without", "norm_epsilon", "passes_through"]
+__all__ = ["find_exits", "is_identity_without", "norm_epsilon", "passes_through"]
 
 _SIDES = (8, 7, 14, 64)
 """Heights and widths to try: windowed attention wants multiples of its window, much pooling a large image."""
@@ -50,6 +50,54 @@ def is_identity_without(target: nn.Module, names: Collection[str], exits: Collec
                 return True
             verdict = False
     return verdict
+
+
+def find_exits(target: nn.Module, layers: Sequence[Sequence[str]]) -> list[str]:
+    """Find tensors whose zeroing makes a block return its input, where shapes did not tell which.
+
+    All are zero at first; then layer by layer they get values back, as long as the block stays identity. What is
+    left are the last layers of the branches, whatever they are.
+
+    Parameters
+    ----------
+    target : nn.Module
+        Not changed; may be on the meta device.
+    layers : sequence of sequence of str
+        Tensors of the block by layer, by their names in the target.
+
+    Returns
+    -------
+    list of str
+        Empty if the block is not residual, or could not be called on any of the usual inputs.
+    """
+    for path in _owners(target, [name for names in layers for name in names]):
+        block = _random_copy(target.get_submodule(path))
+        state = block.state_dict(keep_vars=True)
+        inner = [[name[len(path) + 1 :] for name in names if not name.endswith(_STATISTICS)] for names in layers]
+        values = {name: state[name].detach().clone() for names in inner for name in names}
+        for name in values:
+            state[name].data.zero_()
+        example = next((x for x in _examples(block) if _returns(block, x)), None)
+        if example is None:
+            continue
+        exits = []
+        for names in inner:
+            for name in names:
+                state[name].data.copy_(values[name])
+            if not _returns(block, example):
+                exits += names
+                for name in names:
+                    state[name].data.zero_()
+        return [f"{path}.{name}" for name in exits]
+    return []
+
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def _returns(block: nn.Module, example: torch.Tensor) -> bool:
+    result = _called(block, example)
+    return result is not None and result.shape == example.shape and _is_close(result, example)
 
 
 def passes_through(target: nn.Module, before: str, inserted: Sequence[str], after: str) -> bool:
