@@ -302,3 +302,16 @@ def test_a_closed_pipe_is_silent(zoo: Zoo) -> None:
     command = f"{sys.executable} -m zoo_index --db {zoo.store.path} list | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_the_parts_of_the_method_can_be_chosen_on_the_command_line(zoo: Zoo) -> None:
+    database = str(zoo.store.path)
+
+    def operators(target: str, *options: str) -> set[str]:
+        found = run("--db", database, "plan", "-t", target, "-s", "efficientnet_lite0", *options, "--json")
+        return {row["operator"] for row in json.loads(found)["tensors"]}
+
+    assert "by importance" in operators("mnasnet_050", "--channels", "importance")
+    assert "by importance" not in operators("mnasnet_050")
+    assert "fold kernel" in operators("mobilenetv2_050")
+    assert "fold kernel" not in operators("mobilenetv2_050", "--without", "resample")

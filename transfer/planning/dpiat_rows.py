@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
+from transfer.narrowing.coupling import coupled_groups
 from transfer.planning.channels import choose_channels
 from transfer.planning.fusion import Parts, fill_parts, pair_parts
 from transfer.planning.insertions import place_insertions, shared_exits
@@ -75,6 +76,11 @@ def dpiat_rows(
                 factor = rescale_factor(every_layer, position[pair.target.path], pair.source, pair.target)
                 row = _scaled(row, factor)
             rows[tensor.name] = _scaled(row, factors.get(tensor.name, 1.0))
+    if options.channels == "importance":
+        reordered = {port.tensor for group in coupled_groups(alignment.source) for port in group.ports}
+        for name, row in rows.items():
+            if row.source in reordered and (row.status, row.operator) == ("cropped", "leading"):
+                rows[name] = replace(row, operator="by importance")
     fused = fill_parts(parts, zero_new_inputs=options.zero_new_inputs)
     for tensor in alignment.target.tensors():
         if tensor.name in fused:
