@@ -53,6 +53,39 @@ def test_transfer_stands_alone() -> None:
         assert imported(path) <= TRANSFER_MAY_IMPORT, path.name
 
 
+LAYERS = [
+    {"errors"},
+    {"structure"},
+    {"operators", "options"},
+    {"weights"},
+    {"alignment"},
+    {"channels"},
+    {"growth", "resampling"},
+    {"planning"},
+    {"narrowing"},
+    {"execution"},
+]
+"""Packages and modules of `transfer`; each imports only what stands above it."""
+
+UPWARD = {("structure", "weights")}  # a path may stand for a network; imported where one is given
+
+
+def test_the_packages_of_transfer_import_one_way() -> None:
+    rank = {name: i for i, names in enumerate(LAYERS) for name in names}
+    arrows = set()
+    for path in (ROOT / "transfer").rglob("*.py"):
+        own = path.relative_to(ROOT / "transfer").with_suffix("").parts[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                own != "__init__"
+                and isinstance(node, ast.ImportFrom)
+                and (node.module or "").startswith("transfer.")
+            ):
+                arrows.add((own, str(node.module).split(".")[1]))
+    assert {a for a, _ in arrows} <= set(rank)
+    assert {(a, b) for a, b in arrows if a != b and rank[a] <= rank[b]} == UPWARD
+
+
 @pytest.mark.parametrize("library", sorted(GATEKEEPERS))
 def test_each_library_has_its_gatekeepers(library: str) -> None:
     users = {str(path.relative_to(ROOT)) for path in SOURCES if library in imported(path)}

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 
 import transfer
 from zoo_index.catalogues.catalogue import CatalogueEntry
-from zoo_index.catalogues.description import describe
+from zoo_index.catalogues.description import FEATURES, describe
 from zoo_index.database import loading, queries, writes
 from zoo_index.database.migrate import REVISION, migrations_folder
 from zoo_index.database.packing import pack_ids, unpack_ids
@@ -150,7 +150,7 @@ def test_replacing_keeps_the_id_and_drops_the_stale_vector(store: Store) -> None
     assert put(store, "a", nets.mlp(3, 5), version="3") == first
     with store.reading() as connection:
         assert loading.embedded_ids(connection).tolist() == []
-        assert queries.standing(connection, "timm") == {"a": ("3", 1)}
+        assert queries.standing(connection, "timm") == {"a": ("3", FEATURES)}
 
 
 def entry(name: str, license_: str = "mit") -> CatalogueEntry:

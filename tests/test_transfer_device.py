@@ -11,8 +11,8 @@ from torch import nn
 
 import transfer
 from transfer.errors import InputError, TransferError
+from transfer.execution.staging import Lane, Stage
 from transfer.weights.devices import find_device, move_to
-from transfer.weights.staging import Lane, Stage
 from zoo_index.zoo import Zoo
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from torch import nn
 
 import transfer
 from transfer.errors import InputError, MethodError, TransferError
-from transfer.planning.options import Options
+from transfer.options import Options
 from transfer.structure.records import Block
 from zoo_index.catalogues.timm_catalogue import build
 

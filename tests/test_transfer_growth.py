@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import transfer
-from transfer.planning.meaning import head_paths, n_fused_parts, residual_exits
-from transfer.planning.options import Options
-from transfer.planning.probing import is_identity_without
+from transfer.growth.probing import is_identity_without
+from transfer.options import Options
+from transfer.structure.meaning import head_paths, n_fused_parts, residual_exits
 from transfer.structure.records import Block
 from zoo_index.catalogues.timm_catalogue import build
 

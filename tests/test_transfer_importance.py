@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 import transfer
+from transfer.channels.coupling import coupled_groups
+from transfer.channels.groups import Group, Port
+from transfer.channels.rescaling import is_normalized, rescale_factor
 from transfer.narrowing.compensation import Compensated
 from transfer.narrowing.confirmation import confirmed_groups
-from transfer.narrowing.coupling import coupled_groups
-from transfer.narrowing.groups import Group, Port
 from transfer.narrowing.importance import channel_scores, importance_orders, narrowed
 from transfer.narrowing.moments import expected_inputs
 from transfer.narrowing.reordering import Reordered, positions
-from transfer.planning.options import Options
-from transfer.planning.rescaling import is_normalized, rescale_factor
+from transfer.options import Options
 from transfer.structure.records import Block
 from transfer.weights.reading import StateReader
 from zoo_index.catalogues.timm_catalogue import build

@@ -20,12 +20,12 @@ from torch import nn
 from torch.nn import functional
 
 import transfer
-from transfer.planning.grids import find_grid, n_prefix_tokens
-from transfer.planning.inputs import input_layers, is_patch_kernel
-from transfer.planning.operators import channel_fill
-from transfer.planning.options import Options
-from transfer.planning.resampling import Geometry, Resampling, resampling
-from transfer.planning.transforms import AdaptChannels, Chain, FoldKernel, ResamplePatches
+from transfer.operators import channel_fill
+from transfer.options import Options
+from transfer.resampling.grids import find_grid, n_prefix_tokens
+from transfer.resampling.inputs import input_layers, is_patch_kernel
+from transfer.resampling.recognition import Geometry, Resampling, resampling
+from transfer.resampling.transforms import AdaptChannels, Chain, FoldKernel, ResamplePatches
 from transfer.structure.records import Architecture, Layer, Tensor
 from zoo_index.catalogues.timm_catalogue import build
 
@@ -491,7 +491,7 @@ def test_whatever_the_shapes_the_promised_one_results(
 
 
 def test_planning_does_not_import_torch() -> None:
-    code = "import sys, transfer.planning.resampling; sys.exit('torch' in sys.modules)"
+    code = "import sys, transfer.resampling.recognition; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -13,9 +13,9 @@ from torch import nn
 
 import transfer
 from transfer.errors import InputError, TransferError
-from transfer.planning.operators import Box, Constant, Region
+from transfer.execution.apply import apply_plan
+from transfer.operators import Box, Constant, Region
 from transfer.planning.planned import PlannedTensor
-from transfer.weights.apply import apply_plan
 from transfer.weights.reading import Index, StateReader
 
 

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transfer.alignment.matching import Alignment, match, similarity
     from transfer.errors import ZooError
-    from transfer.planning.options import Options
+    from transfer.execution.apply import TransferReport, transfer
+    from transfer.options import Options
     from transfer.planning.planned import TransferPlan
     from transfer.planning.plans import plan
     from transfer.structure.records import Architecture
     from transfer.structure.standardization import standardize
-    from transfer.weights.apply import TransferReport, transfer
     from transfer.weights.checkpoint import Checkpoint, open_checkpoint
     from transfer.weights.reading import Reader
 
@@ -35,17 +35,17 @@ _HOME = {
     "Alignment": "alignment.matching",
     "Architecture": "structure.records",
     "Checkpoint": "weights.checkpoint",
-    "Options": "planning.options",
+    "Options": "options",
     "Reader": "weights.reading",
     "TransferPlan": "planning.planned",
-    "TransferReport": "weights.apply",
+    "TransferReport": "execution.apply",
     "ZooError": "errors",
     "match": "alignment.matching",
     "open_checkpoint": "weights.checkpoint",
     "plan": "planning.plans",
     "similarity": "alignment.matching",
     "standardize": "structure.standardization",
-    "transfer": "weights.apply",
+    "transfer": "execution.apply",
 }
 
 __all__ = [

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from transfer.execution.apply import TransferReport
     from transfer.planning.planned import PlannedTensor, TransferPlan
-    from transfer.weights.apply import TransferReport
     from zoo_index.answers import Recommendations
     from zoo_index.doctor import Finding
     from zoo_index.index.refresh import RefreshReport

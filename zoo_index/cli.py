@@ -27,7 +27,7 @@ from zoo_index.cli_options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from transfer.planning.options import ChannelChoice
+    from transfer.options import ChannelChoice
     from zoo_index.zoo import Zoo
 
 __all__ = ["cli", "main"]

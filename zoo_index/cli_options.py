@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from transfer.planning.options import ChannelChoice, Options
+    from transfer.options import ChannelChoice, Options
     from zoo_index.answers import Filters
 
 __all__ = [
@@ -39,7 +39,7 @@ measure_option = click.option(
 
 
 def transfer_options(command: Command) -> Command:
-    """Add the options of the dpiat method, in the words of `transfer.planning.options.Options`."""
+    """Add the options of the dpiat method, in the words of `transfer.options.Options`."""
     for option in (
         click.option(
             "--without",
@@ -63,7 +63,7 @@ def transfer_options(command: Command) -> Command:
 
 def options_from(no_head: bool, without: tuple[str, ...], channels: ChannelChoice) -> Options:
     """Turn the values of `transfer_options` into options."""
-    from transfer.planning.options import Options
+    from transfer.options import Options
 
     return Options(head=not no_head, channels=channels, **{name.replace("-", "_"): False for name in without})
 

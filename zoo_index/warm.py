@@ -11,7 +11,7 @@ from zoo_index.zoo import open_zoo
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.weights.apply import TransferReport
+    from transfer.execution.apply import TransferReport
 
 __all__ = ["warm_start"]
 

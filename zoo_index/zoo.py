@@ -25,9 +25,9 @@ from zoo_index.weights import Availability
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.planning.options import Options
+    from transfer.execution.apply import TransferReport
+    from transfer.options import Options
     from transfer.planning.planned import TransferPlan
-    from transfer.weights.apply import TransferReport
     from zoo_index.answers import Recommendations
     from zoo_index.index.refresh import Progress, RefreshReport
     from zoo_index.index.search import Search
@@ -316,7 +316,7 @@ class Zoo:
         WeightsUnavailableError
             If the weights are not at hand and cannot be fetched.
         """
-        from transfer.weights.apply import transfer
+        from transfer.execution.apply import transfer
         from transfer.weights.devices import find_device, move_to
         from zoo_index.sources import open_source
         from zoo_index.targets import build_target

@@ -1,1 +1,1 @@
-"""Targets that are narrower than their source: which channels to keep, and what to do about the others."""
+"""What a narrower target reads of a source: the channels that matter, and statistics without those left out."""

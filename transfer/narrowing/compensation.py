@@ -19,7 +19,7 @@ from transfer.narrowing.moments import Moments, expected_inputs, following_norm
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from transfer.narrowing.groups import Group
+    from transfer.channels.groups import Group
     from transfer.planning.planned import TransferPlan
     from transfer.structure.records import Layer
     from transfer.weights.reading import Index, Reader

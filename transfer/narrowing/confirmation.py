@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from transfer.narrowing.groups import Group
+from transfer.channels.groups import Group
 from transfer.narrowing.reordering import Reordered
 from transfer.weights.reading import StateReader
 

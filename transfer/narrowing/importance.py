@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from transfer.narrowing.groups import Group, Port
+from transfer.channels.groups import Group, Port
 
 if TYPE_CHECKING:
     from transfer.planning.planned import TransferPlan

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.nn import functional
 
-from transfer.narrowing.groups import Group
+from transfer.channels.groups import Group
 from transfer.structure.records import Architecture, Layer
 
 if TYPE_CHECKING:

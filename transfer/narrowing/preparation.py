@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from transfer.channels.coupling import coupled_groups
 from transfer.narrowing.compensation import Compensated
 from transfer.narrowing.confirmation import confirmed_groups
-from transfer.narrowing.coupling import coupled_groups
 from transfer.narrowing.importance import importance_orders, narrowed
 from transfer.narrowing.reordering import Reordered
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.planning.options import Options
+    from transfer.options import Options
     from transfer.planning.planned import TransferPlan
     from transfer.weights.reading import Reader
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import torch
 
-from transfer.narrowing.groups import Group, Port
+from transfer.channels.groups import Group, Port
 from transfer.weights.reading import Index, Reader
 
 __all__ = ["Reordered", "positions"]

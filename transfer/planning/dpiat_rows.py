@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.narrowing.coupling import coupled_groups
-from transfer.planning.channels import choose_channels
-from transfer.planning.fusion import Parts, fill_parts, pair_parts
-from transfer.planning.insertions import place_insertions, shared_exits
-from transfer.planning.meaning import head_paths
-from transfer.planning.operators import LEADING, Channels, Constant, channel_fill, refusal
-from transfer.planning.options import Options
+from transfer.channels.choice import choose_channels
+from transfer.channels.coupling import coupled_groups
+from transfer.channels.fusion import Parts, fill_parts, pair_parts
+from transfer.channels.rescaling import rescale_factor
+from transfer.growth.insertions import place_insertions, shared_exits
+from transfer.growth.widening import AppendMean, Widening, stream_widenings
+from transfer.operators import LEADING, Channels, Constant, channel_fill, refusal
+from transfer.options import Options
 from transfer.planning.planned import PlannedTensor, filled, fresh
-from transfer.planning.resampling import resampling
-from transfer.planning.rescaling import rescale_factor
-from transfer.planning.widening import AppendMean, Widening, stream_widenings
+from transfer.resampling.recognition import resampling
+from transfer.structure.meaning import head_paths
 from transfer.structure.records import Layer, Tensor
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from transfer.alignment.matching import Alignment
-from transfer.planning.operators import Constant, Fill, Region, Transform
+from transfer.operators import Constant, Fill, Region, Transform
 from transfer.structure.records import Form, Tensor
 
 __all__ = ["STATUSES", "PlannedTensor", "TransferPlan", "count_statuses", "filled", "fresh"]

@@ -9,9 +9,9 @@ import os
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, match
+from transfer.operators import centred_fill, refusal
+from transfer.options import Options
 from transfer.planning.dpiat_rows import dpiat_rows
-from transfer.planning.operators import centred_fill, refusal
-from transfer.planning.options import Options
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
 from transfer.structure.order import ordered_like
 from transfer.structure.records import Architecture, Header

@@ -1,1 +1,1 @@
-"""Weights in files and in memory: reading them, carrying out a plan, writing the result."""
+"""Weights in files and in memory: their headers, their tensors in whole or in part, and writing files."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from math import prod
 
-from transfer.planning.meaning import dims_of, is_dense, is_spatial, is_weighted, n_fused_parts, parent_of
+from transfer.structure.meaning import dims_of, is_dense, is_spatial, is_weighted, n_fused_parts, parent_of
 from transfer.structure.records import Layer
 
 __all__ = [

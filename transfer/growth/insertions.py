@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.planning.concatenation import concatenating_items
-from transfer.planning.containment import contained
-from transfer.planning.meaning import residual_exits
-from transfer.planning.operators import Box, Constant
+from transfer.channels.concatenation import concatenating_items
+from transfer.growth.containment import contained
+from transfer.operators import Box, Constant
+from transfer.structure.meaning import residual_exits
 from transfer.structure.records import Block, Item, Layer, Tensor
 
 if TYPE_CHECKING:
@@ -206,13 +206,13 @@ def _plain_layers(alignment: Alignment, module: nn.Module | None) -> dict[str, t
 
 
 def _is_passable(module: nn.Module, before: str, gap: Sequence[Layer], after: str) -> bool:
-    from transfer.planning.probing import passes_through
+    from transfer.growth.probing import passes_through
 
     return passes_through(module, before, [layer.path for layer in gap], after)
 
 
 def _identity(layer: Layer, module: nn.Module) -> dict[str, tuple[Constant, ...]]:
-    from transfer.planning.probing import norm_epsilon
+    from transfer.growth.probing import norm_epsilon
 
     found: dict[str, tuple[Constant, ...]] = {}
     for tensor in layer.tensors:
@@ -289,7 +289,7 @@ def _exits(block: Block, module: nn.Module | None) -> list[Place]:
         return []
     verdict: bool | None = None
     if module is not None:
-        from transfer.planning.probing import find_exits, is_identity_without
+        from transfer.growth.probing import find_exits, is_identity_without
 
         verdict = is_identity_without(module, list(names), exits)
         if verdict is False:

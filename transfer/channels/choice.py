@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.planning.attention import attention_channels
-from transfer.planning.concatenation import Segment, concatenated_inputs
-from transfer.planning.grouping import axis_of, group_width, place_groups, spans_within_groups
-from transfer.planning.meaning import is_dense, is_weighted, out_width
-from transfer.planning.operators import LEADING, Channels, Span
-from transfer.planning.options import Options
+from transfer.channels.attention import attention_channels
+from transfer.channels.concatenation import Segment, concatenated_inputs
+from transfer.channels.grouping import axis_of, group_width, place_groups, spans_within_groups
+from transfer.operators import LEADING, Channels, Span
+from transfer.options import Options
+from transfer.structure.meaning import is_dense, is_weighted, out_width
 from transfer.structure.records import Block
 
 __all__ = ["choose_channels"]

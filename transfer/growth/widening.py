@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.planning.meaning import in_width, is_weighted, out_width, residual_exits
+from transfer.structure.meaning import in_width, is_weighted, out_width, residual_exits
 from transfer.structure.records import Block, Layer
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from transfer.planning.grids import Grid, Purpose, Size
-from transfer.planning.operators import Transform
+from transfer.operators import Transform
+from transfer.resampling.grids import Grid, Purpose, Size
 
 if TYPE_CHECKING:
     import torch

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transfer.planning.meaning import in_width, is_weighted, n_fused_parts, out_width
-from transfer.planning.operators import Channels, Span
+from transfer.operators import Channels, Span
+from transfer.structure.meaning import in_width, is_weighted, n_fused_parts, out_width
 from transfer.structure.records import Layer
 
 __all__ = ["attention_channels", "head_spans"]

@@ -15,8 +15,8 @@ import numpy as np
 
 from transfer.alignment.matching import Alignment, LayerPair
 from transfer.alignment.tables import kind_code
-from transfer.planning.concatenation import concatenating_items
-from transfer.planning.meaning import head_paths, in_width, is_depthwise, is_weighted, out_width, residual_exits
+from transfer.channels.concatenation import concatenating_items
+from transfer.structure.meaning import head_paths, in_width, is_depthwise, is_weighted, out_width, residual_exits
 from transfer.structure.records import Block, Item, Layer
 
 __all__ = ["contained", "passes_on"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from transfer.planning.meaning import in_width, is_dense, is_weighted, out_width
-from transfer.planning.operators import Span
+from transfer.operators import Span
+from transfer.structure.meaning import in_width, is_dense, is_weighted, out_width
 from transfer.structure.records import Layer
 
 __all__ = ["axis_of", "group_width", "place_groups", "spans_within_groups"]

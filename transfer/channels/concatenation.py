@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from transfer.planning.meaning import in_width, is_depthwise, is_weighted, out_width
+from transfer.structure.meaning import in_width, is_depthwise, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Item, Layer
 
 __all__ = ["Segment", "concatenated_inputs", "concatenating_items"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from transfer.errors import TransferError
-from transfer.weights.moves import Move, moves_of
+from transfer.execution.moves import Move, moves_of
 
 if TYPE_CHECKING:
     from transfer.planning.planned import PlannedTensor

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import gcd
 
-from transfer.planning.grids import Size, find_grid
-from transfer.planning.inputs import is_patch_kernel, read_the_image
-from transfer.planning.operators import Fill, Region, Transform
-from transfer.planning.transforms import AdaptChannels, Chain, FoldKernel, ResampleGrid, ResamplePatches
+from transfer.operators import Fill, Region, Transform
+from transfer.resampling.grids import Size, find_grid
+from transfer.resampling.inputs import is_patch_kernel, read_the_image
+from transfer.resampling.transforms import AdaptChannels, Chain, FoldKernel, ResampleGrid, ResamplePatches
 from transfer.structure.records import Architecture, Layer, Tensor
 
 __all__ = ["Geometry", "Resampling", "resampling"]

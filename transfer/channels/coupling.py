@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isqrt, prod
 
-from transfer.narrowing.adjacency import UnclearError, attention_parents, has_group_norm, is_chain, n_parts_beside
-from transfer.narrowing.groups import Group, Port, Side
-from transfer.planning.meaning import dims_of, is_dense, is_spatial, parent_of
+from transfer.channels.adjacency import UnclearError, attention_parents, has_group_norm, is_chain, n_parts_beside
+from transfer.channels.groups import Group, Port, Side
+from transfer.structure.meaning import dims_of, is_dense, is_spatial, parent_of
 from transfer.structure.records import Architecture, Block, Layer, Tensor
 
 __all__ = ["coupled_groups"]

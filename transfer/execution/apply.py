@@ -16,15 +16,15 @@ import torch
 from torch import nn
 
 from transfer.errors import InputError
+from transfer.execution.moves import moves_of, set_constants
+from transfer.execution.rehearsal import rehearse
+from transfer.execution.staging import Stage
 from transfer.narrowing.preparation import prepared
-from transfer.planning.options import Options
+from transfer.options import Options
 from transfer.planning.planned import PlannedTensor, TransferPlan, count_statuses
 from transfer.planning.plans import plan
 from transfer.weights.checkpoint import Checkpoint, open_checkpoint
-from transfer.weights.moves import moves_of, set_constants
 from transfer.weights.reading import Reader, StateReader
-from transfer.weights.rehearsal import rehearse
-from transfer.weights.staging import Stage
 
 if TYPE_CHECKING:
     import os

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from transfer.errors import TransferError
-from transfer.planning.operators import Constant, Region
+from transfer.operators import Constant, Region
 from transfer.planning.planned import PlannedTensor
 
 if TYPE_CHECKING:
