@@ -17,7 +17,7 @@ from transfer.alignment.matching import Alignment, LayerPair
 from transfer.alignment.tables import kind_code
 from transfer.channels.concatenation import concatenating_items
 from transfer.structure.meaning import head_paths, in_width, is_depthwise, is_weighted, out_width, residual_exits
-from transfer.structure.records import Block, Item, Layer
+from transfer.structure.records import Block, Item, Layer, structure_key
 
 __all__ = ["contained", "passes_on"]
 
@@ -54,7 +54,7 @@ def contained(alignment: Alignment) -> Alignment | None:
         return None
     heads = head_paths(alignment.source), head_paths(alignment.target)
     appending = concatenating_items(alignment.target)
-    keys = [_key(item) for item in source], [_key(item) for item in target]
+    keys = [structure_key(item) for item in source], [structure_key(item) for item in target]
     blocks: dict[tuple[str, str], _Place | None] = {}
 
     def layers_fit(s: Layer, t: Layer) -> float:
@@ -186,7 +186,3 @@ def _units(items: Sequence[Item]) -> list[list[int]]:
         else:
             units.append([i])
     return units
-
-
-def _key(item: Item) -> str:
-    return repr([layer.canonical() for layer in item.layers]) if isinstance(item, Block) else item.path

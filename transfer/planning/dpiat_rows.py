@@ -10,7 +10,8 @@ from transfer.channels.choice import choose_channels
 from transfer.channels.coupling import coupled_groups
 from transfer.channels.fusion import Parts, fill_parts, pair_parts
 from transfer.channels.rescaling import rescale_factor
-from transfer.growth.insertions import place_insertions, shared_exits
+from transfer.growth.feeding import shared_exits
+from transfer.growth.insertions import place_insertions
 from transfer.growth.widening import AppendMean, Widening, stream_widenings
 from transfer.operators import LEADING, Channels, Constant, channel_fill, refusal
 from transfer.options import Options

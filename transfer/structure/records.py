@@ -20,7 +20,18 @@ from functools import cached_property
 from math import prod
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["PLACEHOLDER", "Architecture", "Block", "Form", "Header", "Item", "Layer", "Signature", "Tensor"]
+__all__ = [
+    "PLACEHOLDER",
+    "Architecture",
+    "Block",
+    "Form",
+    "Header",
+    "Item",
+    "Layer",
+    "Signature",
+    "Tensor",
+    "structure_key",
+]
 
 Form = Literal["paper", "dpiat"]
 
@@ -121,6 +132,11 @@ class Block:
 
 
 Item = Layer | Block
+
+
+def structure_key(item: Item) -> str:
+    """Text that blocks of equal layers share, whatever these are called; a single layer has its own."""
+    return json.dumps([layer.canonical() for layer in item.layers]) if isinstance(item, Block) else item.path
 
 
 @dataclass(frozen=True)
