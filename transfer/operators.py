@@ -207,6 +207,8 @@ def channel_fill(
     if not shape or (shape == target.shape and channels == LEADING):
         return _whole(target)
     is_weight = target.role == "weight" and layer.kind.startswith(("conv", "linear"))
+    if not _is_possible(channels, shape, target.shape, is_weight=is_weight):
+        channels = LEADING
     outputs = channels.outputs or _leading(shape[0], target.shape[0])
     if is_weight:
         inputs = channels.inputs or _leading(shape[1], target.shape[1])
@@ -229,6 +231,18 @@ def channel_fill(
         if sum(row.n_elements for row in rows) > sum(region.target.n_elements for region in regions):
             constants = (*(Constant(row) for row in rows), *constants)
     return Fill(channels.operator, regions, constants)
+
+
+def _is_possible(channels: Channels, source: tuple[int, ...], target: tuple[int, ...], *, is_weight: bool) -> bool:
+    """Whether the chosen channels exist: what shapes seem to say of a layer need not hold for all its tensors."""
+    choices = [(0, channels.outputs or ())]
+    if is_weight:
+        choices += [(1, channels.inputs or ()), (1, tuple(span for _, span in channels.connections or ()))]
+    return all(
+        start + size <= source[dim] and new_start + size <= target[dim]
+        for dim, spans in choices
+        for start, new_start, size in spans
+    )
 
 
 def refusal(source: Tensor | None, target: Tensor) -> str:

@@ -17,7 +17,7 @@ from transfer.channels.grouping import axis_of, group_width, place_groups, spans
 from transfer.operators import LEADING, Channels, Span
 from transfer.options import Options
 from transfer.structure.meaning import is_dense, is_weighted, out_width
-from transfer.structure.records import Block
+from transfer.structure.records import Block, Layer
 
 __all__ = ["choose_channels"]
 
@@ -61,7 +61,7 @@ def _segments(alignment: Alignment) -> dict[str, Channels]:
     found = {}
     for pair in alignment.pairs:
         targets, sources = ours.get(pair.target.path), theirs.get(pair.source.path)
-        if targets is None or sources is None:
+        if targets is None or sources is None or _mixes(pair.target) != _mixes(pair.source):
             continue
         by_producer = {segment.producer: segment for segment in sources}
         spans = []
@@ -72,13 +72,17 @@ def _segments(alignment: Alignment) -> dict[str, Channels]:
                 spans.append((source.start, segment.start, min(source.size, segment.size)))
         choice = tuple(_joined(spans))
         if choice and choice != ((0, 0, min(_total(sources), _total(targets))),):
-            mixes = is_weighted(pair.target) and is_dense(pair.target)
+            mixes = _mixes(pair.target)
             found[pair.target.path] = Channels(
                 outputs=None if mixes else choice,
                 inputs=choice if mixes else None,
                 operator="leading by segment",
             )
     return found
+
+
+def _mixes(layer: Layer) -> bool:
+    return is_weighted(layer) and is_dense(layer)
 
 
 def _total(segments: Sequence[Segment]) -> int:

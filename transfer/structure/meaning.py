@@ -94,7 +94,10 @@ def residual_exits(block: Block) -> list[Tensor]:
     scales = [
         layer.tensors[0]
         for layer in layers
-        if layer.kind.startswith("parameter") and layer.dims == (width,) and "bias" not in layer.tensors[0].role
+        if layer.kind.startswith("parameter")
+        and layer.dims == (width,)
+        and layer.tensors[0].is_continuous
+        and "bias" not in layer.tensors[0].role
     ]
     branches = [*children.values(), direct] if direct else [*children.values()]
     if len(direct) >= 2 and _returns(layers, direct):
