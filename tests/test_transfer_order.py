@@ -67,3 +67,12 @@ def test_any_order_of_the_same_names_gives_the_order_of_the_other() -> None:
     names = list(header)
     random.Random(0).shuffle(names)
     assert list(ordered_like({name: header[name] for name in names}, header)) == list(header)
+
+
+def test_a_sorted_file_with_other_names_is_called_a_guess(tmp_path: Path) -> None:
+    state = {f"net.{key}x": tensor for key, tensor in build("test_vit", device="cpu").state_dict().items()}
+    save_file(state, tmp_path / "other.safetensors")
+    plan = transfer.plan(tmp_path / "other.safetensors", build("test_vit"))
+    assert "the order of its layers is a guess" in plan.note
+    assert plan.to_json()["note"] == plan.note
+    assert transfer.plan(state, build("test_vit")).note == ""

@@ -76,6 +76,7 @@ def show_report(console: Console, report: TransferReport, *, verbose: bool) -> N
         f"{report.coverage:.1%} of the target's elements written, {report.seconds:.2f} s on {report.device}"
     )
     _show_tensors(console, report.tensors, verbose=verbose)
+    _show_note(console, report.note)
     if report.output:
         console.print(f"saved to [bold]{report.output}[/]")
 
@@ -87,6 +88,12 @@ def show_plan(console: Console, plan: TransferPlan, *, source: str, target: str,
         f"{plan.coverage:.1%} of the target's elements would be written"
     )
     _show_tensors(console, plan.tensors, verbose=verbose)
+    _show_note(console, plan.note)
+
+
+def _show_note(console: Console, note: str) -> None:
+    if note:
+        console.print(f"[yellow]Note:[/] {note}")
 
 
 def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose: bool) -> None:

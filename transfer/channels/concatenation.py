@@ -70,10 +70,7 @@ def concatenated_inputs(architecture: Architecture) -> dict[str, tuple[Segment, 
             width = _gives(items[i])
             for n in _REPEATS if isinstance(items[i], Block) and width else ():
                 parts = tuple(Segment(-1 - k, k * width, width) for k in range(n))
-                paths = list(_singles_after(items, i + 1, n * width))
-                if i + 1 < len(items) and _reads(items[i + 1]) == n * width:
-                    paths += _readers(items[i + 1], parts)
-                found.update(dict.fromkeys(paths, parts))
+                found.update(dict.fromkeys(_repeated_readers(items, i + 1, width, parts), parts))
             i += 1
     return found
 
@@ -116,6 +113,25 @@ def _readers(item: Item, segments: Sequence[Segment]) -> Iterator[str]:
             yield layer.path
 
 
+def _repeated_readers(items: tuple[Item, ...], start: int, width: int, parts: Sequence[Segment]) -> list[str]:
+    """Paths of what reads several repetitions of `width` channels after a block.
+
+    A flattened image looks alike, but lies channel by channel: so a linear layer counts only if a norm of what it
+    reads comes first, or if it halves four neighbours as patch merging does.
+    """
+    n = len(parts)
+    following = items[start] if start < len(items) else None
+    if isinstance(following, Block):
+        first = next((layer for layer in following.layers if is_weighted(layer)), None)
+        is_read = first is not None and first.kind.startswith("conv") and _reads(following) == n * width
+        return list(_readers(following, parts)) if is_read else []
+    paths = list(_singles_after(items, start, n * width))
+    first_item = items[start] if start < len(items) else None
+    if isinstance(first_item, Layer) and is_weighted(first_item) and not is_depthwise(first_item):
+        return paths if n == 4 and out_width(first_item) == 2 * width else []
+    return paths
+
+
 def _singles_after(items: tuple[Item, ...], start: int, width: int) -> Iterator[str]:
     """Paths of the single layers that read `width` channels, through the first that mixes them."""
     for item in items[start:]:
@@ -125,7 +141,7 @@ def _singles_after(items: tuple[Item, ...], start: int, width: int) -> Iterator[
             if in_width(item) == width:
                 yield item.path
             return
-        if item.dims is None or item.dims[0] != width or len(item.dims) == 2:
+        if not item.dims or item.dims[0] != width or len(item.dims) == 2:
             return
         yield item.path
 

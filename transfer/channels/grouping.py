@@ -36,8 +36,12 @@ def group_width(layers: Sequence[Layer], index: int) -> int:
     if not layer.kind.startswith("conv") or layer.dims is None or all(k == 1 for k in layer.dims[2:]):
         return 0
     n_outputs, width = layer.dims[:2]
+    if layer.n_groups and layer.n_groups * width != n_outputs:
+        return 0  # it changes the number of channels
     before = next((other for other in reversed(layers[:index]) if is_weighted(other)), None)
     if before is None or out_width(before) != n_outputs or n_outputs % width:
+        return 0
+    if in_width(before) == width < n_outputs:  # both may read the same, side by side
         return 0
     return width
 

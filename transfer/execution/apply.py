@@ -53,6 +53,8 @@ class TransferReport:
         Time of planning, reading and writing.
     output : str or None
         File that the target was saved to.
+    note : str
+        What the reader should know; mostly empty.
     """
 
     source: str
@@ -64,6 +66,7 @@ class TransferReport:
     device: str
     seconds: float
     output: str | None = None
+    note: str = ""
 
     def counts(self) -> dict[str, int]:
         """Count tensors by status."""
@@ -121,6 +124,10 @@ def transfer(
     started = time.perf_counter()
     if not isinstance(target, nn.Module):
         raise InputError(f"expected a torch.nn.Module as target, got {type(target).__name__}")
+    if isinstance(source, nn.Module) and any(
+        getattr(tensor, "is_meta", False) for tensor in source.state_dict().values()
+    ):
+        raise InputError("expected a source with weights, got a module on the meta device; load its weights first")
     network = source if isinstance(source, nn.Module | Checkpoint | Mapping) else open_checkpoint(source, ema=ema)
     if ema and network is source:
         raise InputError(
@@ -202,6 +209,7 @@ def apply_plan(
         coverage=sum(row.n_written for row in rows) / n_elements if n_elements else 0.0,
         tensors=rows,
         device=", ".join(devices),
+        note=planned.note,
         seconds=time.perf_counter() - started,
     )
 

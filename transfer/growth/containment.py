@@ -128,7 +128,7 @@ def _score(source: Layer, target: Layer) -> float:
         return 1.0 if source.dims == target.dims else 0.5  # tables and positions are resampled, not cropped
     score = 1.0
     for a, b in zip(source.dims, target.dims, strict=False):
-        if a > b:
+        if a > b or not b:
             return -1.0
         score *= a / b
     return score

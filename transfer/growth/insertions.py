@@ -39,14 +39,15 @@ def place_insertions(
     identity : dict of str to tuple of Constant
         What tensors are set to, by their names.
     """
+    known: dict[str, list[Place]] = {}  # blocks of equal layers behave alike, and asking one of them takes a while
     if (found := contained(alignment)) is not None:
         plain = _plain_layers(found, module)
         fed = fed_by_neighbours(found, alignment)
-        blocks, unsure = _blocks(fed, module)
+        blocks, unsure = _blocks(fed, module, known, {pair.target_item for pair in found.pairs})
         if plain is not None and not unsure:
             return fed, plain | blocks
     packed = pack_insertions(alignment)
-    return packed, _blocks(packed, module)[0]
+    return packed, _blocks(packed, module, known)[0]
 
 
 def _plain_layers(alignment: Alignment, module: nn.Module | None) -> dict[str, tuple[Constant, ...]] | None:
@@ -108,11 +109,13 @@ def _whole(tensor: Tensor) -> Box:
     return Box((0,) * len(tensor.shape), tensor.shape)
 
 
-def _blocks(alignment: Alignment, module: nn.Module | None) -> tuple[dict[str, tuple[Constant, ...]], bool]:
+def _blocks(
+    alignment: Alignment, module: nn.Module | None, known: dict[str, list[Place]], own: set[int] | None = None
+) -> tuple[dict[str, tuple[Constant, ...]], bool]:
     """Zero the exits of the residual blocks that have no source block of their own.
 
     Of several target blocks fed by one source block the best match is its counterpart, the first of equal ones;
-    the others were inserted, and so were blocks that nothing feeds.
+    the others were inserted, and so were blocks that nothing feeds; unless `own` tells which were not.
 
     Returns
     -------
@@ -133,9 +136,8 @@ def _blocks(alignment: Alignment, module: nn.Module | None) -> tuple[dict[str, t
         if best is None or value[item] > value[best] + 1e-9:
             counterpart[source] = item
     identity: dict[str, tuple[Constant, ...]] = {}
-    known: dict[str, list[Place]] = {}  # blocks of equal layers behave alike, and asking one of them takes a while
     for item, block in enumerate(alignment.target.items):
-        is_own = item in feeding and counterpart[feeding[item]] == item
+        is_own = item in own if own is not None else item in feeding and counterpart[feeding[item]] == item
         if is_own or not isinstance(block, Block) or item in appending:
             continue
         key = structure_key(block)
@@ -161,7 +163,6 @@ def _exits(block: Block, module: nn.Module | None) -> list[Place]:
     exits = [tensor.name for tensor in residual_exits(block)]
     if not exits:
         return []
-    verdict: bool | None = None
     if module is not None:
         from transfer.growth.probing import find_exits, is_identity_without
 
@@ -169,6 +170,6 @@ def _exits(block: Block, module: nn.Module | None) -> list[Place]:
         if verdict is False:
             layers = [[tensor.name for tensor in layer.tensors if tensor.is_continuous] for layer in block.layers]
             return [names[name] for name in find_exits(module, layers)]
-    if verdict is None and not any(layer.kind in ("batchnorm", "norm") for layer in block.layers):
-        return []
-    return [names[name] for name in exits]
+        return [names[name] for name in exits] if verdict else []
+    has_norm = any(layer.kind in ("batchnorm", "norm") for layer in block.layers)
+    return [names[name] for name in exits] if has_norm else []

@@ -8,18 +8,57 @@ values, set as planned, and run.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import nn
 
 __all__ = ["find_exits", "is_identity_without", "norm_epsilon", "passes_through"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_MOST_ELEMENTS = 100_000_000
+"""A larger block is not copied."""
+
+_MOST_PRODUCTS = 10_000_000_000
+"""An example that would take more multiplications is not tried: a second of one core or two."""
+
+_LARGEST_EXAMPLE = 5_000_000
+"""Elements."""
+
+_MOST_TOKENS = 250_000
+"""Elements of a sequence; a block made for images may broadcast one to many times its size."""
+
+_MOST_WITH_POOLING = 10 * _MOST_PRODUCTS
+"""The same for a stack of layers, most of which see a smaller image."""
+
 _SIDES = (8, 7, 14, 64)
 """Heights and widths to try: windowed attention wants multiples of its window, much pooling a large image."""
 
 
+def _careful(default: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Answer `default` whatever a stranger's module does, and leave the caller's random numbers alone."""
+
+    def wrapped(ask: Callable[P, R]) -> Callable[P, R]:
+        @wraps(ask)
+        def answer(*args: P.args, **kwargs: P.kwargs) -> R:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                try:
+                    return ask(*args, **kwargs)
+                except Exception:  # its own way to copy, to list or to name its parts
+                    result: R = default
+                    return result
+
+        return answer
+
+    return wrapped
+
+
+@_careful(None)
 def is_identity_without(target: nn.Module, names: Collection[str], exits: Collection[str]) -> bool | None:
     """Whether the block that owns some tensors returns its input once its exits are zero.
 
@@ -35,11 +74,13 @@ def is_identity_without(target: nn.Module, names: Collection[str], exits: Collec
     Returns
     -------
     bool or None
-        None if the block could not be called on any of the usual inputs.
+        None if neither the block nor what it is a part of could be called on any of the usual inputs.
     """
     verdict = None
     for path in _owners(target, names):
         block = _random_copy(target.get_submodule(path))
+        if block is None:
+            continue
         for name in exits:
             block.state_dict(keep_vars=True)[name[len(path) + 1 :]].data.zero_()
         for example in _examples(block):
@@ -49,9 +90,33 @@ def is_identity_without(target: nn.Module, names: Collection[str], exits: Collec
             if _is_close(result, example):
                 return True
             verdict = False
-    return verdict
+    return _inside_network(target, names, exits) if verdict is None else verdict
 
 
+def _inside_network(target: nn.Module, names: Collection[str], exits: Collection[str]) -> bool | None:
+    """Ask a block that wants more than one input while what it is a part of runs."""
+    path = next(_owners(target, names), "")
+    owner = path
+    while owner:
+        owner = owner.rpartition(".")[0]
+        model = _random_copy(target.get_submodule(owner))
+        if model is None:
+            return None
+        start = len(owner) + 1 if owner else 0
+        for name in exits:
+            model.state_dict(keep_vars=True)[name[start:]].data.zero_()
+        seen: list[tuple[Any, Any]] = []
+        block = model.get_submodule(path[start:])
+        block.register_forward_hook(lambda _module, args, output, seen=seen: seen.append((args, output)))
+        for example in _examples(model):
+            _called(model, example)
+            for args, output in seen:
+                if args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
+                    return args[0].shape == output.shape and _is_close(output, args[0])
+    return None
+
+
+@_careful([])
 def find_exits(target: nn.Module, layers: Sequence[Sequence[str]]) -> list[str]:
     """Find tensors whose zeroing makes a block return its input, where shapes did not tell which.
 
@@ -72,6 +137,8 @@ def find_exits(target: nn.Module, layers: Sequence[Sequence[str]]) -> list[str]:
     """
     for path in _owners(target, [name for names in layers for name in names]):
         block = _random_copy(target.get_submodule(path))
+        if block is None:
+            continue
         state = block.state_dict(keep_vars=True)
         inner = [[name[len(path) + 1 :] for name in names if not name.endswith(_STATISTICS)] for names in layers]
         values = {name: state[name].detach().clone() for names in inner for name in names}
@@ -100,6 +167,7 @@ def _returns(block: nn.Module, example: torch.Tensor) -> bool:
     return result is not None and result.shape == example.shape and _is_close(result, example)
 
 
+@_careful(False)
 def passes_through(target: nn.Module, before: str, inserted: Sequence[str], after: str) -> bool:
     """Whether layers set to identity change nothing between the layer before them and the layer after.
 
@@ -121,16 +189,20 @@ def passes_through(target: nn.Module, before: str, inserted: Sequence[str], afte
     bool
         False also where the network could not be called on any of the usual inputs.
     """
-    paths = [before, *inserted, after]
-    owner = ".".join(_common(paths))
+    owner = ".".join(_common([before, *inserted]))
     while True:
         model = _random_copy(target.get_submodule(owner))
-        modules = [model.get_submodule(path[len(owner) :].lstrip(".")) for path in paths]
-        for module in modules[1:-1]:
+        if model is None:
+            return False
+        start = len(owner) + 1 if owner else 0
+        bridge = [model.get_submodule(path[start:]) for path in (before, *inserted)]
+        # what the layer after reads, or where that lies elsewhere, what this part of the network gives to it
+        reader = model.get_submodule(after[start:]) if not owner or after.startswith(f"{owner}.") else None
+        for module in bridge[1:]:
             _set_to_identity(module)
-        for example in _examples(model):
-            found = _read_by(modules[-1], model, example)
-            given = _read_by(modules[1], model, example), _read_by(modules[-1], model, example, bridge=modules[:-1])
+        for example in _examples(model, _MOST_WITH_POOLING):
+            found = _read_by(reader, model, example)
+            given = _read_by(bridge[1], model, example), _read_by(reader, model, example, bridge=bridge)
             if found is not None:
                 return any(x is not None and x.shape == found.shape and _is_close(found, x) for x in given)
         if not owner:
@@ -161,11 +233,16 @@ def _set_to_identity(module: nn.Module) -> None:
 
 
 def _read_by(
-    reader: nn.Module, model: nn.Module, example: torch.Tensor, bridge: Sequence[nn.Module] = ()
+    reader: nn.Module | None, model: nn.Module, example: torch.Tensor, bridge: Sequence[nn.Module] = ()
 ) -> torch.Tensor | None:
-    """Return what a layer reads while the network runs; what ``bridge[0]`` gives skips all up to ``bridge[-1]``."""
+    """Return what a layer reads while the network runs, or what that returns.
+
+    What ``bridge[0]`` gives skips all up to ``bridge[-1]``.
+    """
     seen: dict[str, torch.Tensor] = {}
-    handles = [reader.register_forward_pre_hook(lambda _m, args: seen.__setitem__("read", args[0].clone()))]
+    handles = []
+    if reader is not None:
+        handles.append(reader.register_forward_pre_hook(lambda _m, args: seen.__setitem__("read", args[0].clone())))
     if bridge:
 
         def keep(_module: nn.Module, _args: Any, output: torch.Tensor) -> None:
@@ -174,18 +251,18 @@ def _read_by(
         handles.append(bridge[0].register_forward_hook(keep))
         handles += [module.register_forward_hook(lambda *_: seen["given"].clone()) for module in bridge[1:]]
     try:
-        _called(model, example)
+        result = _called(model, example)
     finally:
         for handle in handles:
             handle.remove()
-    return seen.get("read")
+    return seen.get("read") if reader is not None else result
 
 
 def _called(module: nn.Module, example: torch.Tensor) -> torch.Tensor | None:
     try:
         with torch.no_grad():
             result = module(example)
-    except Exception:  # a block that wants other input, or more of it
+    except (Exception, SystemExit):  # a block that wants other input, or more of it
         return None
     return result if isinstance(result, torch.Tensor) else None
 
@@ -218,9 +295,17 @@ def _common(names: Sequence[str]) -> list[str]:
     return common
 
 
-def _random_copy(module: nn.Module) -> nn.Module:
-    """Copy a module to the CPU and give it random values of its own."""
-    block = copy.deepcopy(module)
+def _random_copy(module: nn.Module) -> nn.Module | None:
+    """Copy a module to the CPU with random values of its own; None if it is too large or cannot be copied."""
+    if sum(tensor.numel() for tensor in module.parameters()) > _MOST_ELEMENTS:
+        return None
+    try:
+        block = copy.deepcopy(module)
+    except Exception:  # it holds a lock, a file, a tensor of a graph
+        return None
+    for part in block.modules():  # the user's hooks are none of our business
+        part._forward_hooks.clear()
+        part._forward_pre_hooks.clear()
     block.to_empty(device="cpu")
     block.float()
     block.eval()
@@ -235,8 +320,15 @@ def _random_copy(module: nn.Module) -> nn.Module:
     return block
 
 
-def _examples(block: nn.Module) -> Iterator[torch.Tensor]:
+def _examples(block: nn.Module, most: int = _MOST_PRODUCTS) -> Iterator[torch.Tensor]:
     """Positive inputs (an activation may follow the addition) in the layouts of images and of token sequences."""
+    n_weights = sum(tensor.numel() for tensor in block.parameters())
+    for width, example in _layouts(block):
+        if n_weights * (example.numel() // width) <= most and example.numel() <= _LARGEST_EXAMPLE:
+            yield example
+
+
+def _layouts(block: nn.Module) -> Iterator[tuple[int, torch.Tensor]]:
     widths: list[int] = []
     for tensor in block.parameters():
         widths += [n for n in tensor.shape[:2] if n > 1]
@@ -244,8 +336,9 @@ def _examples(block: nn.Module) -> Iterator[torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     for width in dict.fromkeys([*sorted(set(widths), key=lambda n: -widths.count(n))[:3], first]):
         for side in _SIDES:
-            yield torch.rand(1, width, side, side, generator=generator) + 0.1
-            yield torch.rand(1, side, side, width, generator=generator) + 0.1
-        yield torch.rand(1, width, generator=generator) + 0.1
+            yield width, torch.rand(1, width, side, side, generator=generator) + 0.1
+            yield width, torch.rand(1, side, side, width, generator=generator) + 0.1
+        yield width, torch.rand(1, width, generator=generator) + 0.1
         for length in (16, *sorted(set(widths))[:3]):
-            yield torch.rand(1, length, width, generator=generator) + 0.1
+            if length * width <= _MOST_TOKENS:
+                yield width, torch.rand(1, length, width, generator=generator) + 0.1

@@ -18,7 +18,7 @@ from transfer.options import Options
 from transfer.planning.planned import PlannedTensor, filled, fresh
 from transfer.resampling.recognition import resampling
 from transfer.structure.meaning import head_paths
-from transfer.structure.records import Layer, Tensor
+from transfer.structure.records import Block, Layer, Tensor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,8 +72,10 @@ def dpiat_rows(
             source = by_role.get(tensor.role)
             row = fresh(tensor, reason) if reason else _row(alignment, pair, source, tensor, choice, options)
             if source is not None and tensor.name in widenings:
-                row = _widened(row, source, tensor, pair, options, widenings[tensor.name])
-            if options.rescale and tensor.role == "weight" and row.status in ("cropped", "grown"):
+                row = _widened(row, source, tensor, pair, choice, options, widenings[tensor.name])
+            # an embedding has outputs where other layers have inputs; it stands outside the blocks, without bias
+            is_layer = isinstance(alignment.target.items[pair.target_item], Block) or "bias" in by_role
+            if options.rescale and is_layer and tensor.role == "weight" and row.status in ("cropped", "grown"):
                 factor = rescale_factor(every_layer, position[pair.target.path], pair.source, pair.target)
                 row = _scaled(row, factor)
             rows[tensor.name] = _scaled(row, factors.get(tensor.name, 1.0))
@@ -132,7 +134,13 @@ def _row(
 
 
 def _widened(
-    row: PlannedTensor, source: Tensor, target: Tensor, pair: LayerPair, options: Options, widening: Widening
+    row: PlannedTensor,
+    source: Tensor,
+    target: Tensor,
+    pair: LayerPair,
+    choice: Channels,
+    options: Options,
+    widening: Widening,
 ) -> PlannedTensor:
     """Plan a tensor that touches a residual stream that grows: keep the norms' mean and variance."""
     if row.status != "grown":
@@ -145,7 +153,7 @@ def _widened(
     shape = list(source.shape)
     shape[widening.axis] += n_new
     fill = channel_fill(
-        replace(source, shape=tuple(shape)), target, pair.target, zero_new_inputs=options.zero_new_inputs
+        replace(source, shape=tuple(shape)), target, pair.target, choice, zero_new_inputs=options.zero_new_inputs
     )
     row = filled(source, target, replace(fill, operator="keep norm"))
     return replace(

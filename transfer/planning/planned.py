@@ -86,12 +86,15 @@ class TransferPlan:
         In [0, 1].
     tensors : tuple of PlannedTensor
     alignment : Alignment
+    note : str
+        What the reader should know of it; mostly empty.
     """
 
     method: Form
     similarity: float
     tensors: tuple[PlannedTensor, ...]
     alignment: Alignment
+    note: str = ""
 
     @cached_property
     def coverage(self) -> float:
@@ -105,6 +108,7 @@ class TransferPlan:
             "method": self.method,
             "similarity": self.similarity,
             "coverage": self.coverage,
+            "note": self.note,
             "counts": count_statuses(self.tensors),
             "tensors": [tensor.to_json() for tensor in self.tensors],
         }

@@ -6,6 +6,7 @@ Nothing is read or written here, so a plan can be looked at before any weight is
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, match
@@ -15,7 +16,7 @@ from transfer.planning.dpiat_rows import dpiat_rows
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
 from transfer.structure.order import ordered_like
 from transfer.structure.records import Architecture, Header
-from transfer.structure.standardization import as_module, check_form, header_of, standardize, standardize_header
+from transfer.structure.standardization import as_module, check_form, header_of, standardize_header
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from transfer.structure.standardization import NetworkLike
 
 __all__ = ["plan", "plan_alignment"]
+
+_UNORDERED = (
+    "the file of the source is sorted by name and has other names than the target: the order of its layers is a "
+    "guess; a torch file, or a safetensors file written by zoo, tells the order"
+)
 
 
 def plan(
@@ -52,19 +58,20 @@ def plan(
     header = header_of(target)
     module = as_module(target)
     target_form = target if isinstance(target, Architecture) else standardize_header(header, module)
-    alignment = match(_standardized(source, header), target_form)
-    return _planned(alignment, header, module, options)
-
-
-def _standardized(source: NetworkLike, header: Header) -> Architecture:
-    """Standardize a source; a file that does not tell the order of its tensors takes the target's."""
     if isinstance(source, str | os.PathLike):
         from transfer.weights.checkpoint import open_checkpoint
 
         source = open_checkpoint(source)
     if getattr(source, "is_ordered", True):
-        return standardize(source)
-    return standardize_header(ordered_like(header_of(source), header))
+        return _planned(match(source, target_form), header, module, options)
+    names = header_of(source)
+    known = sum(name in header for name in names)
+    alignment = match(standardize_header(ordered_like(names, header)), target_form)
+    if known >= len(names) / 2:
+        return _planned(alignment, header, module, options)
+    # parallel layers could be told apart by their order alone
+    made = _planned(alignment, header, module, replace(options or Options(), split_fused=False))
+    return replace(made, note=_UNORDERED)
 
 
 def plan_alignment(alignment: Alignment, target: NetworkLike, *, options: Options | None = None) -> TransferPlan:

@@ -58,14 +58,14 @@ def n_fused_parts(layers: Sequence[Layer], index: int) -> int:
         Of one block.
     index : int
     """
-    if not is_dense(layers[index]):
+    if not is_dense(layers[index]) or is_spatial(layers[index]):
         return 1
     after = layers[index + 1] if index + 1 < len(layers) else None
     if after is not None and after.kind in ("batchnorm", "norm") and after.dims == (out_width(layers[index]),):
         return 1  # normalised as a whole: a convolution whose neighbour happens to be a shortcut
     following = next((layer for layer in layers[index + 1 :] if is_weighted(layer)), None)
-    if following is None or not is_dense(following):
-        return 1
+    if following is None or not is_dense(following) or dims_of(following)[:2] == dims_of(layers[index])[:2]:
+        return 1  # the last: two layers side by side
     n_outputs, n_inputs = out_width(layers[index]), in_width(following)
     return next((n for n in _FUSED if n_outputs == n * n_inputs), 1)
 
@@ -150,8 +150,8 @@ def is_depthwise(layer: Layer) -> bool:
 
 
 def out_width(layer: Layer) -> int:
-    """Count the channels that a layer gives."""
-    return dims_of(layer)[0]
+    """Count the channels that a layer gives; a scalar gives none."""
+    return next(iter(dims_of(layer)), 0)
 
 
 def in_width(layer: Layer) -> int:

@@ -96,12 +96,15 @@ class Layer:
     n_heads : int
         Attention heads that the layer's channels are divided among, 0 where that is not known: shapes do not tell,
         so only a module does. Not part of what the architecture is.
+    n_groups : int
+        Groups of a convolution, 0 where that is not known; the same holds.
     """
 
     kind: str
     tensors: tuple[Tensor, ...] = ()
     path: str = ""
     n_heads: int = field(default=0, compare=False)
+    n_groups: int = field(default=0, compare=False)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "as_module", "check_form", "header_of", "standardize", "standardize_header"]
 
+_HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "num_attention_heads")
+"""What libraries call the number of heads of an attention."""
+
 FORMS: tuple[Form, ...] = ("paper", "dpiat")
 
 
@@ -93,29 +96,33 @@ def standardize_header(header: Header, module: nn.Module | None = None) -> Archi
     ----------
     header : mapping of str to Signature
     module : nn.Module, optional
-        Whose header it is, if there is one: it knows its attention heads.
+        Whose header it is, if there is one: it knows its attention heads and the groups of its convolutions.
 
     Returns
     -------
     Architecture
     """
     architecture = from_header(header)
-    return architecture if module is None else _with_heads(architecture, module)
+    return architecture if module is None else _annotated(architecture, module)
 
 
-def _with_heads(architecture: Architecture, module: nn.Module) -> Architecture:
-    """Note the number of heads of the layers right under modules that tell one."""
-    heads = {}
+def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
+    """Note what shapes do not tell: heads of the layers right under an attention, groups of convolutions."""
+    heads, groups = {}, {}
     for path, part in module.named_modules():
-        n_heads = getattr(part, "num_heads", None)
+        n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if hasattr(part, name)), None)
         if isinstance(n_heads, int) and n_heads > 0:
             heads[path] = n_heads
-    if not heads:
+        n_groups = getattr(part, "groups", None)
+        if isinstance(n_groups, int) and hasattr(part, "kernel_size"):
+            groups[path] = n_groups
+    if not heads and not groups:
         return architecture
 
     def noted(layer: Layer) -> Layer:
-        n_heads = heads.get(layer.path.rpartition(".")[0], 0)
-        return replace(layer, n_heads=n_heads) if n_heads and layer.kind == "linear" else layer
+        n_heads = heads.get(layer.path.rpartition(".")[0], 0) if layer.kind == "linear" else 0
+        n_groups = groups.get(layer.path, 0)
+        return replace(layer, n_heads=n_heads, n_groups=n_groups) if n_heads or n_groups else layer
 
     items = [
         Block(tuple(map(noted, item.layers))) if isinstance(item, Block) else noted(item)
