@@ -256,6 +256,7 @@ def test_nan_is_copied_where_it_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("output", "parts"),
     [
+        ("out.pth", ["expected an output that ends in .safetensors", "got 'out.pth'"]),
         ("nosuch/out.safetensors", ["expected an existing folder for the output 'nosuch/out", "make it first"]),
         ("net.py/out.safetensors", ["expected an existing folder"]),
         ("subfolder", ["'subfolder' is a folder", "name a file in it"]),

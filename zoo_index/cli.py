@@ -316,6 +316,8 @@ def transfer_command(
     if weights is not None and source is None:
         raise InputError("expected --source with --weights: it says whose weights the file holds")
     output = output or default_output(target)
+    if output.suffix in (".pth", ".pt", ".bin", ".ckpt"):  # torch.load would fail on it
+        raise InputError(f"expected an output that ends in .safetensors, which is what is written, got '{output}'")
     check_writable(output)
     report = _zoo(ctx).transfer_to_file(
         target,
