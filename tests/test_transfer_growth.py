@@ -24,6 +24,9 @@ GROWN = [
     ("swin_tiny_patch4_window7_224", {}, "swin_tiny_patch4_window7_224", {"depths": (2, 2, 8, 2)}),
     ("resmlp_12_224", {}, "resmlp_24_224", {}),
     ("vgg11", {}, "vgg16", {}),
+    ("pvt_v2_b1", {}, "pvt_v2_b2", {}),  # blocks of two inputs
+    ("convformer_s18", {}, "convformer_s36", {}),  # a scale on the way around
+    ("davit_tiny", {}, "davit_small", {}),
     ("vgg13_bn", {}, "vgg19_bn", {}),
     # wider
     ("resnet50", {}, "wide_resnet50_2", {}),

@@ -143,19 +143,19 @@ def _blocks(
         key = structure_key(block)
         if key not in known:
             known[key] = _exits(block, module)
-        for i, j in known[key]:
+        for i, j, neutral in known[key]:
             tensor = block.layers[i].tensors[j]
-            identity[tensor.name] = (Constant(_whole(tensor)),)
+            identity[tensor.name] = (Constant(_whole(tensor), neutral),)
         unsure = unsure or not known[key]
     return identity, unsure
 
 
-Place = tuple[int, int]
-"""Position of a layer in its block, and of a tensor in the layer."""
+Place = tuple[int, int, float]
+"""Position of a layer in its block, of a tensor in the layer, and what that is set to."""
 
 
 def _exits(block: Block, module: nn.Module | None) -> list[Place]:
-    """Where to zero a block so that it becomes identity; empty where that is not possible or not sure.
+    """Find what to set in a block so that it becomes identity; empty where that is not possible or not sure.
 
     Without a module, what shapes tell is believed if the block has a norm, as residual blocks do.
     """
@@ -169,7 +169,8 @@ def _exits(block: Block, module: nn.Module | None) -> list[Place]:
         verdict = is_identity_without(module, list(names), exits)
         if verdict is False:
             layers = [[tensor.name for tensor in layer.tensors if tensor.is_continuous] for layer in block.layers]
-            return [names[name] for name in find_exits(module, layers)]
-        return [names[name] for name in exits] if verdict else []
+            scales = [layer.tensors[0].name for layer in block.layers if layer.kind.startswith("parameter")]
+            return [(*names[name], value) for name, value in find_exits(module, layers, scales).items()]
+        return [(*names[name], 0.0) for name in exits] if verdict else []
     has_norm = any(layer.kind in ("batchnorm", "norm") for layer in block.layers)
-    return [names[name] for name in exits] if has_norm else []
+    return [(*names[name], 0.0) for name in exits] if has_norm else []

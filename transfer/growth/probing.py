@@ -7,58 +7,28 @@ values, set as planned, and run.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
+from transfer.growth.trials import (
+    MOST_WITH_POOLING,
+    call,
+    careful,
+    common_path,
+    examples,
+    is_close,
+    owners,
+    random_copy,
+)
+
 __all__ = ["find_exits", "is_identity_without", "norm_epsilon", "passes_through"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-_MOST_ELEMENTS = 100_000_000
-"""A larger block is not copied."""
-
-_MOST_PRODUCTS = 10_000_000_000
-"""An example that would take more multiplications is not tried: a second of one core or two."""
-
-_LARGEST_EXAMPLE = 5_000_000
-"""Elements."""
-
-_MOST_TOKENS = 250_000
-"""Elements of a sequence; a block made for images may broadcast one to many times its size."""
-
-_MOST_WITH_POOLING = 10 * _MOST_PRODUCTS
-"""The same for a stack of layers, most of which see a smaller image."""
-
-_SIDES = (8, 7, 14, 64)
-"""Heights and widths to try: windowed attention wants multiples of its window, much pooling a large image."""
-
-
-def _careful(default: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Answer `default` whatever a stranger's module does, and leave the caller's random numbers alone."""
-
-    def wrapped(ask: Callable[P, R]) -> Callable[P, R]:
-        @wraps(ask)
-        def answer(*args: P.args, **kwargs: P.kwargs) -> R:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                try:
-                    return ask(*args, **kwargs)
-                except Exception:  # its own way to copy, to list or to name its parts
-                    result: R = default
-                    return result
-
-        return answer
-
-    return wrapped
-
-
-@_careful(None)
+@careful(None)
 def is_identity_without(target: nn.Module, names: Collection[str], exits: Collection[str]) -> bool | None:
     """Whether the block that owns some tensors returns its input once its exits are zero.
 
@@ -77,17 +47,17 @@ def is_identity_without(target: nn.Module, names: Collection[str], exits: Collec
         None if neither the block nor what it is a part of could be called on any of the usual inputs.
     """
     verdict = None
-    for path in _owners(target, names):
-        block = _random_copy(target.get_submodule(path))
+    for path in owners(target, names):
+        block = random_copy(target.get_submodule(path))
         if block is None:
             continue
         for name in exits:
             block.state_dict(keep_vars=True)[name[len(path) + 1 :]].data.zero_()
-        for example in _examples(block):
-            result = _called(block, example)
+        for example in examples(block):
+            result = call(block, example)
             if result is None or result.shape != example.shape:
                 continue
-            if _is_close(result, example):
+            if is_close(result, example):
                 return True
             verdict = False
     return _inside_network(target, names, exits) if verdict is None else verdict
@@ -95,33 +65,31 @@ def is_identity_without(target: nn.Module, names: Collection[str], exits: Collec
 
 def _inside_network(target: nn.Module, names: Collection[str], exits: Collection[str]) -> bool | None:
     """Ask a block that wants more than one input while what it is a part of runs."""
-    path = next(_owners(target, names), "")
+    path = next(owners(target, names), "")
     owner = path
     while owner:
         owner = owner.rpartition(".")[0]
-        model = _random_copy(target.get_submodule(owner))
+        model = random_copy(target.get_submodule(owner))
         if model is None:
             return None
         start = len(owner) + 1 if owner else 0
         for name in exits:
             model.state_dict(keep_vars=True)[name[start:]].data.zero_()
-        seen: list[tuple[Any, Any]] = []
         block = model.get_submodule(path[start:])
-        block.register_forward_hook(lambda _module, args, output, seen=seen: seen.append((args, output)))
-        for example in _examples(model):
-            _called(model, example)
-            for args, output in seen:
-                if args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
-                    return args[0].shape == output.shape and _is_close(output, args[0])
+        for example in examples(model):
+            if _seen(model, block, example) is not None:
+                return _returns_inside(model, block, example)
     return None
 
 
-@_careful([])
-def find_exits(target: nn.Module, layers: Sequence[Sequence[str]]) -> list[str]:
-    """Find tensors whose zeroing makes a block return its input, where shapes did not tell which.
+@careful({})
+def find_exits(
+    target: nn.Module, layers: Sequence[Sequence[str]], scales: Collection[str] = ()
+) -> dict[str, float]:
+    """Find what makes a block return its input, where shapes did not tell.
 
-    All are zero at first; then layer by layer they get values back, as long as the block stays identity. What is
-    left are the last layers of the branches, whatever they are.
+    All tensors are zero at first, scales zero or one; then layer by layer they get values back, as long as the
+    block stays identity. What is left are the last layers of the branches, and scales of the path around them.
 
     Parameters
     ----------
@@ -129,45 +97,95 @@ def find_exits(target: nn.Module, layers: Sequence[Sequence[str]]) -> list[str]:
         Not changed; may be on the meta device.
     layers : sequence of sequence of str
         Tensors of the block by layer, by their names in the target.
+    scales : collection of str
+        Those of them that channels may be multiplied by, as they are.
 
     Returns
     -------
-    list of str
-        Empty if the block is not residual, or could not be called on any of the usual inputs.
+    dict of str to float
+        What to set, by name; empty if the block is not residual, or could not be called on the usual inputs.
     """
-    for path in _owners(target, [name for names in layers for name in names]):
-        block = _random_copy(target.get_submodule(path))
-        if block is None:
-            continue
-        state = block.state_dict(keep_vars=True)
-        inner = [[name[len(path) + 1 :] for name in names if not name.endswith(_STATISTICS)] for names in layers]
-        values = {name: state[name].detach().clone() for names in inner for name in names}
-        for name in values:
-            state[name].data.zero_()
-        example = next((x for x in _examples(block) if _returns(block, x)), None)
-        if example is None:
-            continue
-        exits = []
-        for names in inner:
-            for name in names:
-                state[name].data.copy_(values[name])
-            if not _returns(block, example):
-                exits += names
+    originals: dict[int, dict[str, torch.Tensor]] = {}
+    for start, model, is_identity in _questions(target, [name for names in layers for name in names]):
+        state = model.state_dict(keep_vars=True)
+        inner = [[name[start:] for name in names if not name.endswith(_STATISTICS)] for names in layers]
+        if id(model) not in originals:
+            originals[id(model)] = {name: state[name].detach().clone() for names in inner for name in names}
+        values = originals[id(model)]
+        own = {name[start:] for name in scales}
+        for kept in (0.0, 1.0) if own else (0.0,):
+            neutral = {name: kept if name in own else 0.0 for name in values}
+            for name, value in neutral.items():
+                state[name].data.fill_(value)
+            if not is_identity():
+                continue
+            exits: dict[str, float] = {}
+            for names in inner:
                 for name in names:
-                    state[name].data.zero_()
-        return [f"{path}.{name}" for name in exits]
-    return []
+                    state[name].data.copy_(values[name])
+                if not is_identity():
+                    for name in names:
+                        state[name].data.fill_(neutral[name])
+                        exits[name] = neutral[name]
+            above = layers[0][0][:start]
+            return {above + name: value for name, value in exits.items()}
+    return {}
+
+
+def _questions(target: nn.Module, names: Collection[str]) -> Iterator[tuple[int, nn.Module, Callable[[], bool]]]:
+    """Ways to ask whether a block returns its input: called by itself, or while what it is a part of runs.
+
+    Yields
+    ------
+    int, nn.Module, callable
+        How much of a name lies above the copy, the copy, and the question.
+    """
+    for path in owners(target, names):
+        block = random_copy(target.get_submodule(path))
+        for example in examples(block) if block is not None else ():
+            assert block is not None
+            yield len(path) + 1, block, partial(_returns, block, example)
+    path = next(owners(target, names), "")
+    owner = path
+    while owner:
+        owner = owner.rpartition(".")[0]
+        model = random_copy(target.get_submodule(owner))
+        if model is None:
+            return
+        start = len(owner) + 1 if owner else 0
+        block = model.get_submodule(path[start:])
+        for example in examples(model):
+            if _seen(model, block, example) is not None:
+                yield start, model, partial(_returns_inside, model, block, example)
+                break
+
+
+def _seen(model: nn.Module, block: nn.Module, example: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """First input and output of a block while a network runs."""
+    seen: list[tuple[Any, Any]] = []
+    handle = block.register_forward_hook(lambda _module, args, output: seen.append((args, output)))
+    call(model, example)
+    handle.remove()
+    for args, output in seen:
+        if args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
+            return args[0], output
+    return None
+
+
+def _returns_inside(model: nn.Module, block: nn.Module, example: torch.Tensor) -> bool:
+    seen = _seen(model, block, example)
+    return seen is not None and seen[0].shape == seen[1].shape and is_close(seen[1], seen[0])
 
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def _returns(block: nn.Module, example: torch.Tensor) -> bool:
-    result = _called(block, example)
-    return result is not None and result.shape == example.shape and _is_close(result, example)
+    result = call(block, example)
+    return result is not None and result.shape == example.shape and is_close(result, example)
 
 
-@_careful(False)
+@careful(False)
 def passes_through(target: nn.Module, before: str, inserted: Sequence[str], after: str) -> bool:
     """Whether layers set to identity change nothing between the layer before them and the layer after.
 
@@ -189,9 +207,9 @@ def passes_through(target: nn.Module, before: str, inserted: Sequence[str], afte
     bool
         False also where the network could not be called on any of the usual inputs.
     """
-    owner = ".".join(_common([before, *inserted]))
+    owner = ".".join(common_path([before, *inserted]))
     while True:
-        model = _random_copy(target.get_submodule(owner))
+        model = random_copy(target.get_submodule(owner))
         if model is None:
             return False
         start = len(owner) + 1 if owner else 0
@@ -200,11 +218,11 @@ def passes_through(target: nn.Module, before: str, inserted: Sequence[str], afte
         reader = model.get_submodule(after[start:]) if not owner or after.startswith(f"{owner}.") else None
         for module in bridge[1:]:
             _set_to_identity(module)
-        for example in _examples(model, _MOST_WITH_POOLING):
+        for example in examples(model, MOST_WITH_POOLING):
             found = _read_by(reader, model, example)
             given = _read_by(bridge[1], model, example), _read_by(reader, model, example, bridge=bridge)
             if found is not None:
-                return any(x is not None and x.shape == found.shape and _is_close(found, x) for x in given)
+                return any(x is not None and x.shape == found.shape and is_close(found, x) for x in given)
         if not owner:
             return False
         owner = owner.rpartition(".")[0]
@@ -251,94 +269,8 @@ def _read_by(
         handles.append(bridge[0].register_forward_hook(keep))
         handles += [module.register_forward_hook(lambda *_: seen["given"].clone()) for module in bridge[1:]]
     try:
-        result = _called(model, example)
+        result = call(model, example)
     finally:
         for handle in handles:
             handle.remove()
     return seen.get("read") if reader is not None else result
-
-
-def _called(module: nn.Module, example: torch.Tensor) -> torch.Tensor | None:
-    try:
-        with torch.no_grad():
-            result = module(example)
-    except (Exception, SystemExit):  # a block that wants other input, or more of it
-        return None
-    return result if isinstance(result, torch.Tensor) else None
-
-
-def _is_close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    size = float(b.abs().max())
-    return size > 0 and torch.allclose(a, b, rtol=1e-4, atol=1e-4 * size)
-
-
-def _owners(target: nn.Module, names: Collection[str]) -> Iterator[str]:
-    """Paths of the modules that own these tensors and no others, the innermost first."""
-    common = _common(list(names))
-    owned = set(names)
-    while common:
-        path = ".".join(common)
-        below = {f"{path}.{name}" for name in target.get_submodule(path).state_dict(keep_vars=True)}
-        if not below <= owned:
-            return
-        yield path
-        common.pop()
-
-
-def _common(names: Sequence[str]) -> list[str]:
-    """Leading components that all names share, their last one left out."""
-    common = []
-    for level in zip(*(name.split(".")[:-1] for name in names), strict=False):
-        if len(set(level)) > 1:
-            break
-        common.append(level[0])
-    return common
-
-
-def _random_copy(module: nn.Module) -> nn.Module | None:
-    """Copy a module to the CPU with random values of its own; None if it is too large or cannot be copied."""
-    if sum(tensor.numel() for tensor in module.parameters()) > _MOST_ELEMENTS:
-        return None
-    try:
-        block = copy.deepcopy(module)
-    except Exception:  # it holds a lock, a file, a tensor of a graph
-        return None
-    for part in block.modules():  # the user's hooks are none of our business
-        part._forward_hooks.clear()
-        part._forward_pre_hooks.clear()
-    block.to_empty(device="cpu")
-    block.float()
-    block.eval()
-    generator = torch.Generator().manual_seed(0)
-    for name, tensor in [*block.named_parameters(), *block.named_buffers()]:
-        if not tensor.is_floating_point():
-            tensor.data.zero_()
-        elif name.endswith("running_var"):
-            tensor.data.fill_(1)
-        else:
-            tensor.data.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
-    return block
-
-
-def _examples(block: nn.Module, most: int = _MOST_PRODUCTS) -> Iterator[torch.Tensor]:
-    """Positive inputs (an activation may follow the addition) in the layouts of images and of token sequences."""
-    n_weights = sum(tensor.numel() for tensor in block.parameters())
-    for width, example in _layouts(block):
-        if n_weights * (example.numel() // width) <= most and example.numel() <= _LARGEST_EXAMPLE:
-            yield example
-
-
-def _layouts(block: nn.Module) -> Iterator[tuple[int, torch.Tensor]]:
-    widths: list[int] = []
-    for tensor in block.parameters():
-        widths += [n for n in tensor.shape[:2] if n > 1]
-    first = next((tensor.shape[1] for tensor in block.parameters() if tensor.dim() > 1), 1)
-    generator = torch.Generator().manual_seed(1)
-    for width in dict.fromkeys([*sorted(set(widths), key=lambda n: -widths.count(n))[:3], first]):
-        for side in _SIDES:
-            yield width, torch.rand(1, width, side, side, generator=generator) + 0.1
-            yield width, torch.rand(1, side, side, width, generator=generator) + 0.1
-        yield width, torch.rand(1, width, generator=generator) + 0.1
-        for length in (16, *sorted(set(widths))[:3]):
-            if length * width <= _MOST_TOKENS:
-                yield width, torch.rand(1, length, width, generator=generator) + 0.1
