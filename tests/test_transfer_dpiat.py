@@ -219,6 +219,15 @@ def test_meta_targets_are_refused() -> None:
         transfer.transfer(nets.mlp(3, 4), nets.mlp(3, 4).to("meta"))
 
 
+def test_targets_with_expanded_parameters_are_refused_untouched() -> None:
+    target = nets.mlp(3, 4, 2)
+    target[2].bias = nn.Parameter(torch.zeros(1).expand(2))
+    before = target[0].weight.detach().clone()
+    with pytest.raises(InputError, match=r"'2\.bias' is expanded"):
+        transfer.transfer(nets.mlp(3, 4, 2), target)
+    assert torch.equal(target[0].weight, before)
+
+
 def test_targets_must_be_modules() -> None:
     with pytest.raises(InputError, match=r"expected a torch\.nn\.Module as target, got dict"):
         transfer.transfer(nets.mlp(3, 4), {})  # type: ignore[arg-type]

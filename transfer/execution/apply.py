@@ -189,6 +189,12 @@ def apply_plan(
             f"expected a target with real tensors, got {len(meta)} on the meta device (first: {meta[0]!r}); "
             "build it on a device, e.g. model.to_empty(device='cpu') and initialise it"
         )
+    shared = [name for name, tensor in state.items() if _is_expanded(tensor)]
+    if shared:
+        raise InputError(
+            f"expected a target whose elements are stored one by one, {shared[0]!r} is expanded; "
+            "make it contiguous first: parameter.data = parameter.data.contiguous()"
+        )
     rows = _without_ties(planned.tensors, state)
     rehearse(rows, read, state, allow_nonfinite=allow_nonfinite)  # nothing is written before all is known to fit
     for row in rows:
@@ -212,6 +218,12 @@ def apply_plan(
         note=planned.note,
         seconds=time.perf_counter() - started,
     )
+
+
+def _is_expanded(tensor: torch.Tensor) -> bool:
+    """Whether several elements share one place in memory."""
+    is_plain = tensor.layout is torch.strided
+    return is_plain and any(n > 1 and not step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _without_ties(planned: Sequence[PlannedTensor], state: Mapping[str, torch.Tensor]) -> tuple[PlannedTensor, ...]:
