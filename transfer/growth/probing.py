@@ -65,21 +65,35 @@ def is_identity_without(target: nn.Module, names: Collection[str], exits: Collec
 
 def _inside_network(target: nn.Module, names: Collection[str], exits: Collection[str]) -> bool | None:
     """Ask a block that wants more than one input while what it is a part of runs."""
+    for start, model, block, example in _contexts(target, names):
+        for name in exits:
+            model.state_dict(keep_vars=True)[name[start:]].data.zero_()
+        return _returns_inside(model, block, example)
+    return None
+
+
+def _contexts(
+    target: nn.Module, names: Collection[str]
+) -> Iterator[tuple[int, nn.Module, nn.Module, torch.Tensor]]:
+    """Copy what a block is a part of, from the inside out, as far as it runs on some input.
+
+    Yields
+    ------
+    int, nn.Module, nn.Module, Tensor
+        How much of a name lies above the copy, the copy, the block in it, and the input.
+    """
     path = next(owners(target, names), "")
     owner = path
     while owner:
         owner = owner.rpartition(".")[0]
         model = random_copy(target.get_submodule(owner))
         if model is None:
-            return None
+            return
         start = len(owner) + 1 if owner else 0
-        for name in exits:
-            model.state_dict(keep_vars=True)[name[start:]].data.zero_()
         block = model.get_submodule(path[start:])
-        for example in examples(model):
-            if _seen(model, block, example) is not None:
-                return _returns_inside(model, block, example)
-    return None
+        example = next((x for x in examples(model) if _seen(model, block, x) is not None), None)
+        if example is not None:
+            yield start, model, block, example
 
 
 @careful({})
@@ -145,19 +159,8 @@ def _questions(target: nn.Module, names: Collection[str]) -> Iterator[tuple[int,
         for example in examples(block) if block is not None else ():
             assert block is not None
             yield len(path) + 1, block, partial(_returns, block, example)
-    path = next(owners(target, names), "")
-    owner = path
-    while owner:
-        owner = owner.rpartition(".")[0]
-        model = random_copy(target.get_submodule(owner))
-        if model is None:
-            return
-        start = len(owner) + 1 if owner else 0
-        block = model.get_submodule(path[start:])
-        for example in examples(model):
-            if _seen(model, block, example) is not None:
-                yield start, model, partial(_returns_inside, model, block, example)
-                break
+    for start, model, part, example in _contexts(target, names):
+        yield start, model, partial(_returns_inside, model, part, example)
 
 
 def _seen(model: nn.Module, block: nn.Module, example: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
