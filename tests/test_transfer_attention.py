@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import nets
 import pytest
 import torch
@@ -13,9 +15,9 @@ from transfer.options import Options
 INPUT = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(5))
 
 
-def transformer(seed: int, **options: object) -> nn.Module:
+def transformer(seed: int, **options: Any) -> nn.Module:
     torch.manual_seed(seed)
-    return nets.Transformer(**options).eval()  # type: ignore[arg-type]
+    return nets.Transformer(**options).eval()
 
 
 @pytest.mark.parametrize("packed", [True, False])

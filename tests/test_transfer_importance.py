@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 
 import pytest
 import torch
@@ -176,7 +177,7 @@ def test_a_network_that_cannot_be_run_confirms_nothing() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 6), st.integers(1, 3), st.integers(1, 3), st.randoms())
-def test_an_order_of_channels_is_one_of_indices(width: int, parts: int, stride: int, random) -> None:  # type: ignore[no-untyped-def]
+def test_an_order_of_channels_is_one_of_indices(width: int, parts: int, stride: int, random: Random) -> None:
     order = list(range(width))
     random.shuffle(order)
     found = positions(Port("w", 0, "reads", parts, stride), torch.tensor(order))

@@ -116,7 +116,6 @@ def check_row(row: PlannedTensor, source: Header, target: Header) -> None:
     """Assert what holds for every tensor of the target."""
     size = prod(row.shape)
     assert row.n_written == sum(prod(region.size) for region in row.regions) <= size, row
-    assert isfinite(row.scale), row
     for constant in row.constants:
         assert is_within(constant.box, row.shape), row
         assert isfinite(constant.value), row
@@ -140,7 +139,7 @@ def check_row(row: PlannedTensor, source: Header, target: Header) -> None:
         assert row.n_written == size, row
     if row.operator == "copy":
         assert row.status == "copied", row
-        assert row.scale == row.regions[0].scale == 1, row
+        assert row.regions[0].scale == 1, row
     if row.status == "grown":
         assert row.n_written < size or row.operator == "keep norm", row
     dtypes = {source[name].dtype for name in row.sources} | {target[row.name].dtype}
@@ -193,7 +192,7 @@ def carried_out(row: PlannedTensor, source: Mapping[str, torch.Tensor], before: 
             value = row.transform(value)
         shape = value.shape[: before.dim()]
         value = value.reshape((*shape, *(1,) * (before.dim() - len(shape))))
-        part = value[places(region.source_start, region.size)] * (row.scale * region.scale)
+        part = value[places(region.source_start, region.size)] * region.scale
         after[places(region.target_start, region.size)] = part.to(before.dtype)
     return after
 

@@ -51,9 +51,10 @@ def carried_out(
     return read
 
 
-def whole(shape: tuple[int, ...], **values: object) -> PlannedTensor:
+def whole(shape: tuple[int, ...], scale: float = 1.0, **values: object) -> PlannedTensor:
     zeros = (0,) * len(shape)
-    return PlannedTensor("w", shape, "copied", "a", shape, "copy", (Region(zeros, zeros, shape),), **values)
+    region = Region(zeros, zeros, shape, scale=scale)
+    return PlannedTensor("w", shape, "copied", "a", shape, "copy", (region,), **values)
 
 
 def test_only_the_boxes_that_regions_name_are_read() -> None:
@@ -122,8 +123,8 @@ def test_constants_come_first_and_in_order_and_copies_are_scaled() -> None:
         Constant(Box((0, 0), (2, 3)), 0.0),
         Constant(Box((0, 0), (3, 3)), 1.0, diagonal=True),
     )
-    region = Region((0, 0), (0, 0), (1, 1))
-    row = PlannedTensor("w", (3, 3), "grown", "a", (1, 1), "x", (region,), constants, scale=0.5)
+    region = Region((0, 0), (0, 0), (1, 1), scale=0.5)
+    row = PlannedTensor("w", (3, 3), "grown", "a", (1, 1), "x", (region,), constants)
     target = torch.zeros(3, 3)
     carried_out(row, {"a": torch.full((1, 1), 8.0)}, target)
     assert target.tolist() == [[4, 0, 0], [0, 1, 0], [7, 7, 1]]

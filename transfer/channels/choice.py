@@ -12,7 +12,7 @@ from itertools import groupby
 
 from transfer.alignment.matching import Alignment, LayerPair
 from transfer.channels.attention import attention_channels
-from transfer.channels.concatenation import Segment, concatenated_inputs
+from transfer.channels.concatenation import concatenated_inputs, total_width
 from transfer.channels.grouping import axis_of, group_width, place_groups, spans_within_groups
 from transfer.operators import LEADING, Channels, Span
 from transfer.options import Options
@@ -71,7 +71,7 @@ def _segments(alignment: Alignment) -> dict[str, Channels]:
             if source is not None:
                 spans.append((source.start, segment.start, min(source.size, segment.size)))
         choice = tuple(_joined(spans))
-        if choice and choice != ((0, 0, min(_total(sources), _total(targets))),):
+        if choice and choice != ((0, 0, min(total_width(sources), total_width(targets))),):
             mixes = _mixes(pair.target)
             found[pair.target.path] = Channels(
                 outputs=None if mixes else choice,
@@ -83,10 +83,6 @@ def _segments(alignment: Alignment) -> dict[str, Channels]:
 
 def _mixes(layer: Layer) -> bool:
     return is_weighted(layer) and is_dense(layer)
-
-
-def _total(segments: Sequence[Segment]) -> int:
-    return segments[-1].start + segments[-1].size
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:
@@ -114,8 +110,8 @@ def _groups(alignment: Alignment, pairs: Sequence[LayerPair]) -> dict[str, Chann
         new_width = group_width(target.layers, index)
         own = next(i for i, layer in enumerate(source.layers) if layer is pair.source)
         width = group_width(source.layers, own)
-        is_dense = width == out_width(pair.source) and new_width == out_width(pair.target)
-        if not width or not new_width or width == new_width or is_dense:
+        are_dense = width == out_width(pair.source) and new_width == out_width(pair.target)
+        if not width or not new_width or width == new_width or are_dense:
             continue
         placement = place_groups(out_width(pair.source), width, out_width(pair.target), new_width)
         n_common = min(out_width(pair.source), out_width(pair.target))

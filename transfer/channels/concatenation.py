@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from transfer.structure.meaning import in_width, is_depthwise, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Item, Layer
 
-__all__ = ["Segment", "concatenated_inputs", "concatenating_items"]
+__all__ = ["Segment", "concatenated_inputs", "concatenating_items", "total_width"]
 
 _REPEATS = (4, 2)
 
@@ -56,36 +56,35 @@ def concatenated_inputs(architecture: Architecture) -> dict[str, tuple[Segment, 
     """
     items = architecture.items
     found: dict[str, tuple[Segment, ...]] = {}
-    i = 0
-    while i < len(items):
-        end = _chain_end(items, i)
+    for i, end in _chains(items):
         if end - i >= 2:
             segments = [Segment(-1, 0, _reads(items[i]))]
             for k in range(i, end):
                 found.update(dict.fromkeys(_readers(items[k], segments), tuple(segments)))
                 segments.append(Segment(k, segments[-1].start + segments[-1].size, _gives(items[k])))
-            found.update(dict.fromkeys(_singles_after(items, end, _total(segments)), tuple(segments)))
-            i = end
+            found.update(dict.fromkeys(_singles_after(items, end, total_width(segments)), tuple(segments)))
         else:
             width = _gives(items[i])
             for n in _REPEATS if isinstance(items[i], Block) and width else ():
                 parts = tuple(Segment(-1 - k, k * width, width) for k in range(n))
                 found.update(dict.fromkeys(_repeated_readers(items, i + 1, width, parts), parts))
-            i += 1
     return found
 
 
 def concatenating_items(architecture: Architecture) -> set[int]:
     """Positions of the blocks that append to what they read."""
-    items = architecture.items
-    found: set[int] = set()
-    i = 0
-    while i < len(items):
-        end = _chain_end(items, i)
-        if end - i >= 2:
-            found |= set(range(i, end))
-        i = max(end, i + 1)
-    return found
+    chains = _chains(architecture.items)
+    return {i for start, end in chains if end - start >= 2 for i in range(start, end)}
+
+
+def _chains(items: tuple[Item, ...]) -> Iterator[tuple[int, int]]:
+    """Start and end of every dense chain, and of everything between: of one item each."""
+    start = 0
+    while start < len(items):
+        end = _chain_end(items, start)
+        end = end if end - start >= 2 else start + 1
+        yield start, end
+        start = end
 
 
 def _chain_end(items: tuple[Item, ...], start: int) -> int:
@@ -98,7 +97,8 @@ def _chain_end(items: tuple[Item, ...], start: int) -> int:
     return end
 
 
-def _total(segments: Sequence[Segment]) -> int:
+def total_width(segments: Sequence[Segment]) -> int:
+    """Count the channels of all segments."""
     return segments[-1].start + segments[-1].size
 
 
@@ -109,7 +109,7 @@ def _readers(item: Item, segments: Sequence[Segment]) -> Iterator[str]:
         if is_weighted(layer):
             yield layer.path
             return
-        if layer.dims == (_total(segments),):
+        if layer.dims == (total_width(segments),):
             yield layer.path
 
 
@@ -148,10 +148,15 @@ def _singles_after(items: tuple[Item, ...], start: int, width: int) -> Iterator[
 
 def _reads(item: Item) -> int:
     """Count the channels that a block reads, 0 if that cannot be told."""
-    weighted = [layer for layer in item.layers if is_weighted(layer)] if isinstance(item, Block) else []
+    weighted = _weighted(item)
     return in_width(weighted[0]) if weighted else 0
 
 
 def _gives(item: Item) -> int:
-    weighted = [layer for layer in item.layers if is_weighted(layer)] if isinstance(item, Block) else []
+    """Count the channels that a block gives, 0 if that cannot be told."""
+    weighted = _weighted(item)
     return out_width(weighted[-1]) if weighted else 0
+
+
+def _weighted(item: Item) -> list[Layer]:
+    return [layer for layer in item.layers if is_weighted(layer)] if isinstance(item, Block) else []

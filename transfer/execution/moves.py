@@ -68,8 +68,7 @@ def moves_of(row: PlannedTensor, read: Reader, tensor: torch.Tensor) -> Iterator
             value = transformed[name]
             part = _shaped(value[region.source.index[: value.dim()]], region, name)
         place = tensor.data if region.size == row.shape else tensor.data[region.target.index]
-        scale = row.scale * region.scale
-        yield Move(name, row.name, part if scale == 1 else part * scale, place)
+        yield Move(name, row.name, part if region.scale == 1 else part * region.scale, place)
 
 
 def set_constants(row: PlannedTensor, tensor: torch.Tensor) -> None:

@@ -119,13 +119,13 @@ def find_exits(
     dict of str to float
         What to set, by name; empty if the block is not residual, or could not be called on the usual inputs.
     """
-    originals: dict[int, dict[str, torch.Tensor]] = {}
+    values: dict[str, torch.Tensor] = {}
+    copied: nn.Module | None = None
     for start, model, is_identity in _questions(target, [name for names in layers for name in names]):
         state = model.state_dict(keep_vars=True)
         inner = [[name[start:] for name in names if not name.endswith(_STATISTICS)] for names in layers]
-        if id(model) not in originals:
-            originals[id(model)] = {name: state[name].detach().clone() for names in inner for name in names}
-        values = originals[id(model)]
+        if model is not copied:  # a new copy, not yet touched
+            copied, values = model, {name: state[name].detach().clone() for names in inner for name in names}
         own = {name[start:] for name in scales}
         for kept in (0.0, 1.0) if own else (0.0,):
             neutral = {name: kept if name in own else 0.0 for name in values}

@@ -41,8 +41,6 @@ class PlannedTensor:
         Set in this order, before the regions are copied.
     transform : Transform or None
         Applied to the source tensor first; regions and their bounds then refer to its result.
-    scale : float
-        Factor on what is copied.
     reason : str
         Why it is fresh, or what was lost.
     """
@@ -56,7 +54,6 @@ class PlannedTensor:
     regions: tuple[Region, ...] = ()
     constants: tuple[Constant, ...] = ()
     transform: Transform | None = None
-    scale: float = 1.0
     reason: str = ""
 
     @property
