@@ -58,7 +58,7 @@ LAYERS = [
     {"structure"},
     {"operators", "options"},
     {"weights"},
-    {"alignment"},
+    {"alignment", "tracing"},
     {"channels"},
     {"growth", "resampling"},
     {"planning"},

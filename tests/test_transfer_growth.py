@@ -27,6 +27,18 @@ GROWN = [
     ("pvt_v2_b1", {}, "pvt_v2_b2", {}),  # blocks of two inputs
     ("convformer_s18", {}, "convformer_s36", {}),  # a scale on the way around
     ("davit_tiny", {}, "davit_small", {}),
+    ("twins_pcpvt_small", {}, "twins_pcpvt_base", {}),  # blocks that need the network around them to run
+    ("xcit_nano_12_p16_224", {"depth": 2}, "xcit_nano_12_p16_224", {"depth": 4}),
+    ("gcvit_xxtiny", {}, "gcvit_xtiny", {}),
+    ("xception41", {}, "xception65", {}),  # residual blocks in several pieces
+    # a stage of one block becomes one of several
+    ("convnext_atto", {"depths": (1, 2, 1, 1)}, "convnext_atto", {"depths": (2, 2, 3, 1)}),
+    (
+        "swin_tiny_patch4_window7_224",
+        {"depths": (1, 1, 1, 1)},
+        "swin_tiny_patch4_window7_224",
+        {"depths": (2, 2, 3, 1)},
+    ),
     ("vgg13_bn", {}, "vgg19_bn", {}),
     # wider
     ("resnet50", {}, "wide_resnet50_2", {}),
@@ -42,6 +54,14 @@ GROWN = [
     ("regnety_040", {}, "regnety_064", {}),  # groups of 64 in groups of 72
     ("densenet121", {}, "densenet169", {}),
     ("densenet121", {}, "densenet161", {}),
+    # concatenations and splits that only a run shows
+    ("cs3darknet_s", {}, "cs3darknet_m", {}),
+    ("ghostnet_050", {}, "ghostnet_100", {}),
+    ("rexnet_100", {}, "rexnet_130", {}),
+    ("res2net50_14w_8s", {}, "res2net50_26w_8s", {}),
+    ("fasternet_t0", {}, "fasternet_t1", {}),
+    ("hrnet_w18", {}, "hrnet_w30", {}),
+    ("levit_conv_192", {}, "levit_conv_256", {}),  # heads one after the other
     ("vit_tiny_patch16_224", {"depth": 2}, "vit_small_patch16_224", {"depth": 4}),
 ]
 """Source and target with their options. The error is rounding; under layer norm its epsilon adds some 3e-5."""

@@ -26,6 +26,8 @@ class Strange(nn.Module):
         """Map (..., width) to the same shape."""
         if self.how == "exit":
             raise SystemExit(3)
+        if self.how == "print":
+            print("hello")
         if self.how == "random":
             x = x + 0 * torch.randn(1)
         self.calls.append("called")
@@ -51,8 +53,8 @@ def network(how: str, depth: int) -> nn.Sequential:
     )
 
 
-@pytest.mark.parametrize("how", ["exit", "lock", "random", "usual"])
-def test_strange_blocks_do_no_harm(how: str) -> None:
+@pytest.mark.parametrize("how", ["exit", "lock", "random", "print", "usual"])
+def test_strange_blocks_do_no_harm(how: str, capsys: pytest.CaptureFixture[str]) -> None:
     source, target = network(how, 2), network(how, 4)
     fired: list[str] = []
     for block in target[1]:
@@ -63,7 +65,8 @@ def test_strange_blocks_do_no_harm(how: str) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
     assert fired == []
     assert all(block.calls == [] for block in target[1])
-    assert (report.counts()["identity"] > 0) == (how in ("random", "usual"))
+    assert (report.counts()["identity"] > 0) == (how in ("random", "print", "usual"))
+    assert capsys.readouterr().out == ""  # where the command line writes its JSON
 
 
 def test_a_block_of_two_inputs_that_is_not_residual_is_not_zeroed() -> None:

@@ -9,36 +9,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
 from transfer.channels.attention import attention_channels
+from transfer.channels.bundles import bundle_channels, joined
 from transfer.channels.concatenation import concatenated_inputs, total_width
 from transfer.channels.grouping import axis_of, group_width, place_groups, spans_within_groups
-from transfer.operators import LEADING, Channels, Span
+from transfer.operators import LEADING, Channels
 from transfer.options import Options
-from transfer.structure.meaning import is_dense, is_weighted, out_width
+from transfer.structure.meaning import head_paths, is_dense, is_weighted, out_width
 from transfer.structure.records import Block, Layer
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["choose_channels"]
 
 
-def choose_channels(alignment: Alignment, options: Options) -> dict[str, Channels]:
+def choose_channels(alignment: Alignment, options: Options, module: nn.Module | None) -> dict[str, Channels]:
     """Choose the channels of every matched pair of layers.
 
     Parameters
     ----------
     alignment : Alignment
     options : Options
+    module : nn.Module or None
+        The target, where there is one: it is run to find the segments.
 
     Returns
     -------
     dict of str to Channels
         By the path of the target layer; layers that are not in it take the leading channels.
     """
-    found: dict[str, Channels] = {}
+    found = _segments(alignment)
+    heads = head_paths(alignment.target)  # of other classes as a rule, which is no reason to look further
+    changed = any(p.source.dims != p.target.dims and p.target.path not in heads for p in alignment.pairs)
+    if module is not None and changed:
+        from transfer.tracing.flow import trace_flow
+
+        flow = trace_flow(module)
+        found |= bundle_channels(alignment, flow) if flow else {}
     if options.split_fused:
         found |= _heads(alignment)
-    found |= _segments(alignment)
     for _, members in groupby(alignment.pairs, key=lambda pair: pair.target_item):
         found |= _groups(alignment, list(members))
     return {path: channels for path, channels in found.items() if channels != LEADING}
@@ -70,7 +83,7 @@ def _segments(alignment: Alignment) -> dict[str, Channels]:
             source = by_producer.pop(feeding.get(segment.producer, min(segment.producer, -1)), None)
             if source is not None:
                 spans.append((source.start, segment.start, min(source.size, segment.size)))
-        choice = tuple(_joined(spans))
+        choice = tuple(joined(spans))
         if choice and choice != ((0, 0, min(total_width(sources), total_width(targets))),):
             mixes = _mixes(pair.target)
             found[pair.target.path] = Channels(
@@ -83,16 +96,6 @@ def _segments(alignment: Alignment) -> dict[str, Channels]:
 
 def _mixes(layer: Layer) -> bool:
     return is_weighted(layer) and is_dense(layer)
-
-
-def _joined(spans: Sequence[Span]) -> list[Span]:
-    joined: list[Span] = []
-    for start, new_start, length in spans:
-        if joined and (start, new_start) == (joined[-1][0] + joined[-1][2], joined[-1][1] + joined[-1][2]):
-            joined[-1] = (joined[-1][0], joined[-1][1], joined[-1][2] + length)
-        else:
-            joined.append((start, new_start, length))
-    return joined
 
 
 def _groups(alignment: Alignment, pairs: Sequence[LayerPair]) -> dict[str, Channels]:

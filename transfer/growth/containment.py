@@ -8,8 +8,9 @@ source computes, whatever else the best-scoring alignment would be; so this plac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -17,9 +18,13 @@ from transfer.alignment.matching import Alignment, LayerPair
 from transfer.alignment.tables import kind_code
 from transfer.channels.concatenation import concatenating_items
 from transfer.structure.meaning import head_paths, in_width, is_depthwise, is_weighted, out_width, residual_exits
-from transfer.structure.records import Block, Item, Layer, structure_key
+from transfer.structure.records import Architecture, Block, Item, Layer, structure_key
+from transfer.structure.unfolding import unfolded
 
 __all__ = ["contained", "passes_on"]
+
+_MOST_STAGES = 4
+"""Of one block; more ways to cut them are not tried."""
 
 _TIE = 1e-6
 """Small against any difference of scores."""
@@ -39,6 +44,8 @@ class _Place:
 def contained(alignment: Alignment) -> Alignment | None:
     """Find the source in the target.
 
+    A block of the source may be a stage of one block that has several in the target.
+
     Parameters
     ----------
     alignment : Alignment
@@ -47,8 +54,32 @@ def contained(alignment: Alignment) -> Alignment | None:
     Returns
     -------
     Alignment or None
-        Every source layer feeds one target layer; None if the target does not contain the source.
+        Every source layer feeds one target layer; None if the target does not contain the source. Its source may
+        be cut into other blocks than the given one.
     """
+    for architecture in _cuts(alignment.source):
+        found = _contained(replace(alignment, source=architecture))
+        if found is not None:
+            return found
+    return None
+
+
+def _cuts(source: Architecture) -> Iterator[Architecture]:
+    """Yield the source as it is, then with blocks cut that may be stages: few that are unlike all others."""
+    yield source
+    keys = [structure_key(item) for item in source.items]
+    stages = [
+        i
+        for i, item in enumerate(source.items)
+        if isinstance(item, Block) and keys.count(keys[i]) == 1 and unfolded(source, {i}) is not source
+    ]
+    for n in range(len(stages), 0, -1) if len(stages) <= _MOST_STAGES else ():
+        for chosen in combinations(stages, n):
+            yield unfolded(source, chosen)
+
+
+def _contained(alignment: Alignment) -> Alignment | None:
+    """Find the source, cut as it is, in the target."""
     source, target = alignment.source.items, alignment.target.items
     if len(source) > len(target):
         return None

@@ -90,7 +90,7 @@ def fed_by_neighbours(alignment: Alignment, scored: Alignment) -> Alignment:
     alignment : Alignment
         In which nothing feeds them.
     scored : Alignment
-        The best-scoring one.
+        The best-scoring one; its source may be cut into blocks otherwise.
 
     Returns
     -------
@@ -102,6 +102,7 @@ def fed_by_neighbours(alignment: Alignment, scored: Alignment) -> Alignment:
     items = alignment.target.items
     appending = concatenating_items(alignment.target)
     structures = [structure_key(item) for item in items]
+    position = {layer.path: i for i, item in enumerate(alignment.source.items) for layer in item.layers}
     pairs: list[LayerPair] = []
     for i, item in enumerate(items):
         like = [j for j in members if structures[j] == structures[i]]
@@ -109,7 +110,11 @@ def fed_by_neighbours(alignment: Alignment, scored: Alignment) -> Alignment:
             pairs += members.get(i, [])
             continue
         if not like:
-            pairs += [pair for pair in scored.pairs if pair.target_item == i]
+            pairs += [
+                replace(pair, source_item=position[pair.source.path])
+                for pair in scored.pairs
+                if pair.target_item == i
+            ]
             continue
         nearest = min(like, key=lambda j: (abs(i - j), j))
         neighbour = items[nearest]

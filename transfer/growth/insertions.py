@@ -9,6 +9,7 @@ from transfer.alignment.matching import Alignment
 from transfer.channels.concatenation import concatenating_items
 from transfer.growth.containment import contained
 from transfer.growth.feeding import fed_by_neighbours, pack_insertions
+from transfer.growth.units import owned_with
 from transfer.operators import Box, Constant
 from transfer.structure.meaning import residual_exits
 from transfer.structure.records import Block, Layer, Tensor, structure_key
@@ -41,17 +42,28 @@ def place_insertions(
     """
     known: dict[str, list[Place]] = {}  # blocks of equal layers behave alike, and asking one of them takes a while
     if (found := contained(alignment)) is not None:
-        plain = _plain_layers(found, module)
+        own = {pair.target_item for pair in found.pairs}
         fed = fed_by_neighbours(found, alignment)
-        blocks, unsure = _blocks(fed, module, known, {pair.target_item for pair in found.pairs})
-        if plain is not None and not unsure:
-            return fed, plain | blocks
+        blocks, unsure = _blocks(fed, module, known, own)
+        units, covered, unsure = _units(found, module, known, own, unsure)
+        plain = None if unsure else _plain_layers(found, module, covered)
+        if plain is not None:
+            return fed, plain | blocks | units
     packed = pack_insertions(alignment)
     return packed, _blocks(packed, module, known)[0]
 
 
-def _plain_layers(alignment: Alignment, module: nn.Module | None) -> dict[str, tuple[Constant, ...]] | None:
+def _plain_layers(
+    alignment: Alignment, module: nn.Module | None, covered: set[int]
+) -> dict[str, tuple[Constant, ...]] | None:
     """Set what makes inserted convolutions, linear layers and batch norms return their input.
+
+    Parameters
+    ----------
+    alignment : Alignment
+    module : nn.Module or None
+    covered : set of int
+        Positions of items that are part of something that returns its input.
 
     Returns
     -------
@@ -63,7 +75,7 @@ def _plain_layers(alignment: Alignment, module: nn.Module | None) -> dict[str, t
     fed_items = {pair.target_item for pair in alignment.pairs}
     before, gap = "", list[Layer]()
     for i, item in enumerate(alignment.target.items):
-        if isinstance(item, Block) and i not in fed_items:
+        if i in covered or (isinstance(item, Block) and i not in fed_items):
             if gap:
                 return None
             continue
@@ -111,7 +123,7 @@ def _whole(tensor: Tensor) -> Box:
 
 def _blocks(
     alignment: Alignment, module: nn.Module | None, known: dict[str, list[Place]], own: set[int] | None = None
-) -> tuple[dict[str, tuple[Constant, ...]], bool]:
+) -> tuple[dict[str, tuple[Constant, ...]], set[int]]:
     """Zero the exits of the residual blocks that have no source block of their own.
 
     Of several target blocks fed by one source block the best match is its counterpart, the first of equal ones;
@@ -120,10 +132,10 @@ def _blocks(
     Returns
     -------
     identity : dict of str to tuple of Constant
-    unsure : bool
-        Whether there is an inserted block that neither becomes identity nor appends to a concatenation.
+    unsure : set of int
+        Positions of inserted blocks that neither become identity nor append to a concatenation.
     """
-    unsure = False
+    unsure: set[int] = set()
     appending = concatenating_items(alignment.target)
     value: dict[int, float] = {}
     feeding: dict[int, int] = {}
@@ -143,11 +155,45 @@ def _blocks(
         key = structure_key(block)
         if key not in known:
             known[key] = _exits(block, module)
-        for i, j, neutral in known[key]:
-            tensor = block.layers[i].tensors[j]
-            identity[tensor.name] = (Constant(_whole(tensor), neutral),)
-        unsure = unsure or not known[key]
+        identity |= _set(block, known[key])
+        unsure |= set() if known[key] else {item}
     return identity, unsure
+
+
+def _units(
+    alignment: Alignment, module: nn.Module | None, known: dict[str, list[Place]], own: set[int], unsure: set[int]
+) -> tuple[dict[str, tuple[Constant, ...]], set[int], set[int]]:
+    """Find what the blocks that are no identity by themselves are parts of.
+
+    Returns
+    -------
+    identity : dict of str to tuple of Constant
+    covered : set of int
+        Positions of the items that are such parts.
+    unsure : set of int
+        Positions of blocks for which nothing was found.
+    """
+    items = alignment.target.items
+    inserted = {i for i in range(len(items)) if i not in own}
+    identity: dict[str, tuple[Constant, ...]] = {}
+    covered: set[int] = set()
+    if module is None:
+        return identity, covered, unsure
+    for first in sorted(unsure):
+        for members, unit in owned_with(items, first, inserted) if first not in covered else ():
+            key = structure_key(unit)
+            if key not in known:
+                known[key] = _found_exits(unit, module)
+            if known[key]:
+                identity |= _set(unit, known[key])
+                covered |= set(members)
+                break
+    return identity, covered, unsure - covered
+
+
+def _set(block: Block, places: Sequence[Place]) -> dict[str, tuple[Constant, ...]]:
+    tensors = [(block.layers[i].tensors[j], value) for i, j, value in places]
+    return {tensor.name: (Constant(_whole(tensor), value),) for tensor, value in tensors}
 
 
 Place = tuple[int, int, float]
@@ -164,13 +210,21 @@ def _exits(block: Block, module: nn.Module | None) -> list[Place]:
     if not exits:
         return []
     if module is not None:
-        from transfer.growth.probing import find_exits, is_identity_without
+        from transfer.growth.probing import is_identity_without
 
         verdict = is_identity_without(module, list(names), exits)
         if verdict is False:
-            layers = [[tensor.name for tensor in layer.tensors if tensor.is_continuous] for layer in block.layers]
-            scales = [layer.tensors[0].name for layer in block.layers if layer.kind.startswith("parameter")]
-            return [(*names[name], value) for name, value in find_exits(module, layers, scales).items()]
+            return _found_exits(block, module)
         return [(*names[name], 0.0) for name in exits] if verdict else []
     has_norm = any(layer.kind in ("batchnorm", "norm") for layer in block.layers)
     return [(*names[name], 0.0) for name in exits] if has_norm else []
+
+
+def _found_exits(block: Block, module: nn.Module) -> list[Place]:
+    """Find by running what to set, without a guess."""
+    from transfer.growth.probing import find_exits
+
+    names = {tensor.name: (i, j) for i, layer in enumerate(block.layers) for j, tensor in enumerate(layer.tensors)}
+    layers = [[tensor.name for tensor in layer.tensors] for layer in block.layers]
+    scales = [layer.tensors[0].name for layer in block.layers if layer.kind.startswith("parameter")]
+    return [(*names[name], value) for name, value in find_exits(module, layers, scales).items()]

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from transfer.growth.trials import (
+from transfer.tracing.trials import (
     MOST_WITH_POOLING,
     call,
     careful,
     common_path,
     examples,
+    images,
     is_close,
     owners,
     random_copy,
@@ -91,7 +92,8 @@ def _contexts(
             return
         start = len(owner) + 1 if owner else 0
         block = model.get_submodule(path[start:])
-        example = next((x for x in examples(model) if _seen(model, block, x) is not None), None)
+        tries = examples(model) if owner else images(target)
+        example = next((x for x in tries if _seen(model, block, x) is not None), None)
         if example is not None:
             yield start, model, block, example
 
@@ -124,6 +126,7 @@ def find_exits(
     for start, model, is_identity in _questions(target, [name for names in layers for name in names]):
         state = model.state_dict(keep_vars=True)
         inner = [[name[start:] for name in names if not name.endswith(_STATISTICS)] for names in layers]
+        inner = [[name for name in names if state[name].is_floating_point()] for names in inner]
         if model is not copied:  # a new copy, not yet touched
             copied, values = model, {name: state[name].detach().clone() for names in inner for name in names}
         own = {name[start:] for name in scales}

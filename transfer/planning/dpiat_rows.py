@@ -59,7 +59,7 @@ def dpiat_rows(
     if options.split_fused:
         alignment, parts = pair_parts(alignment)
     heads = head_paths(alignment.target), head_paths(alignment.source)
-    channels = choose_channels(alignment, options)
+    channels = choose_channels(alignment, options, module)
     widenings = stream_widenings(alignment) if options.keep_norms else {}
     every_layer = list(alignment.target.layers())
     position = {layer.path: i for i, layer in enumerate(every_layer)}

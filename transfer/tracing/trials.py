@@ -7,14 +7,33 @@ large inputs. None of that may reach the caller.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import redirect_stdout
 from functools import wraps
+from itertools import product
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["MOST_WITH_POOLING", "call", "careful", "common_path", "examples", "is_close", "owners", "random_copy"]
+__all__ = [
+    "MOST_WITH_POOLING",
+    "call",
+    "careful",
+    "common_path",
+    "examples",
+    "image_shape",
+    "images",
+    "is_close",
+    "meta_copy",
+    "owners",
+    "random_copy",
+]
+
+_IMAGE_SIDES = (64, 224, 256, 240, 384, 192, 448, 32, 512)
+"""Heights and widths of images to try: many networks take any, some only the one they were made for."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,12 +58,12 @@ _SIDES = (8, 7, 14, 64)
 
 
 def careful(default: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Answer `default` whatever a stranger's module does, and leave the caller's random numbers alone."""
+    """Answer `default` whatever a stranger's module does; spare the caller's random numbers and standard output."""
 
     def wrapped(ask: Callable[P, R]) -> Callable[P, R]:
         @wraps(ask)
         def answer(*args: P.args, **kwargs: P.kwargs) -> R:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
                 torch.manual_seed(0)
                 try:
                     return ask(*args, **kwargs)
@@ -104,9 +123,7 @@ def random_copy(module: nn.Module) -> nn.Module | None:
         block = copy.deepcopy(module)
     except Exception:  # it holds a lock, a file, a tensor of a graph
         return None
-    for part in block.modules():  # the user's hooks are none of our business
-        part._forward_hooks.clear()
-        part._forward_pre_hooks.clear()
+    _forget_hooks(block)
     block.to_empty(device="cpu")
     block.float()
     block.eval()
@@ -119,6 +136,59 @@ def random_copy(module: nn.Module) -> nn.Module | None:
         else:
             tensor.data.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
     return block
+
+
+def meta_copy(module: nn.Module) -> nn.Module:
+    """Copy a module to the meta device: without its values, its hooks and its training mode."""
+    memo = {}
+    for part in module.modules():
+        for owned in (part._parameters, part._buffers):
+            for tensor in owned.values():
+                if tensor is not None:
+                    empty = torch.empty_like(tensor, device="meta")
+                    memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
+    made: nn.Module = copy.deepcopy(module, memo)
+    _forget_hooks(made)
+    return made.eval()
+
+
+def _forget_hooks(module: nn.Module) -> None:
+    for part in module.modules():  # the user's hooks are none of our business
+        part._forward_hooks.clear()
+        part._forward_pre_hooks.clear()
+
+
+def image_shape(model: nn.Module) -> tuple[int, ...] | None:
+    """Find an image that a whole network takes.
+
+    Parameters
+    ----------
+    model : nn.Module
+        On the meta device.
+
+    Returns
+    -------
+    tuple of int or None
+        Batch of one, channels, height and width.
+    """
+    n_inputs = next((p.shape[1] for p in model.parameters() if p.dim() == 4), 3)
+    for n, side in product(dict.fromkeys((3, n_inputs, 1)), _IMAGE_SIDES):
+        shape = (1, n, side, side)
+        if call(model, torch.empty(shape, device="meta")) is not None:
+            return shape
+    return None
+
+
+def images(module: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield an image that a whole network takes, if running it does not take long."""
+    model = meta_copy(module)
+    shape = image_shape(model)
+    if shape is None:
+        return
+    with FlopCounterMode(display=False) as counter:
+        call(model, torch.empty(shape, device="meta"))
+    if counter.get_total_flops() <= 2 * _MOST_PRODUCTS:
+        yield torch.rand(shape, generator=torch.Generator().manual_seed(1)) + 0.1
 
 
 def examples(block: nn.Module, most: int = _MOST_PRODUCTS) -> Iterator[torch.Tensor]:

@@ -1,0 +1,62 @@
+"""Which channels every layer of a network reads, writes and scales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from transfer.tracing.shadows import Shadows
+from transfer.tracing.trials import careful, image_shape, meta_copy
+
+__all__ = ["Flow", "trace_flow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Numbers of channels; equal numbers belong together, 0 is unknown.
+
+    Parameters
+    ----------
+    reads, writes : dict of str to list of int
+        By the name of a weight that mixes channels: one number per input (of all groups), one per output.
+    along : dict of str to list of int
+        By the name of a vector, of a depthwise weight, or of tokens (last dimension): one number per channel.
+    attended : frozenset of int
+        Channels that the product of two activations sums over: of queries and keys.
+    """
+
+    reads: dict[str, list[int]]
+    writes: dict[str, list[int]]
+    along: dict[str, list[int]]
+    attended: frozenset[int]
+
+
+@careful(None)
+def trace_flow(module: nn.Module) -> Flow | None:
+    """Follow the channels of a network that takes images.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Not changed; may be on the meta device. No value of it is used.
+
+    Returns
+    -------
+    Flow or None
+        None if it could not be run on any of the usual images.
+    """
+    model = meta_copy(module)
+    shape = image_shape(model)
+    if shape is None:
+        return None
+    shadows = Shadows(dict(model.state_dict(keep_vars=True)))
+    with torch.no_grad(), shadows:
+        model(torch.empty(shape, device="meta"))
+    reads, writes, along = (
+        {name: shadows.one(numbers) for name, numbers in rows.items()}
+        for rows in (shadows.reads, shadows.writes, shadows.along)
+    )
+    attended = {number for numbers in shadows.attended for number in shadows.one(numbers)}
+    return Flow(reads, writes, along, frozenset(attended - {0}))
