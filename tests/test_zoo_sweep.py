@@ -100,7 +100,7 @@ def is_identity_copy(row: PlannedTensor) -> bool:
     return (
         (row.status, row.source, row.source_shape) == ("copied", row.name, row.shape)
         and boxes == [(zeros, zeros, row.shape)]
-        and (row.constants, row.transform, row.scale, row.regions[0].scale) == ((), None, 1, 1)
+        and (row.constants, row.transform, row.regions[0].scale) == ((), None, 1)
     )
 
 
