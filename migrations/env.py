@@ -2,12 +2,12 @@
 
 from alembic import context
 
-from zoo_index.database.schema import Base
+from zoo_index.database.schema import METADATA
 
 connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
-    target_metadata=Base.metadata,
+    target_metadata=METADATA,
     render_as_batch=True,
     transactional_ddl=False,  # the caller's BEGIN IMMEDIATE spans all revisions
     version_table="zoo_alembic_version",

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 GATEKEEPERS = {
     "timm": {"zoo_index/catalogues/timm_catalogue.py"},
     "faiss": {"zoo_index/index/vectors.py"},
-    "numba": {"transfer/alignment/_kernels.py"},
+    "numba": {"transfer/alignment/_machine_code.py"},
+    "llvmlite": {"transfer/alignment/_machine_code.py"},
     "click": {"zoo_index/cli.py", "zoo_index/cli_options.py"},
     "alembic": {"zoo_index/database/migrate.py"},
     "loky": {"zoo_index/index/workers.py"},
@@ -31,8 +32,8 @@ GATEKEEPERS = {
         "zoo_index/index/upkeep.py",  # the type of a connection
     },
 }
-TRANSFER_MAY_IMPORT = {"torch", "numpy", "numba", "safetensors", "transfer", *sys.stdlib_module_names}
-HEAVY = {"torch", "timm", "numba", "faiss", "sklearn", "pandas"}
+TRANSFER_MAY_IMPORT = {"torch", "numpy", "numba", "llvmlite", "safetensors", "transfer", *sys.stdlib_module_names}
+HEAVY = {"torch", "timm", "numba", "llvmlite", "faiss", "sklearn", "pandas"}
 
 
 def imported(path: Path) -> set[str]:

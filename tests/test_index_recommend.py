@@ -63,8 +63,26 @@ def test_coverage_is_that_of_the_plan(zoo: Zoo) -> None:
             assert result.coverage == pytest.approx(transfer.plan(build(result.architecture), target).coverage)
 
 
+def test_many_targets_get_the_answers_that_each_gets_alone(zoo: Zoo) -> None:
+    names = ["test_vit2", "test_resnet", "efficientnet_lite0", "test_vit2"]
+    many = list(zoo.recommend_many(names, k=3))
+    alone = [zoo.recommend(name, k=3) for name in names]
+    assert [answer.to_json()["results"] for answer in many] == [answer.to_json()["results"] for answer in alone]
+
+
+def test_many_targets_are_taken_one_by_one(zoo: Zoo) -> None:
+    taken: list[str] = []
+    targets = (taken.append(name) or name for name in ["test_vit", "no_such_network"])
+    answers = zoo.recommend_many(targets)
+    assert next(answers).results[0].architecture == "test_vit"
+    assert taken == ["test_vit"]
+    with pytest.raises(InputError, match="no_such_network"):
+        next(answers)
+
+
 def test_a_shortlist_gives_what_exact_ranking_gives(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo_index.recommend.N_CANDIDATES", 3)
+    monkeypatch.setattr("zoo_index.recommend.MOST_EXACT", 3)
     for name in ("test_vit2", "test_resnet"):
         short, exact = zoo.recommend(name, k=2), zoo.recommend(name, k=2, exact=True)
         assert short.n_scored == 3

@@ -20,7 +20,7 @@ from zoo_index.catalogues.description import FEATURES, describe
 from zoo_index.database import loading, queries, writes
 from zoo_index.database.migrate import REVISION, migrations_folder
 from zoo_index.database.packing import pack_ids, unpack_ids
-from zoo_index.database.schema import ArchitectureRow, Base, BlockRow, LayerRow
+from zoo_index.database.schema import ARCHITECTURE, BLOCK, LAYER, METADATA
 from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError
 
@@ -44,7 +44,7 @@ def put(store: Store, name: str, module: object, version: str = "1") -> int:
 def test_migrations_make_the_schema(store: Store) -> None:
     with store.writing() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": "zoo_alembic_version"})
-        difference = compare_metadata(context, Base.metadata)
+        difference = compare_metadata(context, METADATA)
     assert difference == []
 
 
@@ -135,7 +135,7 @@ def test_layers_and_blocks_are_stored_once(store: Store) -> None:
     put(store, "deeper", nets.conv_net(4, 9))
     with store.reading() as connection:
         assert (queries.counts(connection)["layers"], queries.counts(connection)["blocks"]) == before
-        assert len(connection.execute(select(LayerRow.id)).all()) == before[0]
+        assert len(connection.execute(select(LAYER.c.id)).all()) == before[0]
 
 
 def test_replacing_keeps_the_id_and_drops_the_stale_vector(store: Store) -> None:
@@ -184,8 +184,8 @@ def test_dropping_architectures_takes_their_entries_and_unused_parts(store: Stor
         writes.drop_unused(connection)
     with store.reading() as connection:
         assert [row["name"] for row in queries.entry_rows(connection)] == ["a.x"]
-        (packed,) = connection.execute(select(ArchitectureRow.dpiat_items)).scalars()
-        blocks = connection.execute(select(BlockRow.id).where(BlockRow.form == "dpiat")).scalars().all()
+        (packed,) = connection.execute(select(ARCHITECTURE.c.dpiat_items)).scalars()
+        blocks = connection.execute(select(BLOCK.c.id).where(BLOCK.c.form == "dpiat")).scalars().all()
         assert set(unpack_ids(packed).tolist()) == set(blocks)
         assert queries.integrity(connection) == []
 

@@ -61,10 +61,10 @@ def _snapshot() -> Finding:
 
 
 def _kernels() -> Finding:
-    from transfer.alignment import _kernels
+    from transfer.alignment._machine_code import cached_file
 
-    if _kernels.CACHED:
-        return Finding("kernels", "ok", "compiled kernels are cached")
+    if file := cached_file():
+        return Finding("kernels", "ok", f"compiled kernels are kept in '{file.parent}'")
     return Finding(
         "kernels",
         "note",

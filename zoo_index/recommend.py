@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from transfer.alignment.matching import match
 from transfer.planning.plans import plan_alignment
-from transfer.structure.records import Block, Form
+from transfer.structure.records import Architecture, Block, Form
 from zoo_index.answers import Filters, Recommendation, Recommendations
 from zoo_index.entries import Entry
 from zoo_index.errors import NothingFoundError
@@ -20,14 +20,25 @@ from zoo_index.index import embedding
 from zoo_index.index.search import Search
 from zoo_index.resolve import Resolved
 
-__all__ = ["N_CANDIDATES", "order_sources", "recommend"]
+__all__ = ["MOST_EXACT", "N_CANDIDATES", "order_sources", "recommend"]
 
 N_CANDIDATES = 100
 """Length of the shortlist that is ranked exactly."""
 
+MOST_EXACT = 4096
+"""Up to so many architectures all are ranked exactly: finding a shortlist would take as long."""
+
 
 def recommend(
-    search: Search, entries: Sequence[Entry], target: Resolved, *, k: int, form: Form, exact: bool, filters: Filters
+    search: Search,
+    entries: Sequence[Entry],
+    target: Resolved,
+    *,
+    k: int,
+    form: Form,
+    exact: bool,
+    filters: Filters,
+    is_available: Callable[[Entry], bool],
 ) -> Recommendations:
     """Rank the architectures of some entries as sources for a target.
 
@@ -42,9 +53,11 @@ def recommend(
     form : {'dpiat', 'paper'}
         The measure.
     exact : bool
-        Score every architecture instead of a shortlist.
+        Score every architecture instead of a shortlist, however many there are.
     filters : Filters
         Named when nothing is found.
+    is_available : callable
+        Whether the weights of an entry are on this machine.
 
     Returns
     -------
@@ -73,7 +86,7 @@ def recommend(
             "relax them, or see what there is: zoo list"
         )
     candidates = considered
-    if not exact and form == embedding.MEASURE and len(considered) > max(N_CANDIDATES, k):
+    if not exact and form == embedding.MEASURE and len(considered) > max(MOST_EXACT, k):
         candidates = search.nearest(wanted, considered, max(N_CANDIDATES, k))
     chosen = table if len(candidates) == len(table.ids) else table.select(candidates)
     scores = embedding.target_row(wanted, chosen)
@@ -92,9 +105,11 @@ def recommend(
             f"expected a source with layers like those of {target.name!r}, no architecture of the index has any; "
             "train this one from random initialisation"
         )
+    ids = [int(chosen.ids[row]) for row in best]
+    sources = {wanted_form: search.architectures(ids, wanted_form) for wanted_form in target.forms}
     results = tuple(
-        _result(search, number, weights[int(chosen.ids[row])], float(scores[row]), target)
-        for number, row in enumerate(best, start=1)
+        _result(number, weights[id_], float(scores[row]), target, _forms_of(sources, id_), is_available)
+        for number, (row, id_) in enumerate(zip(best, ids, strict=True), start=1)
     )
     return Recommendations(
         target=_summary(target),
@@ -106,18 +121,27 @@ def recommend(
     )
 
 
+def _forms_of(sources: Mapping[Form, Mapping[int, Architecture]], id_: int) -> dict[Form, Architecture]:
+    return {form: found[id_] for form, found in sources.items() if id_ in found}
+
+
 def _result(
-    search: Search, number: int, alternatives: Sequence[Entry], score: float, target: Resolved
+    number: int,
+    alternatives: Sequence[Entry],
+    score: float,
+    target: Resolved,
+    source: Mapping[Form, Architecture],
+    is_available: Callable[[Entry], bool],
 ) -> Recommendation:
     # the preferred weights that are here, else the preferred ones
-    shown = next((entry for entry in alternatives if entry["available"]), alternatives[0])
+    here = next((entry for entry in alternatives if is_available(entry)), None)
+    shown = here or alternatives[0]
     similar: dict[Form, float] = {}
     coverage = 0.0
     for form, wanted in target.forms.items():
-        source = search.architecture(shown["architecture_id"], form)
-        if source is None:
+        if form not in source:
             continue
-        alignment = match(source, wanted, method=form)
+        alignment = match(source[form], wanted, method=form)
         similar[form] = alignment.similarity
         if form == "dpiat":
             coverage = plan_alignment(alignment, wanted).coverage
@@ -132,7 +156,7 @@ def _result(
         coverage=coverage,
         params=shown["n_params"],
         license=shown["license"],
-        available=shown["available"],
+        available=here is not None,
         input_size=shown["input_size"],
         n_classes=shown["n_classes"],
         n_weights=len(alternatives),

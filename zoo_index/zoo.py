@@ -7,7 +7,7 @@ wait for a compiler.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -170,16 +170,17 @@ class Zoo:
         EmptyIndexError
             If there is no index.
         """
-        self.ensure()
-        filters = filters or Filters()
         availability = Availability()
-        found = []
-        for entry in self._all_entries():
-            if filters.admits(entry):
-                available = availability.find(entry) is not None
-                if available or not filters.available:
-                    found.append({**entry, "available": available})
-        return found
+        admitted = self._admitted(filters or Filters(), availability)
+        return [{**entry, "available": availability.find(entry) is not None} for entry in admitted]
+
+    def _admitted(self, filters: Filters, availability: Availability) -> list[dict[str, Any]]:
+        self.ensure()
+        return [
+            entry
+            for entry in self._all_entries()
+            if filters.admits(entry) and (not filters.available or availability.find(entry) is not None)
+        ]
 
     def entry(self, name: str) -> dict[str, Any]:
         """Return one entry by its name, or the preferred entry of an architecture.
@@ -212,7 +213,7 @@ class Zoo:
             Number of results.
         measure : {'dpiat', 'paper'}
         exact : bool
-            Score every architecture instead of a shortlist.
+            Score every architecture instead of a shortlist, however many there are.
         filters : Filters, optional
 
         Returns
@@ -228,16 +229,56 @@ class Zoo:
         InputError
             If the target cannot be used.
         """
+        return next(self.recommend_many([target], k=k, measure=measure, exact=exact, filters=filters))
+
+    def recommend_many(
+        self,
+        targets: Iterable[NetworkSpec],
+        *,
+        k: int = 10,
+        measure: str = "dpiat",
+        exact: bool = False,
+        filters: Filters | None = None,
+    ) -> Iterator[Recommendations]:
+        """Find the best sources for many targets; what is the same for all is done once.
+
+        Parameters
+        ----------
+        targets : iterable
+            Each as for `recommend`; taken one by one, as the answers are asked for.
+        k, measure, exact, filters
+            As for `recommend`.
+
+        Yields
+        ------
+        Recommendations
+            In the order of the targets.
+
+        Raises
+        ------
+        EmptyIndexError, NothingFoundError, InputError
+            As `recommend`, when the answer that fails is asked for.
+        """
         from zoo_index.recommend import recommend
         from zoo_index.resolve import resolve
 
         form = check_form(measure, "measure")
         if k < 1:
             raise InputError(f"expected at least one result, got k={k}")
-        filters = filters or Filters()
-        entries = self.entries(filters)
-        resolved = resolve(target, form, self.search, self._all_entries())
-        return recommend(self.search, entries, resolved, k=k, form=form, exact=exact, filters=filters)
+        filters, availability = filters or Filters(), Availability()
+        entries = self._admitted(filters, availability)
+        everything = self._all_entries()
+        for target in targets:
+            yield recommend(
+                self.search,
+                entries,
+                resolve(target, form, self.search, everything),
+                k=k,
+                form=form,
+                exact=exact,
+                filters=filters,
+                is_available=lambda entry: availability.find(entry) is not None,
+            )
 
     def similarity(self, source: NetworkSpec, target: NetworkSpec, *, measure: str = "dpiat") -> float:
         """How much of the target the source can supply, in [0, 1]."""

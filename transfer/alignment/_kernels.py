@@ -1,53 +1,26 @@
-"""Every numba kernel: scores of layer pairs, dynamic programmes, ranking of many sources.
+"""The compiled kernels as functions of numpy arrays.
 
-Kernels map arrays to arrays and trust their input. All of them live in this one module because numba's
-cache is stamped with this file alone: a cached kernel would not notice a change in another module.
-
-Symbols: n targets i, m sources j, S (n, m) scores in [0, 1] or sums of such. The programme (arXiv
-2212.13970, matching) is
-
-    V[i, j] = max( V[i-1, j],  V[i, j-1],
-                   max over k <= i of  V[k-1, j-1] + (S[k, j] + ... + S[i, j]) / sqrt(i - k + 1) )
-
-One source item may feed the run k..i of targets; leaving items out costs nothing.
-
-A run that starts or ends with a score of 0 is never better than the same run without that item, and
-on equal value the shorter run wins, so such runs are not looked at.
+Each of them trusts the shapes it is told and owns what it returns. The source is in `_kernel_source`, how it
+becomes machine code in `_machine_code`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["CACHED", "align_value", "block_scores", "layer_scores", "rank_values", "trace"]
+from transfer.alignment._machine_code import kernels
 
-Array = np.ndarray[Any, Any]
+__all__ = ["align_value", "block_scores", "layer_scores", "rank_values", "trace"]
 
-
-def _probe_cache() -> bool:
-    """Whether numba finds a place to cache compiled kernels of this file (not so in a read-only install)."""
-
-    def probe() -> None:
-        pass
-
-    try:
-        numba.njit(cache=True)(probe)
-    except RuntimeError:
-        return False
-    return True
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
-CACHED = _probe_cache()
-"""False where every process has to compile the kernels anew."""
-
-_jit = numba.njit(cache=CACHED, nogil=True, fastmath=False)
-
-
-@_jit
-def layer_scores(t_kind, t_dims, s_kind, s_dims):  # type: ignore[no-untyped-def]
+def layer_scores(t_kind: Ints, t_dims: Floats, s_kind: Ints, s_dims: Floats) -> Floats:
     """Shape score of every layer pair: product over dimensions of min(x/y, y/x); 0 for unlike kinds.
 
     Parameters
@@ -59,161 +32,67 @@ def layer_scores(t_kind, t_dims, s_kind, s_dims):  # type: ignore[no-untyped-def
 
     Returns
     -------
-    ndarray of shape (n, m), float64
+    ndarray of shape (m, n), float64
+        Source by source.
     """
-    n, m, r = t_kind.shape[0], s_kind.shape[0], t_dims.shape[1]
-    out = np.zeros((n, m))
-    for i in range(n):
-        if t_kind[i] < 0:
-            continue
-        for j in range(m):
-            if t_kind[i] != s_kind[j]:
-                continue
-            score = 1.0
-            for d in range(r):
-                x, y = s_dims[j, d], t_dims[i, d]
-                if x < y:
-                    score *= x / y
-                elif y < x:
-                    score *= y / x
-            out[i, j] = score
+    n, m, r = len(t_kind), len(s_kind), t_dims.shape[1]
+    out = np.empty((m, n))
+    arrays = [_whole(a, t) for a, t in ((t_kind, "i8"), (t_dims, "f8"), (s_kind, "i8"), (s_dims, "f8"))]
+    kernels()["layer_scores"](_at(arrays[0]), n, _at(arrays[1]), _at(arrays[2]), m, _at(arrays[3]), r, _at(out))
     return out
 
 
-@_jit
-def _step(scores, previous, current, n, roots):  # type: ignore[no-untyped-def]
-    """Add one source: fill column `current` (n + 1) of V from `previous`, given its n scores."""
-    current[0] = 0.0
-    for i in range(1, n + 1):
-        best = current[i - 1] if current[i - 1] > previous[i] else previous[i]
-        if scores[i - 1] > 0.0:
-            total = 0.0
-            for k in range(i, 0, -1):
-                score = scores[k - 1]
-                if score > 0.0:
-                    total += score
-                    value = previous[k - 1] + total / roots[i - k + 1]
-                    if value > best:
-                        best = value
-        current[i] = best
-
-
-@_jit
-def align_value(scores):  # type: ignore[no-untyped-def]
-    """Return V[n, m] for scores of shape (n, m)."""
-    n, m = scores.shape
-    roots = np.sqrt(np.arange(n + 1).astype(np.float64))
-    previous, current = np.zeros(n + 1), np.zeros(n + 1)
-    for j in range(m):
-        _step(scores[:, j], previous, current, n, roots)
-        previous, current = current, previous
-    return previous[n]
-
-
-@_jit
-def trace(scores):  # type: ignore[no-untyped-def]
-    """Return the pairs (target, source) of the best alignment, ascending, as int64 of shape (n_pairs, 2).
-
-    Ties as published: an unused source wins over an unmatched target, both win over a match, a shorter run
-    wins over a longer one.
-    """
-    n, m = scores.shape
-    roots = np.sqrt(np.arange(n + 1).astype(np.float64))
-    values = np.zeros((n + 1, m + 1))
-    # 0: source j unused, -1: target i unmatched, k > 0: source j feeds the targets k..i
-    choices = np.zeros((n + 1, m + 1), dtype=np.int64)
-    for j in range(1, m + 1):
-        for i in range(1, n + 1):
-            best, choice = values[i, j - 1], 0
-            if values[i - 1, j] > best:
-                best, choice = values[i - 1, j], -1
-            if scores[i - 1, j - 1] > 0.0:
-                total = 0.0
-                for k in range(i, 0, -1):
-                    score = scores[k - 1, j - 1]
-                    if score > 0.0:
-                        total += score
-                        value = values[k - 1, j - 1] + total / roots[i - k + 1]
-                        if value > best:
-                            best, choice = value, k
-            values[i, j], choices[i, j] = best, choice
-    pairs = np.empty((n, 2), dtype=np.int64)
-    count = 0
-    i, j = n, m
-    while i > 0 and j > 0:
-        choice = choices[i, j]
-        if choice < 0:
-            i -= 1
-        elif choice == 0:
-            j -= 1
-        else:
-            for t in range(i, choice - 1, -1):
-                if scores[t - 1, j - 1] > 0.0:
-                    pairs[count, 0], pairs[count, 1] = t - 1, j - 1
-                    count += 1
-            i, j = choice - 1, j - 1
-    return pairs[:count][::-1].copy()
-
-
-@_jit
-def block_scores(layers, t_start, t_layer, t_single, s_start, s_layer, s_single):  # type: ignore[no-untyped-def]
-    """Score every target item against every source item.
+def block_scores(
+    layers: Floats,
+    t_start: Ints,
+    t_layer: Ints,
+    t_single: Bools,
+    s_start: Ints,
+    s_layer: Ints,
+    s_single: Bools,
+    begin: int,
+    end: int,
+) -> Floats:
+    """Score the target's items against some of the sources' items.
 
     Parameters
     ----------
-    layers : ndarray of shape (n_layers_target, n_layers_source), float64
+    layers : ndarray of shape (n_layers_source, n_layers_target), float64
         From `layer_scores`.
     t_start, s_start : ndarray of shape (n + 1,), (m + 1,), int64
         Item i owns the layers ``layer[start[i]:start[i + 1]]``.
     t_layer, s_layer : ndarray, int64
-        Rows and columns of `layers`.
+        Columns and rows of `layers`.
     t_single, s_single : ndarray of shape (n,), (m,), bool
         True for an item that is a layer, not a block; a layer scores 0 against a block.
+    begin, end : int
+        Range of source items.
 
     Returns
     -------
-    ndarray of shape (n, m), float64
+    ndarray of shape (end - begin, n), float64
         Value of the inner programme, not normalised.
     """
-    n, m = t_single.shape[0], s_single.shape[0]
-    out = np.zeros((n, m))
-    longest = 0
-    for i in range(n):
-        longest = max(longest, t_start[i + 1] - t_start[i])
-    roots = np.sqrt(np.arange(longest + 1).astype(np.float64))
-    previous, current = np.zeros(longest + 1), np.zeros(longest + 1)
-    column = np.zeros(longest)
-    for i in range(n):
-        a, size = t_start[i], t_start[i + 1] - t_start[i]
-        for j in range(m):
-            if t_single[i] != s_single[j]:
-                continue
-            if t_single[i]:
-                out[i, j] = layers[t_layer[a], s_layer[s_start[j]]]
-                continue
-            previous[: size + 1] = 0.0
-            for b in range(s_start[j], s_start[j + 1]):
-                source = s_layer[b]
-                alive = False
-                for t in range(size):
-                    score = layers[t_layer[a + t], source]
-                    column[t] = score
-                    alive = alive or score > 0.0
-                if alive:  # otherwise the new column of V equals the old one
-                    _step(column, previous, current, size, roots)
-                    previous, current = current, previous
-            out[i, j] = previous[size]
+    n, m = len(t_single), len(s_single)
+    longest = int(np.diff(t_start).max(initial=0))
+    work, out = _workspace(longest), np.empty((end - begin, n))
+    layers = _whole(layers, "f8")
+    t = [_whole(a, k) for a, k in ((t_start, "i8"), (t_layer, "i8"), (t_single, "?"))]
+    s = [_whole(a, k) for a, k in ((s_start, "i8"), (s_layer, "i8"), (s_single, "?"))]
+    ours, theirs = map(_at, t), map(_at, s)
+    kernels()["block_scores"](
+        _at(layers), layers.shape[1], n, *ours, m, *theirs, begin, end, longest, _at(work), _at(out)
+    )
     return out
 
 
-@_jit
-def rank_values(by_source, t_item, s_start, s_item, begin, end):  # type: ignore[no-untyped-def]
+def rank_values(by_source: Floats, t_item: Ints, s_start: Ints, s_item: Ints, begin: int, end: int) -> Floats:
     """Score many sources for one target.
 
     Parameters
     ----------
     by_source : ndarray of shape (n_items_source, n_items_target), float64
-        From `block_scores`, over distinct items, transposed.
+        From `block_scores`, over distinct items.
     t_item : ndarray of shape (n,), int64
         The target, as columns of `by_source`.
     s_start : ndarray of shape (n_sources + 1,), int64
@@ -227,20 +106,61 @@ def rank_values(by_source, t_item, s_start, s_item, begin, end):  # type: ignore
     ndarray of shape (end - begin,), float64
         V of each source.
     """
-    n = t_item.shape[0]
-    out = np.zeros(end - begin)
-    roots = np.sqrt(np.arange(n + 1).astype(np.float64))
-    previous, current, column = np.zeros(n + 1), np.zeros(n + 1), np.zeros(n)
-    for a in range(begin, end):
-        previous[:] = 0.0
-        for b in range(s_start[a], s_start[a + 1]):
-            alive = False
-            for t in range(n):
-                score = by_source[s_item[b], t_item[t]]
-                column[t] = score
-                alive = alive or score > 0.0
-            if alive:
-                _step(column, previous, current, n, roots)
-                previous, current = current, previous
-        out[a - begin] = previous[n]
+    n = len(t_item)
+    work, out = _workspace(n), np.empty(end - begin)
+    by_source = _whole(by_source, "f8")
+    t_item, s_start, s_item = (_whole(a, "i8") for a in (t_item, s_start, s_item))
+    kernels()["rank_values"](
+        _at(by_source),
+        by_source.shape[1],
+        _at(t_item),
+        n,
+        _at(s_start),
+        _at(s_item),
+        begin,
+        end,
+        _at(work),
+        _at(out),
+    )
     return out
+
+
+def align_value(scores: Floats) -> float:
+    """Return V[n, m] for scores of shape (n, m)."""
+    n, m = scores.shape
+    rows, work = _whole(scores.T, "f8"), _workspace(n)
+    return float(kernels()["align_value"](_at(rows), n, m, _at(work)))
+
+
+def trace(scores: Floats) -> Ints:
+    """Return the pairs (target, source) of the best alignment, ascending, as int64 of shape (n_pairs, 2).
+
+    Ties as published: an unused source wins over an unmatched target, both win over a match, a shorter run
+    wins over a longer one.
+    """
+    n, m = scores.shape
+    rows, roots = _whole(scores.T, "f8"), _roots(n)
+    values, choices = np.empty((m + 1, n + 1)), np.empty((m + 1, n + 1), dtype=np.int64)
+    pairs = np.empty((n, 2), dtype=np.int64)
+    count = kernels()["trace"](_at(rows), n, m, _at(roots), _at(values), _at(choices), _at(pairs))
+    return pairs[:count][::-1].copy()
+
+
+def _whole(array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Return an array that lies in memory as the kernels expect."""
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _at(array: NDArray[Any]) -> int:
+    return int(array.ctypes.data)
+
+
+def _roots(n: int) -> Floats:
+    roots: Floats = np.sqrt(np.arange(n + 1, dtype=np.float64))
+    return roots
+
+
+def _workspace(n: int) -> Floats:
+    work = np.empty((4, n + 1))
+    work[0] = _roots(n)
+    return work

@@ -136,7 +136,7 @@ def _scores(source: Architecture, target: Architecture) -> NDArray[np.float64]:
     target_table = tabulate([target], form=target.form)
     source_table = tabulate([source], form=target.form, kinds=target_table.kinds)
     distinct = item_scores(target_table, source_table)
-    return np.ascontiguousarray(distinct[np.ix_(target_table.item, source_table.item)])
+    return distinct[np.ix_(source_table.item, target_table.item)].T
 
 
 def _pairs_of_items(source: Item, target: Item, score: float) -> Iterator[tuple[Layer, Layer, float]]:

@@ -42,15 +42,12 @@ def rank(target: Architecture, sources: Table) -> NDArray[np.float64]:
     single = tabulate([target], form=target.form, kinds=sources.kinds)
     distinct, rows = np.unique(single.item, return_inverse=True)
     assert len(distinct) == len(single.item_single)
-    items = item_scores(single, sources)
-    # one row per source item, so that the scores of one source item lie side by side
-    by_source = np.ascontiguousarray(items.T)
+    by_source = item_scores(single, sources)
     order = rows.astype(np.int64)
     return _spread(
         lambda begin, end: _kernels.rank_values(by_source, order, sources.start, sources.item, begin, end),
         len(sources),
         parallel=len(sources.item_single) >= _PARALLEL_ITEMS,
-        axis=0,
     )
 
 
@@ -59,24 +56,26 @@ def item_scores(target: Table, sources: Table) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray of shape (n_target_items, n_source_items), float64
+    ndarray of shape (n_source_items, n_target_items), float64
+        The scores of one source item lie side by side.
     """
     layers = _kernels.layer_scores(target.layer_kind, target.layer_dims, sources.layer_kind, sources.layer_dims)
 
     def part(begin: int, end: int) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = _kernels.block_scores(
+        return _kernels.block_scores(
             layers,
             target.item_start,
             target.item_layer,
             target.item_single,
-            sources.item_start[begin : end + 1],
+            sources.item_start,
             sources.item_layer,
-            sources.item_single[begin:end],
+            sources.item_single,
+            begin,
+            end,
         )
-        return scores
 
     n = len(sources.item_single)
-    return _spread(part, n, parallel=n >= _PARALLEL_ITEMS, axis=1)
+    return _spread(part, n, parallel=n >= _PARALLEL_ITEMS)
 
 
 def similarities(
@@ -118,11 +117,10 @@ def _pool() -> tuple[ThreadPoolExecutor, int]:
     return ThreadPoolExecutor(n, thread_name_prefix="zoo-rank"), n
 
 
-def _spread(part: Callable[[int, int], NDArray[Any]], n: int, *, parallel: bool, axis: int) -> NDArray[np.float64]:
-    """Call ``part(begin, end)`` over ranges of `n` and join the results along `axis`."""
+def _spread(part: Callable[[int, int], NDArray[Any]], n: int, *, parallel: bool) -> NDArray[np.float64]:
+    """Call ``part(begin, end)`` over ranges of `n` and join the results."""
     if not parallel:
         return part(0, n)
     pool, n_threads = _pool()
     edges = np.linspace(0, n, min(n, 4 * n_threads) + 1).astype(int)
-    parts = list(pool.map(part, edges[:-1].tolist(), edges[1:].tolist()))
-    return np.concatenate(parts, axis=axis)
+    return np.concatenate(list(pool.map(part, edges[:-1].tolist(), edges[1:].tolist())))

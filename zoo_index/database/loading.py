@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,21 @@ from sqlalchemy import select
 from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, concatenate, kind_code, offsets, padded
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
 from zoo_index.database.packing import unpack_ids
-from zoo_index.database.schema import ArchitectureRow, BasisRow, BlockRow, EmbeddingRow, LayerRow
+from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Basis", "StoredTable", "embedded_ids", "load_architecture", "load_basis", "load_table", "load_vectors"]
+__all__ = [
+    "Basis",
+    "StoredTable",
+    "embedded_ids",
+    "load_architecture",
+    "load_architectures",
+    "load_basis",
+    "load_table",
+    "load_vectors",
+]
 
 
 @dataclass(frozen=True)
@@ -68,16 +77,16 @@ class Basis:
 
 def load_table(connection: Connection, form: Form) -> StoredTable:
     """Load every architecture that has the given form."""
-    column = ArchitectureRow.dpiat_items if form == "dpiat" else ArchitectureRow.paper_items
-    count = ArchitectureRow.n_dpiat if form == "dpiat" else ArchitectureRow.n_paper
+    column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
+    count = ARCHITECTURE.c.n_dpiat if form == "dpiat" else ARCHITECTURE.c.n_paper
     rows = connection.execute(
-        select(ArchitectureRow.id, column, count).where(column.is_not(None)).order_by(ArchitectureRow.id)
+        select(ARCHITECTURE.c.id, column, count).where(column.is_not(None)).order_by(ARCHITECTURE.c.id)
     ).all()
     layers = connection.execute(
-        select(LayerRow.id, LayerRow.canonical).where(LayerRow.form == form).order_by(LayerRow.id)
+        select(LAYER.c.id, LAYER.c.canonical).where(LAYER.c.form == form).order_by(LAYER.c.id)
     ).all()
     blocks = connection.execute(
-        select(BlockRow.id, BlockRow.single, BlockRow.layer_ids).where(BlockRow.form == form).order_by(BlockRow.id)
+        select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids).where(BLOCK.c.form == form).order_by(BLOCK.c.id)
     ).all()
     kinds: KindCodes = {}
     layer_kind = np.empty(len(layers), dtype=np.int64)
@@ -110,22 +119,33 @@ def load_table(connection: Connection, form: Form) -> StoredTable:
 
 def load_architecture(connection: Connection, architecture_id: int, form: Form) -> Architecture | None:
     """Load one architecture; its tensors are named by their number. None if it lacks the form."""
-    column = ArchitectureRow.dpiat_items if form == "dpiat" else ArchitectureRow.paper_items
-    packed = connection.execute(select(column).where(ArchitectureRow.id == architecture_id)).scalar_one()
-    if packed is None:
-        return None
-    order = unpack_ids(packed).tolist()
+    return load_architectures(connection, [architecture_id], form).get(architecture_id)
+
+
+def load_architectures(connection: Connection, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
+    """Load architectures by id, those that have the form; their tensors are named by their number."""
+    column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
+    rows = connection.execute(
+        select(ARCHITECTURE.c.id, column).where(ARCHITECTURE.c.id.in_(ids), column.is_not(None))
+    )
+    orders = {id_: unpack_ids(packed).tolist() for id_, packed in rows}
+    wanted = {block for order in orders.values() for block in order}
     blocks = {
         row.id: (row.single, unpack_ids(row.layer_ids).tolist())
         for row in connection.execute(
-            select(BlockRow.id, BlockRow.single, BlockRow.layer_ids).where(BlockRow.id.in_(set(order)))
+            select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids).where(BLOCK.c.id.in_(wanted))
         )
     }
-    wanted = {id_ for _, members in blocks.values() for id_ in members}
+    members = {layer for _, found in blocks.values() for layer in found}
     layers = {
         row.id: Layer.from_canonical(json.loads(row.canonical))
-        for row in connection.execute(select(LayerRow.id, LayerRow.canonical).where(LayerRow.id.in_(wanted)))
+        for row in connection.execute(select(LAYER.c.id, LAYER.c.canonical).where(LAYER.c.id.in_(members)))
     }
+    return {id_: _named(form, [blocks[block] for block in order], layers) for id_, order in orders.items()}
+
+
+def _named(form: Form, blocks: Sequence[tuple[bool, list[int]]], layers: Mapping[int, Layer]) -> Architecture:
+    """Put an architecture together; tensors get the names that tell them apart: numbers."""
     n_named = 0
 
     def named(layer: Layer) -> Layer:
@@ -136,8 +156,7 @@ def load_architecture(connection: Connection, architecture_id: int, form: Form) 
         return Layer(layer.kind, tensors, path=str(first))
 
     items: list[Item] = []
-    for id_ in order:
-        single, members = blocks[id_]
+    for single, members in blocks:
         if single:
             items.append(named(layers[members[0]]))
         else:
@@ -147,14 +166,14 @@ def load_architecture(connection: Connection, architecture_id: int, form: Form) 
 
 def landmark_ids(connection: Connection) -> NDArray[np.int64] | None:
     """Ids of the landmarks of the stored embedding, in order; None if there is none."""
-    packed = connection.execute(select(BasisRow.landmark_ids)).scalar()
+    packed = connection.execute(select(BASIS.c.landmark_ids)).scalar()
     return unpack_ids(packed) if packed is not None else None
 
 
 def load_basis(connection: Connection, measure: str) -> Basis | None:
     """Load the basis of the embedding; None if there is none yet."""
     row = connection.execute(
-        select(BasisRow.landmark_ids, BasisRow.projection).where(BasisRow.measure == measure)
+        select(BASIS.c.landmark_ids, BASIS.c.projection).where(BASIS.c.measure == measure)
     ).one_or_none()
     if row is None:
         return None
@@ -164,14 +183,14 @@ def load_basis(connection: Connection, measure: str) -> Basis | None:
 
 def embedded_ids(connection: Connection) -> NDArray[np.int64]:
     """Ids of the architectures that have a source-side vector, of shape (n,), ascending."""
-    rows = connection.execute(select(EmbeddingRow.architecture_id).order_by(EmbeddingRow.architecture_id))
+    rows = connection.execute(select(EMBEDDING.c.architecture_id).order_by(EMBEDDING.c.architecture_id))
     return np.array([row[0] for row in rows], dtype=np.int64)
 
 
 def load_vectors(connection: Connection) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Load ids and source-side vectors, of shape (n,) and (n, d)."""
     rows = connection.execute(
-        select(EmbeddingRow.architecture_id, EmbeddingRow.vector).order_by(EmbeddingRow.architecture_id)
+        select(EMBEDDING.c.architecture_id, EMBEDDING.c.vector).order_by(EMBEDDING.c.architecture_id)
     ).all()
     ids = np.array([row[0] for row in rows], dtype=np.int64)
     if not rows:

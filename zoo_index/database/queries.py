@@ -7,14 +7,14 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 
 from zoo_index.database.schema import (
-    ArchitectureRow,
-    BlockRow,
-    EmbeddingRow,
-    EntryRow,
-    FailureRow,
-    LayerRow,
-    RunRow,
-    StateRow,
+    ARCHITECTURE,
+    BLOCK,
+    EMBEDDING,
+    ENTRY,
+    FAILURE,
+    LAYER,
+    RUN,
+    STATE,
 )
 
 __all__ = [
@@ -33,8 +33,8 @@ __all__ = [
 def standing(connection: Connection, catalogue: str) -> dict[str, tuple[str, int]]:
     """Return version and features of every stored architecture of a catalogue, by name."""
     rows = connection.execute(
-        select(ArchitectureRow.name, ArchitectureRow.catalogue_version, ArchitectureRow.features).where(
-            ArchitectureRow.catalogue == catalogue
+        select(ARCHITECTURE.c.name, ARCHITECTURE.c.catalogue_version, ARCHITECTURE.c.features).where(
+            ARCHITECTURE.c.catalogue == catalogue
         )
     )
     return {row.name: (row.catalogue_version, row.features) for row in rows}
@@ -43,28 +43,26 @@ def standing(connection: Connection, catalogue: str) -> dict[str, tuple[str, int
 def failures(connection: Connection) -> list[dict[str, Any]]:
     """Return the architectures that could not be standardized."""
     rows = connection.execute(
-        select(FailureRow.catalogue, FailureRow.name, FailureRow.catalogue_version, FailureRow.error)
+        select(FAILURE.c.catalogue, FAILURE.c.name, FAILURE.c.catalogue_version, FAILURE.c.error)
     )
     return [dict(row) for row in rows.mappings()]
 
 
 def state(connection: Connection) -> tuple[int, int, str]:
     """Return the generation of the content, and generation and sha256 of the vector file made from it."""
-    row = connection.execute(
-        select(StateRow.generation, StateRow.vectors_generation, StateRow.vectors_sha256)
-    ).one()
+    row = connection.execute(select(STATE.c.generation, STATE.c.vectors_generation, STATE.c.vectors_sha256)).one()
     return int(row[0]), int(row[1]), str(row[2])
 
 
 def counts(connection: Connection) -> dict[str, int]:
     """Return the number of rows of the tables that people ask about."""
     tables = {
-        "architectures": ArchitectureRow,
-        "entries": EntryRow,
-        "blocks": BlockRow,
-        "layers": LayerRow,
-        "embedded": EmbeddingRow,
-        "failures": FailureRow,
+        "architectures": ARCHITECTURE,
+        "entries": ENTRY,
+        "blocks": BLOCK,
+        "layers": LAYER,
+        "embedded": EMBEDDING,
+        "failures": FAILURE,
     }
     return {
         name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
@@ -76,17 +74,17 @@ def by_catalogue(connection: Connection) -> list[dict[str, Any]]:
     """Return version and number of architectures of each catalogue."""
     rows = connection.execute(
         select(
-            ArchitectureRow.catalogue,
-            ArchitectureRow.catalogue_version,
+            ARCHITECTURE.c.catalogue,
+            ARCHITECTURE.c.catalogue_version,
             func.count().label("architectures"),
-        ).group_by(ArchitectureRow.catalogue, ArchitectureRow.catalogue_version)
+        ).group_by(ARCHITECTURE.c.catalogue, ARCHITECTURE.c.catalogue_version)
     )
     return [dict(row) for row in rows.mappings()]
 
 
 def last_run(connection: Connection) -> dict[str, Any] | None:
     """Return the newest run."""
-    row = connection.execute(select(RunRow.__table__).order_by(RunRow.id.desc()).limit(1)).mappings().first()
+    row = connection.execute(select(RUN).order_by(RUN.c.id.desc()).limit(1)).mappings().first()
     return dict(row) if row else None
 
 
@@ -94,20 +92,20 @@ def entry_rows(connection: Connection) -> list[dict[str, Any]]:
     """Return every entry with its architecture's name, size and fingerprint, in catalogue order."""
     rows = connection.execute(
         select(
-            EntryRow.__table__,
-            ArchitectureRow.name.label("architecture"),
-            ArchitectureRow.n_params,
-            ArchitectureRow.fingerprint,
+            ENTRY,
+            ARCHITECTURE.c.name.label("architecture"),
+            ARCHITECTURE.c.n_params,
+            ARCHITECTURE.c.fingerprint,
         )
-        .join(ArchitectureRow, EntryRow.architecture_id == ArchitectureRow.id)
-        .order_by(EntryRow.architecture_id, EntryRow.position)
+        .join(ARCHITECTURE, ENTRY.c.architecture_id == ARCHITECTURE.c.id)
+        .order_by(ENTRY.c.architecture_id, ENTRY.c.position)
     )
     return [dict(row) for row in rows.mappings()]
 
 
 def fingerprints(connection: Connection) -> list[tuple[int, str, str]]:
     """Return id, name and fingerprint of every architecture."""
-    rows = connection.execute(select(ArchitectureRow.id, ArchitectureRow.name, ArchitectureRow.fingerprint))
+    rows = connection.execute(select(ARCHITECTURE.c.id, ARCHITECTURE.c.name, ARCHITECTURE.c.fingerprint))
     return [(row.id, row.name, row.fingerprint) for row in rows]
 
 

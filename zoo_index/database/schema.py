@@ -6,151 +6,167 @@ little-endian int32, so that a query loads them without a Python object per item
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from sqlalchemy import ForeignKey, LargeBinary, MetaData, Text, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 __all__ = [
-    "ArchitectureRow",
-    "Base",
-    "BasisRow",
-    "BlockRow",
-    "EmbeddingRow",
-    "EntryRow",
-    "FailureRow",
-    "LayerRow",
-    "RunRow",
-    "StateRow",
+    "ARCHITECTURE",
+    "BASIS",
+    "BLOCK",
+    "EMBEDDING",
+    "ENTRY",
+    "FAILURE",
+    "LAYER",
+    "METADATA",
+    "RUN",
+    "STATE",
 ]
 
-_NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 
 
-class Base(DeclarativeBase):
-    """Root of the tables."""
-
-    metadata = MetaData(naming_convention=_NAMING)
+def _key() -> Column[int]:
+    return Column("id", Integer, primary_key=True)
 
 
-class StateRow(Base):
-    """One row: the generation of the content, raised by every change that recommendations depend on."""
-
-    __tablename__ = "state"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    generation: Mapped[int]
-    vectors_sha256: Mapped[str] = mapped_column(Text)
-    vectors_generation: Mapped[int]
+def _text(name: str, *, index: bool = False, unique: bool = False, primary_key: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=False, index=index or None, unique=unique or None, primary_key=primary_key)
 
 
-class RunRow(Base):
-    """One refresh, import or addition."""
-
-    __tablename__ = "run"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(Text)
-    status: Mapped[str] = mapped_column(Text)
-    started_utc: Mapped[datetime]
-    finished_utc: Mapped[datetime | None]
-    n_planned: Mapped[int]
-    n_done: Mapped[int]
-    n_failed: Mapped[int]
-    detail: Mapped[str] = mapped_column(Text)
+def _number(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False)
 
 
-class LayerRow(Base):
-    """A distinct layer: `Layer.canonical` as JSON."""
-
-    __tablename__ = "layer"
-    __table_args__ = (UniqueConstraint("form", "digest"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    form: Mapped[str] = mapped_column(Text)
-    digest: Mapped[str] = mapped_column(Text)
-    canonical: Mapped[str] = mapped_column(Text)
+def _bytes(name: str, *, nullable: bool = False) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=nullable)
 
 
-class BlockRow(Base):
-    """A distinct item of architectures: a block of layers, or one single layer."""
+STATE = Table(
+    "state", METADATA, _key(), _number("generation"), _text("vectors_sha256"), _number("vectors_generation")
+)
+"""One row: the generation of the content, raised by every change that recommendations depend on."""
 
-    __tablename__ = "block"
-    __table_args__ = (UniqueConstraint("form", "digest"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    form: Mapped[str] = mapped_column(Text)
-    digest: Mapped[str] = mapped_column(Text)
-    single: Mapped[bool]
-    layer_ids: Mapped[bytes] = mapped_column(LargeBinary)
+RUN = Table(
+    "run",
+    METADATA,
+    _key(),
+    _text("kind"),
+    _text("status"),
+    Column("started_utc", DateTime, nullable=False),
+    Column("finished_utc", DateTime),
+    _number("n_planned"),
+    _number("n_done"),
+    _number("n_failed"),
+    _text("detail"),
+)
+"""One refresh, import or addition."""
 
+LAYER = Table(
+    "layer",
+    METADATA,
+    _key(),
+    _text("form"),
+    _text("digest"),
+    _text("canonical"),
+    UniqueConstraint("form", "digest"),
+)
+"""A distinct layer: `Layer.canonical` as JSON."""
 
-class ArchitectureRow(Base):
-    """A standardized architecture of a catalogue."""
+BLOCK = Table(
+    "block",
+    METADATA,
+    _key(),
+    _text("form"),
+    _text("digest"),
+    Column("single", Boolean, nullable=False),
+    _bytes("layer_ids"),
+    UniqueConstraint("form", "digest"),
+)
+"""A distinct item of architectures: a block of layers, or one single layer."""
 
-    __tablename__ = "architecture"
-    __table_args__ = (UniqueConstraint("catalogue", "name"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    catalogue: Mapped[str] = mapped_column(Text)
-    name: Mapped[str] = mapped_column(Text)
-    catalogue_version: Mapped[str] = mapped_column(Text)
-    features: Mapped[int]
-    fingerprint: Mapped[str] = mapped_column(Text, index=True)
-    n_params: Mapped[int]
-    n_dpiat: Mapped[int]
-    n_paper: Mapped[int]
-    dpiat_items: Mapped[bytes] = mapped_column(LargeBinary)
-    paper_items: Mapped[bytes | None] = mapped_column(LargeBinary)
+ARCHITECTURE = Table(
+    "architecture",
+    METADATA,
+    _key(),
+    _text("catalogue"),
+    _text("name"),
+    _text("catalogue_version"),
+    _number("features"),
+    _text("fingerprint", index=True),
+    _number("n_params"),
+    _number("n_dpiat"),
+    _number("n_paper"),
+    _bytes("dpiat_items"),
+    _bytes("paper_items", nullable=True),
+    UniqueConstraint("catalogue", "name"),
+)
+"""A standardized architecture of a catalogue."""
 
+ENTRY = Table(
+    "entry",
+    METADATA,
+    _key(),
+    Column(
+        "architecture_id", Integer, ForeignKey("architecture.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    _text("catalogue"),
+    _text("name", unique=True),
+    _text("tag"),
+    _text("family"),
+    _number("position"),
+    Column("license", Text),
+    _text("input_size"),
+    _number("n_classes"),
+    Column("hub_id", Text),
+    Column("hub_filename", Text),
+    Column("url", Text),
+    Column("path", Text),
+)
+"""A pretrained weight set."""
 
-class EntryRow(Base):
-    """A pretrained weight set."""
+EMBEDDING = Table(
+    "embedding",
+    METADATA,
+    Column("architecture_id", Integer, ForeignKey("architecture.id", ondelete="CASCADE"), primary_key=True),
+    _bytes("vector"),
+)
+"""Source-side vector of an architecture, float32."""
 
-    __tablename__ = "entry"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    architecture_id: Mapped[int] = mapped_column(ForeignKey("architecture.id", ondelete="CASCADE"), index=True)
-    catalogue: Mapped[str] = mapped_column(Text)
-    name: Mapped[str] = mapped_column(Text, unique=True)
-    tag: Mapped[str] = mapped_column(Text)
-    family: Mapped[str] = mapped_column(Text)
-    position: Mapped[int]
-    license: Mapped[str | None] = mapped_column(Text)
-    input_size: Mapped[str] = mapped_column(Text)
-    n_classes: Mapped[int]
-    hub_id: Mapped[str | None] = mapped_column(Text)
-    hub_filename: Mapped[str | None] = mapped_column(Text)
-    url: Mapped[str | None] = mapped_column(Text)
-    path: Mapped[str | None] = mapped_column(Text)
+BASIS = Table(
+    "basis",
+    METADATA,
+    _text("measure", primary_key=True),
+    _number("features"),
+    _bytes("landmark_ids"),
+    _bytes("projection"),
+)
+"""What the embedding is made of: the landmarks (int32 ids) and pinv(W) (float32, row by row)."""
 
-
-class EmbeddingRow(Base):
-    """Source-side vector of an architecture, float32."""
-
-    __tablename__ = "embedding"
-    architecture_id: Mapped[int] = mapped_column(
-        ForeignKey("architecture.id", ondelete="CASCADE"), primary_key=True
-    )
-    vector: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-class BasisRow(Base):
-    """What the embedding is made of: the landmarks (int32 ids) and pinv(W) (float32, row by row)."""
-
-    __tablename__ = "basis"
-    measure: Mapped[str] = mapped_column(Text, primary_key=True)
-    features: Mapped[int]
-    landmark_ids: Mapped[bytes] = mapped_column(LargeBinary)
-    projection: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-class FailureRow(Base):
-    """A network of a catalogue that could not be standardized, and why."""
-
-    __tablename__ = "failure"
-    __table_args__ = (UniqueConstraint("catalogue", "name"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    catalogue: Mapped[str] = mapped_column(Text)
-    name: Mapped[str] = mapped_column(Text)
-    catalogue_version: Mapped[str] = mapped_column(Text)
-    error: Mapped[str] = mapped_column(Text)
+FAILURE = Table(
+    "failure",
+    METADATA,
+    _key(),
+    _text("catalogue"),
+    _text("name"),
+    _text("catalogue_version"),
+    _text("error"),
+    UniqueConstraint("catalogue", "name"),
+)
+"""A network of a catalogue that could not be standardized, and why."""

@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, CursorResult, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, CursorResult, Table, bindparam, delete, insert, select, update
 
 from transfer.structure.records import Form
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import FEATURES, Description, EncodedArchitecture, digest
 from zoo_index.database.packing import pack_ids, unpack_ids
 from zoo_index.database.schema import (
-    ArchitectureRow,
-    BasisRow,
-    BlockRow,
-    EmbeddingRow,
-    EntryRow,
-    FailureRow,
-    LayerRow,
-    RunRow,
-    StateRow,
+    ARCHITECTURE,
+    BASIS,
+    BLOCK,
+    EMBEDDING,
+    ENTRY,
+    FAILURE,
+    LAYER,
+    RUN,
+    STATE,
 )
 
 __all__ = [
@@ -58,21 +58,19 @@ def put_description(
         "paper_items": _put_items(connection, description.paper) if description.paper else None,
     }
     found = connection.execute(
-        select(ArchitectureRow.id, ArchitectureRow.fingerprint).where(
-            ArchitectureRow.catalogue == catalogue, ArchitectureRow.name == description.name
+        select(ARCHITECTURE.c.id, ARCHITECTURE.c.fingerprint).where(
+            ARCHITECTURE.c.catalogue == catalogue, ARCHITECTURE.c.name == description.name
         )
     ).one_or_none()
-    connection.execute(
-        delete(FailureRow).where(FailureRow.catalogue == catalogue, FailureRow.name == description.name)
-    )
+    connection.execute(delete(FAILURE).where(FAILURE.c.catalogue == catalogue, FAILURE.c.name == description.name))
     if found is None:
         result = connection.execute(
-            insert(ArchitectureRow).values(catalogue=catalogue, name=description.name, **values)
+            insert(ARCHITECTURE).values(catalogue=catalogue, name=description.name, **values)
         )
         return _new_id(result)
-    connection.execute(update(ArchitectureRow).where(ArchitectureRow.id == found.id).values(**values))
+    connection.execute(update(ARCHITECTURE).where(ARCHITECTURE.c.id == found.id).values(**values))
     if found.fingerprint != description.dpiat.fingerprint:
-        connection.execute(delete(EmbeddingRow).where(EmbeddingRow.architecture_id == found.id))
+        connection.execute(delete(EMBEDDING).where(EMBEDDING.c.architecture_id == found.id))
     return int(found.id)
 
 
@@ -81,14 +79,14 @@ def _put_items(connection: Connection, encoded: EncodedArchitecture) -> bytes:
     texts = {text_: digest(text_) for item in encoded.items for text_ in item.layers}
     layer_ids = _ids(
         connection,
-        LayerRow,
+        LAYER,
         form,
         {key: {"canonical": text_} for text_, key in texts.items()},
     )
     keys = [digest("layer" if item.single else "block", *item.layers) for item in encoded.items]
     block_ids = _ids(
         connection,
-        BlockRow,
+        BLOCK,
         form,
         {
             key: {"single": item.single, "layer_ids": pack_ids(layer_ids[texts[t]] for t in item.layers)}
@@ -100,13 +98,13 @@ def _put_items(connection: Connection, encoded: EncodedArchitecture) -> bytes:
 
 def _ids(
     connection: Connection,
-    table: type[LayerRow] | type[BlockRow],
+    table: Table,
     form: Form,
     wanted: dict[str, dict[str, Any]],
 ) -> dict[str, int]:
     """Ids of rows by digest; missing rows are inserted."""
-    query = select(table.digest, table.id).where(
-        table.form == form, table.digest.in_(bindparam("keys", expanding=True))
+    query = select(table.c.digest, table.c.id).where(
+        table.c.form == form, table.c.digest.in_(bindparam("keys", expanding=True))
     )
 
     def find(keys: list[str]) -> dict[str, int]:
@@ -141,7 +139,7 @@ def put_entries(
     ids = {
         row.name: row.id
         for row in connection.execute(
-            select(ArchitectureRow.name, ArchitectureRow.id).where(ArchitectureRow.catalogue == catalogue)
+            select(ARCHITECTURE.c.name, ARCHITECTURE.c.id).where(ARCHITECTURE.c.catalogue == catalogue)
         )
     }
     wanted = {}
@@ -166,16 +164,16 @@ def put_entries(
             }
     stored = {
         row["name"]: {key: value for key, value in row.items() if key != "id"}
-        for row in connection.execute(select(EntryRow.__table__).where(EntryRow.catalogue == catalogue)).mappings()
+        for row in connection.execute(select(ENTRY).where(ENTRY.c.catalogue == catalogue)).mappings()
     }
     stale = [
         name for name, row in stored.items() if wanted.get(name) != row and not (partial and name not in wanted)
     ]
     new = [row for name, row in wanted.items() if stored.get(name) != row]
     for name in stale:
-        connection.execute(delete(EntryRow).where(EntryRow.catalogue == catalogue, EntryRow.name == name))
+        connection.execute(delete(ENTRY).where(ENTRY.c.catalogue == catalogue, ENTRY.c.name == name))
     if new:
-        connection.execute(insert(EntryRow), new)
+        connection.execute(insert(ENTRY), new)
     return len(set(stale) | {str(row["name"]) for row in new})
 
 
@@ -183,34 +181,34 @@ def drop_architectures(connection: Connection, catalogue: str, keep: Iterable[st
     """Delete the architectures of a catalogue that it no longer lists, with their entries."""
     kept = set(keep)
     rows = connection.execute(
-        select(ArchitectureRow.id, ArchitectureRow.name).where(ArchitectureRow.catalogue == catalogue)
+        select(ARCHITECTURE.c.id, ARCHITECTURE.c.name).where(ARCHITECTURE.c.catalogue == catalogue)
     )
     gone = [row.id for row in rows if row.name not in kept]
     for id_ in gone:
-        connection.execute(delete(ArchitectureRow).where(ArchitectureRow.id == id_))
+        connection.execute(delete(ARCHITECTURE).where(ARCHITECTURE.c.id == id_))
     return len(gone)
 
 
 def drop_failures(connection: Connection, catalogue: str, keep: Iterable[str]) -> None:
     """Forget the failures of architectures that a catalogue no longer lists."""
     kept = set(keep)
-    rows = connection.execute(select(FailureRow.id, FailureRow.name).where(FailureRow.catalogue == catalogue))
+    rows = connection.execute(select(FAILURE.c.id, FAILURE.c.name).where(FAILURE.c.catalogue == catalogue))
     for id_ in [row.id for row in rows if row.name not in kept]:
-        connection.execute(delete(FailureRow).where(FailureRow.id == id_))
+        connection.execute(delete(FAILURE).where(FAILURE.c.id == id_))
 
 
 def put_failure(connection: Connection, catalogue: str, catalogue_version: str, name: str, error: str) -> None:
     """Note that an architecture could not be standardized."""
-    connection.execute(delete(FailureRow).where(FailureRow.catalogue == catalogue, FailureRow.name == name))
+    connection.execute(delete(FAILURE).where(FAILURE.c.catalogue == catalogue, FAILURE.c.name == name))
     connection.execute(
-        insert(FailureRow).values(catalogue=catalogue, name=name, catalogue_version=catalogue_version, error=error)
+        insert(FAILURE).values(catalogue=catalogue, name=name, catalogue_version=catalogue_version, error=error)
     )
 
 
 def start_run(connection: Connection, kind: str, n_planned: int, detail: str = "") -> int:
     """Open a run; return its id."""
     result = connection.execute(
-        insert(RunRow).values(
+        insert(RUN).values(
             kind=kind,
             status="running",
             started_utc=_now(),
@@ -226,25 +224,25 @@ def start_run(connection: Connection, kind: str, n_planned: int, detail: str = "
 def end_run(connection: Connection, run: int, status: str, n_done: int, n_failed: int) -> None:
     """Close a run as done, interrupted or failed."""
     connection.execute(
-        update(RunRow)
-        .where(RunRow.id == run)
+        update(RUN)
+        .where(RUN.c.id == run)
         .values(status=status, finished_utc=_now(), n_done=n_done, n_failed=n_failed)
     )
 
 
 def raise_generation(connection: Connection) -> None:
     """Say that recommendations may differ from now on; what is derived from the database is stale."""
-    connection.execute(update(StateRow).values(generation=StateRow.generation + 1))
+    connection.execute(update(STATE).values(generation=STATE.c.generation + 1))
 
 
 def put_basis(
     connection: Connection, measure: str, landmark_ids: Sequence[int], projection: NDArray[np.float32]
 ) -> None:
     """Replace what the embedding is made of; vectors made with the old one are dropped."""
-    connection.execute(delete(EmbeddingRow))
-    connection.execute(delete(BasisRow).where(BasisRow.measure == measure))
+    connection.execute(delete(EMBEDDING))
+    connection.execute(delete(BASIS).where(BASIS.c.measure == measure))
     connection.execute(
-        insert(BasisRow).values(
+        insert(BASIS).values(
             measure=measure,
             features=FEATURES,
             landmark_ids=pack_ids(landmark_ids),
@@ -256,16 +254,16 @@ def put_basis(
 def put_vectors(connection: Connection, vectors: dict[int, NDArray[np.float32]]) -> None:
     """Insert or replace source-side vectors by architecture id."""
     for id_ in vectors:
-        connection.execute(delete(EmbeddingRow).where(EmbeddingRow.architecture_id == id_))
+        connection.execute(delete(EMBEDDING).where(EMBEDDING.c.architecture_id == id_))
     connection.execute(
-        insert(EmbeddingRow),
+        insert(EMBEDDING),
         [{"architecture_id": id_, "vector": v.astype("<f4").tobytes()} for id_, v in vectors.items()],
     )
 
 
 def put_vectors_stamp(connection: Connection, generation: int, sha256: str) -> None:
     """Note which vector file belongs to this database."""
-    connection.execute(update(StateRow).values(vectors_generation=generation, vectors_sha256=sha256))
+    connection.execute(update(STATE).values(vectors_generation=generation, vectors_sha256=sha256))
 
 
 def _new_id(result: CursorResult[Any]) -> int:
@@ -280,24 +278,24 @@ def _now() -> datetime:
 
 def forget_history(connection: Connection) -> None:
     """Drop runs and failures and start at generation 1, as a snapshot does."""
-    connection.execute(delete(RunRow))
-    connection.execute(delete(FailureRow))
-    connection.execute(update(StateRow).values(generation=1, vectors_generation=-1, vectors_sha256=""))
+    connection.execute(delete(RUN))
+    connection.execute(delete(FAILURE))
+    connection.execute(update(STATE).values(generation=1, vectors_generation=-1, vectors_sha256=""))
 
 
 def drop_unused(connection: Connection) -> None:
     """Delete the blocks that no architecture uses and the layers that no block uses."""
     used_blocks: set[int] = set()
-    for row in connection.execute(select(ArchitectureRow.dpiat_items, ArchitectureRow.paper_items)):
+    for row in connection.execute(select(ARCHITECTURE.c.dpiat_items, ARCHITECTURE.c.paper_items)):
         for packed in row:
             if packed is not None:
                 used_blocks.update(unpack_ids(packed).tolist())
     used_layers: set[int] = set()
-    for id_, packed in connection.execute(select(BlockRow.id, BlockRow.layer_ids)).all():
+    for id_, packed in connection.execute(select(BLOCK.c.id, BLOCK.c.layer_ids)).all():
         if id_ in used_blocks:
             used_layers.update(unpack_ids(packed).tolist())
         else:
-            connection.execute(delete(BlockRow).where(BlockRow.id == id_))
-    for (id_,) in connection.execute(select(LayerRow.id)).all():
+            connection.execute(delete(BLOCK).where(BLOCK.c.id == id_))
+    for (id_,) in connection.execute(select(LAYER.c.id)).all():
         if id_ not in used_layers:
-            connection.execute(delete(LayerRow).where(LayerRow.id == id_))
+            connection.execute(delete(LAYER).where(LAYER.c.id == id_))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,11 @@ class Search:
         """One architecture, its tensors named by number; None where it lacks the form."""
         with self._store.reading() as connection:
             return loading.load_architecture(connection, architecture_id, form)
+
+    def architectures(self, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
+        """Load architectures by id, those that have the form."""
+        with self._store.reading() as connection:
+            return loading.load_architectures(connection, ids, form)
 
     def nearest(self, target: Architecture, considered: NDArray[np.int64], k: int) -> NDArray[np.int64]:
         """Ids to score exactly: the k nearest by embedding, and those that have no vector yet.
