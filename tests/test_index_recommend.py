@@ -81,8 +81,8 @@ def test_many_targets_are_taken_one_by_one(zoo: Zoo) -> None:
 
 
 def test_a_shortlist_gives_what_exact_ranking_gives(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo_index.recommend.N_CANDIDATES", 3)
-    monkeypatch.setattr("zoo_index.recommend.MOST_EXACT", 3)
+    monkeypatch.setattr("zoo_index.index.embedding.N_CANDIDATES", 3)
+    monkeypatch.setattr("zoo_index.index.embedding.MOST_EXACT", 3)
     for name in ("test_vit2", "test_resnet"):
         short, exact = zoo.recommend(name, k=2), zoo.recommend(name, k=2, exact=True)
         assert short.n_scored == 3
@@ -98,7 +98,7 @@ def test_an_architecture_without_a_vector_is_scored_all_the_same(zoo: Zoo, monke
             "DELETE FROM embedding WHERE architecture_id IN (SELECT id FROM architecture WHERE name='test_vit')"
         )
         raw.execute("UPDATE state SET generation = generation + 1")
-    monkeypatch.setattr("zoo_index.recommend.N_CANDIDATES", 2)
+    monkeypatch.setattr("zoo_index.index.embedding.N_CANDIDATES", 2)
     assert zoo.recommend("test_vit", k=1).results[0].architecture == "test_vit"
 
 
@@ -200,7 +200,7 @@ def test_a_filter_with_an_architecture_that_has_no_vector(zoo: Zoo, monkeypatch:
         connection.exec_driver_sql(
             "DELETE FROM embedding WHERE architecture_id IN (SELECT id FROM architecture WHERE name = 'test_vit')"
         )
-    monkeypatch.setattr("zoo_index.recommend.N_CANDIDATES", 2)
+    monkeypatch.setattr("zoo_index.index.embedding.N_CANDIDATES", 2)
     answer = zoo.recommend("test_vit2", k=5, filters=Filters(search="test_"))
     assert all("test_" in result.name for result in answer.results)
 

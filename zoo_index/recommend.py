@@ -20,13 +20,7 @@ from zoo_index.index import embedding
 from zoo_index.index.search import Search
 from zoo_index.resolve import Resolved
 
-__all__ = ["MOST_EXACT", "N_CANDIDATES", "order_sources", "recommend"]
-
-N_CANDIDATES = 100
-"""Length of the shortlist that is ranked exactly."""
-
-MOST_EXACT = 4096
-"""Up to so many architectures all are ranked exactly: finding a shortlist would take as long."""
+__all__ = ["order_sources", "recommend"]
 
 
 def recommend(
@@ -86,8 +80,8 @@ def recommend(
             "relax them, or see what there is: zoo list"
         )
     candidates = considered
-    if not exact and form == embedding.MEASURE and len(considered) > max(MOST_EXACT, k):
-        candidates = search.nearest(wanted, considered, max(N_CANDIDATES, k))
+    if not exact and form == embedding.MEASURE and len(considered) > max(embedding.MOST_EXACT, k):
+        candidates = search.nearest(wanted, considered, max(embedding.N_CANDIDATES, k))
     chosen = table if len(candidates) == len(table.ids) else table.select(candidates)
     scores = embedding.target_row(wanted, chosen)
     preferred = [weights[id_][0] for id_ in chosen.ids.tolist()]

@@ -144,6 +144,7 @@ class Zoo:
                 "path": str(self.store.path),
                 "generation": generation,
                 "vectors_current": vectors_generation == generation,
+                "recall": queries.recall(connection),
                 **queries.counts(connection),
                 "catalogues": queries.by_catalogue(connection),
                 "last_run": queries.last_run(connection),

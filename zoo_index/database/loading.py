@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Basis",
+    "Landmark",
     "StoredTable",
     "embedded_ids",
     "load_architecture",
@@ -60,18 +61,27 @@ class StoredTable:
         return StoredTable(self.ids[rows], self.n_scoring[rows], self.table.select(rows))
 
 
+class Landmark(NamedTuple):
+    """A layer that others are compared with: its kind, number of dimensions, and dimensions padded with 1."""
+
+    kind: str
+    n_dims: int
+    dims: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Basis:
-    """What source-side vectors are made of.
+    """What the vectors of the embedding are made of.
 
     Parameters
     ----------
-    landmark_ids : ndarray of shape (d,), int64
-    projection : ndarray of shape (d, d), float32
-        pinv(W), W the similarities of landmarks as sources (columns) for landmarks (rows).
+    landmarks : tuple of Landmark
+        Of length k.
+    projection : ndarray of shape (k + 1, d), float32
+        From profiles to vectors; the last row is added.
     """
 
-    landmark_ids: NDArray[np.int64]
+    landmarks: tuple[Landmark, ...]
     projection: NDArray[np.float32]
 
 
@@ -164,21 +174,15 @@ def _named(form: Form, blocks: Sequence[tuple[bool, list[int]]], layers: Mapping
     return Architecture(form, tuple(items))
 
 
-def landmark_ids(connection: Connection) -> NDArray[np.int64] | None:
-    """Ids of the landmarks of the stored embedding, in order; None if there is none."""
-    packed = connection.execute(select(BASIS.c.landmark_ids)).scalar()
-    return unpack_ids(packed) if packed is not None else None
-
-
 def load_basis(connection: Connection, measure: str) -> Basis | None:
     """Load the basis of the embedding; None if there is none yet."""
     row = connection.execute(
-        select(BASIS.c.landmark_ids, BASIS.c.projection).where(BASIS.c.measure == measure)
+        select(BASIS.c.landmarks, BASIS.c.projection).where(BASIS.c.measure == measure)
     ).one_or_none()
     if row is None:
         return None
-    ids = unpack_ids(row.landmark_ids)
-    return Basis(ids, np.frombuffer(row.projection, dtype="<f4").reshape(len(ids), len(ids)))
+    landmarks = tuple(Landmark(kind, n_dims, tuple(dims)) for kind, n_dims, dims in json.loads(row.landmarks))
+    return Basis(landmarks, np.frombuffer(row.projection, dtype="<f4").reshape(len(landmarks) + 1, -1))
 
 
 def embedded_ids(connection: Connection) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select, text
 
 from zoo_index.database.schema import (
     ARCHITECTURE,
+    BASIS,
     BLOCK,
     EMBEDDING,
     ENTRY,
@@ -25,6 +26,7 @@ __all__ = [
     "fingerprints",
     "integrity",
     "last_run",
+    "recall",
     "standing",
     "state",
 ]
@@ -68,6 +70,12 @@ def counts(connection: Connection) -> dict[str, int]:
         name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
         for name, table in tables.items()
     }
+
+
+def recall(connection: Connection) -> float | None:
+    """Return the share of the true ten best sources that a shortlist holds; None where it was not estimated."""
+    found = connection.execute(select(BASIS.c.recall)).scalar()
+    return None if found is None else float(found)
 
 
 def by_catalogue(connection: Connection) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -154,10 +155,12 @@ BASIS = Table(
     METADATA,
     _text("measure", primary_key=True),
     _number("features"),
-    _bytes("landmark_ids"),
+    _text("landmarks"),
     _bytes("projection"),
+    Column("recall", Float),
 )
-"""What the embedding is made of: the landmarks (int32 ids) and pinv(W) (float32, row by row)."""
+"""What the embedding is made of: landmark layers (JSON), the projection (float32, row by row), and the recall of
+shortlists that was found with it."""
 
 FAILURE = Table(
     "failure",

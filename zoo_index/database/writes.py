@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from zoo_index.database.schema import (
     STATE,
 )
 
+if TYPE_CHECKING:
+    from zoo_index.database.loading import Basis
+
 __all__ = [
     "drop_architectures",
     "drop_failures",
@@ -36,6 +40,7 @@ __all__ = [
     "put_description",
     "put_entries",
     "put_failure",
+    "put_recall",
     "put_vectors",
     "put_vectors_stamp",
     "raise_generation",
@@ -235,9 +240,7 @@ def raise_generation(connection: Connection) -> None:
     connection.execute(update(STATE).values(generation=STATE.c.generation + 1))
 
 
-def put_basis(
-    connection: Connection, measure: str, landmark_ids: Sequence[int], projection: NDArray[np.float32]
-) -> None:
+def put_basis(connection: Connection, measure: str, basis: Basis) -> None:
     """Replace what the embedding is made of; vectors made with the old one are dropped."""
     connection.execute(delete(EMBEDDING))
     connection.execute(delete(BASIS).where(BASIS.c.measure == measure))
@@ -245,10 +248,15 @@ def put_basis(
         insert(BASIS).values(
             measure=measure,
             features=FEATURES,
-            landmark_ids=pack_ids(landmark_ids),
-            projection=projection.astype("<f4").tobytes(),
+            landmarks=json.dumps(basis.landmarks, separators=(",", ":")),
+            projection=basis.projection.astype("<f4").tobytes(),
         )
     )
+
+
+def put_recall(connection: Connection, measure: str, recall: float) -> None:
+    """Note how much of the true best sources a shortlist holds."""
+    connection.execute(update(BASIS).where(BASIS.c.measure == measure).values(recall=recall))
 
 
 def put_vectors(connection: Connection, vectors: dict[int, NDArray[np.float32]]) -> None:

@@ -1,39 +1,60 @@
-"""Vectors whose inner product approximates the similarity (Nyström).
+"""Vectors whose inner product is large for architectures of high similarity: profiles of layers.
 
-With landmark architectures L_1 ... L_d spread over the zoo, s(S, T) the similarity of source S for target T:
+The similarity adds up scores of matched layers, so two architectures can only be similar if their layers are,
+whatever the order. A profile says how much of an architecture's layers resembles each of some landmark layers l_1
+... l_k:
 
-    W[b, a] = s(L_a, L_b)                    (d, d)
-    q(T)[a] = s(L_a, T)                      target side
-    v(S)    = pinv(W) y(S),  y(S)[b] = s(S, L_b)     source side
-    s(S, T) ≈ q(T) · v(S),  exact for landmarks as sources
+    x(A)[a] = sqrt( sum over layers b of A of s(l_a, b) / sqrt(n(A)) )
 
-Landmarks are the architectures nearest to the centres of k-means clusters in the space of similarities
-to a few probes, which are chosen one by one to be unlike each other. docs/ranking.md has what else was tried.
+with s the shape score and n(A) the number of scoring layers. Principal components of the profiles of a zoo, each
+divided by its variance to the power 0.35, and scaled to length 1, are the vectors, of sources and of targets alike.
+No programme is run for them, so a million architectures take minutes; docs/ranking.md has what else was tried.
+
+Landmarks are distinct layers of the zoo, drawn with a probability in proportion to the root of how often they
+occur.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer.alignment import _kernels
 from transfer.alignment.ranking import rank, similarities
+from transfer.alignment.tables import Table, tabulate
 from transfer.structure.records import Architecture
-from zoo_index.database.loading import Basis, StoredTable
+from zoo_index.database.loading import Basis, Landmark, StoredTable
 
-__all__ = ["MEASURE", "N_LANDMARKS", "choose_landmarks", "fit", "query_vector", "source_vectors", "target_row"]
+__all__ = [
+    "MEASURE",
+    "MOST_EXACT",
+    "N_CANDIDATES",
+    "estimate_recall",
+    "fit",
+    "query_vector",
+    "source_vectors",
+    "target_row",
+]
 
 MEASURE = "dpiat"
 """Measure that the stored embedding approximates; the other one is ranked exactly."""
 
-N_LANDMARKS = 256
-"""With 256 landmarks 99.9 % of the true top 10 of timm's other architectures lie within the first 100."""
+N_CANDIDATES = 500
+"""Length of the shortlist that is ranked exactly."""
 
-_N_PROBES = 64
-_RCOND = 1e-3
-"""Singular values of W below this fraction of the largest are noise of nearly equal landmarks."""
+MOST_EXACT = 4096
+"""Up to so many architectures all are ranked exactly: finding a shortlist would take as long."""
+
+_N_LANDMARKS = 512
+_N_DIMENSIONS = 64
+_WHITENING = 0.35
+_N_SAMPLE = 8192
+"""Architectures whose profiles the principal components are computed from."""
+
+_CHUNK = 128
+"""Architectures whose profiles are computed at a time."""
 
 Loader = Callable[[int], Architecture]
 Progress = Callable[[int, int], None]
@@ -45,98 +66,156 @@ def target_row(target: Architecture, sources: StoredTable) -> NDArray[np.float64
     return similarities(values, target.n_scoring, sources.n_scoring, measure=target.form)
 
 
-def choose_landmarks(
-    table: StoredTable, load: Loader, *, n: int = N_LANDMARKS, seed: int = 0
-) -> tuple[NDArray[np.int64], dict[int, NDArray[np.float64]]]:
-    """Choose architectures that are spread over the zoo.
+def fit(table: StoredTable, *, seed: int = 0) -> Basis:
+    """Choose landmarks and principal components for the architectures of an index.
+
+    Parameters
+    ----------
+    table : StoredTable
+    seed : int
+        Of the landmarks.
+
+    Returns
+    -------
+    Basis
+        Of at most 64 dimensions, fewer for small indexes.
+    """
+    random = np.random.default_rng(seed)
+    landmarks = _draw_landmarks(table.table, random)
+    rows = np.arange(len(table.ids))
+    if len(rows) > _N_SAMPLE:
+        rows = np.sort(random.choice(rows, _N_SAMPLE, replace=False))
+    profiles = _profiles(table, landmarks, rows)
+    mean = profiles.mean(axis=0)
+    centred = profiles - mean
+    variances, components = np.linalg.eigh(centred.T @ centred / len(rows))
+    variances, components = variances[::-1][:_N_DIMENSIONS], components[:, ::-1][:, :_N_DIMENSIONS]
+    kept = variances > 1e-9 * max(float(variances[0]), 1e-30)
+    projection = components[:, kept] / variances[kept] ** _WHITENING
+    return Basis(landmarks, np.vstack([projection, -mean @ projection]).astype(np.float32))
+
+
+def source_vectors(
+    table: StoredTable, basis: Basis, ids: NDArray[np.int64], progress: Progress | None = None
+) -> NDArray[np.float32]:
+    """Compute the vectors of some architectures.
+
+    Parameters
+    ----------
+    table : StoredTable
+    basis : Basis
+    ids : ndarray of shape (n,), int64
+    progress : callable, optional
+        Called with the number done and the number planned.
+
+    Returns
+    -------
+    ndarray of shape (n, d), float32, of length 1 (or 0)
+    """
+    rows = table.rows(ids)
+    parts = []
+    for chunk in np.array_split(rows, max(1, -(-len(rows) // 1024))):
+        vectors = _profiles(table, basis.landmarks, chunk) @ basis.projection[:-1] + basis.projection[-1]
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        parts.append((vectors / np.where(length > 0, length, 1)).astype(np.float32))
+        if progress:
+            progress(sum(map(len, parts)), len(rows))
+    return np.concatenate(parts)
+
+
+def query_vector(target: Architecture, basis: Basis) -> NDArray[np.float32]:
+    """Vector of a target, of shape (d,), float32."""
+    table = tabulate([target], form=target.form)
+    stored = StoredTable(np.zeros(1, dtype=np.int64), np.array([target.n_scoring]), table)
+    vector: NDArray[np.float32] = source_vectors(stored, basis, stored.ids)[0]
+    return vector
+
+
+def estimate_recall(
+    table: StoredTable,
+    load: Loader,
+    vectors: NDArray[np.float32],
+    *,
+    candidates: int,
+    k: int = 10,
+    n_targets: int = 20,
+    seed: int = 1,
+) -> float:
+    """Share of the true `k` best sources that a shortlist holds, over architectures of the index as targets.
 
     Parameters
     ----------
     table : StoredTable
     load : callable
         Returns the architecture of a database id.
-    n : int
-        How many; all of them if there are no more.
-    seed : int
-
-    Returns
-    -------
-    ids : ndarray of shape (<= n,), int64, ascending
-    known : dict
-        Similarities of all sources for the probes, by probe id; `fit` uses them again.
-    """
-    if len(table.ids) <= n:
-        return table.ids, {}
-    from sklearn.cluster import KMeans
-
-    known = _probe(table, load, min(_N_PROBES, n), seed)
-    points = np.stack(list(known.values()), axis=1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fewer distinct points than clusters: then there are fewer landmarks
-        clusters = KMeans(n, n_init=1, random_state=seed).fit(points)
-    distance = ((points[:, None, :] - clusters.cluster_centers_[None]) ** 2).sum(-1)
-    nearest = np.unique(distance.argmin(axis=0))
-    return table.ids[nearest], known
-
-
-def _probe(table: StoredTable, load: Loader, n: int, seed: int) -> dict[int, NDArray[np.float64]]:
-    """Similarities of all sources for n targets, each the one that the earlier ones resemble least.
-
-    Probes drawn at random leave out small families, which then share one cluster far from everything.
-    """
-    row = int(np.random.default_rng(seed).integers(len(table.ids)))
-    known: dict[int, NDArray[np.float64]] = {}
-    covered = np.zeros(len(table.ids))
-    for _ in range(n):
-        id_ = int(table.ids[row])
-        known[id_] = target_row(load(id_), table)
-        covered = np.maximum(covered, known[id_])
-        covered[row] = np.inf
-        row = int(covered.argmin())
-    return known
-
-
-def fit(
-    table: StoredTable,
-    load: Loader,
-    landmark_ids: NDArray[np.int64],
-    known: dict[int, NDArray[np.float64]] | None = None,
-    progress: Progress | None = None,
-) -> tuple[Basis, NDArray[np.float32]]:
-    """Compute the basis and the source-side vectors of all architectures.
-
-    Returns
-    -------
-    basis : Basis
     vectors : ndarray of shape (n_architectures, d), float32
         In the order of `table`.
+    candidates : int
+        Length of the shortlist.
+    k, n_targets, seed : int
+
+    Returns
+    -------
+    float
+        In [0, 1]; what scores as high as the true k-th counts as one of the best.
     """
-    known = known or {}
-    similar = np.empty((len(landmark_ids), len(table.ids)))
-    for row, id_ in enumerate(landmark_ids.tolist()):
-        similar[row] = known[id_] if id_ in known else target_row(load(id_), table)
-        if progress:
-            progress(row + 1, len(landmark_ids))
-    w = similar[:, table.rows(landmark_ids)]
-    basis = Basis(landmark_ids, np.linalg.pinv(w, rcond=_RCOND).astype(np.float32))
-    return basis, (basis.projection.astype(np.float64) @ similar).T.astype(np.float32)
+    n = len(table.ids)
+    if n <= candidates:
+        return 1.0
+    rows = np.random.default_rng(seed).choice(n, min(n_targets, n), replace=False)
+    found = []
+    for row in rows.tolist():
+        exact = target_row(load(int(table.ids[row])), table)
+        line = np.partition(exact, n - k)[n - k] - 1e-12
+        near = np.argpartition(-(vectors @ vectors[row]), candidates)[:candidates]
+        found.append(min(k, int((exact[near] >= line).sum())) / k)
+    return float(np.mean(found))
 
 
-def source_vectors(
-    sources: Sequence[Architecture], basis: Basis, landmarks: Sequence[Architecture]
-) -> NDArray[np.float32]:
-    """Source-side vectors of further architectures, of shape (n_sources, d), float32."""
-    from transfer.alignment.tables import tabulate
-
-    table = StoredTable(
-        np.arange(len(sources)),
-        np.array([source.n_scoring for source in sources]),
-        tabulate(sources, form=sources[0].form),
+def _draw_landmarks(table: Table, random: np.random.Generator) -> tuple[Landmark, ...]:
+    occurs = np.zeros(len(table.layer_kind))
+    times = np.bincount(table.item, minlength=len(table.item_single))
+    np.add.at(occurs, table.item_layer, np.repeat(times, np.diff(table.item_start)))
+    known = table.layer_kind >= 0
+    layers, owners = np.unique(
+        np.column_stack([table.layer_kind[known], table.layer_dims[known]]).astype(np.int64),
+        axis=0,
+        return_inverse=True,
     )
-    similar = np.stack([target_row(landmark, table) for landmark in landmarks])
-    return (basis.projection.astype(np.float64) @ similar).T.astype(np.float32)
+    weight = np.sqrt(np.bincount(owners.ravel(), weights=occurs[known], minlength=len(layers)))
+    n = min(_N_LANDMARKS, int((weight > 0).sum()))
+    chosen = np.sort(random.choice(len(weight), n, replace=False, p=weight / weight.sum()))
+    named = {code: kind for kind, code in table.kinds.items()}
+    return tuple(Landmark(*named[kind], tuple(dims)) for kind, *dims in layers[chosen].tolist())
 
 
-def query_vector(target: Architecture, landmarks: StoredTable) -> NDArray[np.float32]:
-    """Target-side vector, of shape (d,), float32; `landmarks` in the order of the basis."""
-    return target_row(target, landmarks).astype(np.float32)
+def _profiles(table: StoredTable, landmarks: tuple[Landmark, ...], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Profiles of some architectures, of shape (n, n_landmarks)."""
+    kinds = table.table.kinds
+    codes = np.array([kinds.get((landmark.kind, landmark.n_dims), -1) for landmark in landmarks], dtype=np.int64)
+    dims = np.array([landmark.dims for landmark in landmarks], dtype=np.float64)
+    parts = [np.zeros((0, len(landmarks)))]
+    for chunk in np.array_split(rows, max(1, -(-len(rows) // _CHUNK))):
+        layers, counts = _layer_counts(table.table, chunk)
+        scores = _kernels.layer_scores(codes, dims, table.table.layer_kind[layers], table.table.layer_dims[layers])
+        n_scoring = np.maximum(table.n_scoring[chunk], 1)
+        parts.append(np.sqrt(counts @ scores / np.sqrt(n_scoring)[:, None]))
+    return np.concatenate(parts)
+
+
+def _layer_counts(table: Table, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Layers that occur in some architectures, and how often in each, of shape (n_rows, n_layers)."""
+    parts = list(_layers(table, rows))
+    layers, columns = np.unique(np.concatenate(parts), return_inverse=True)
+    owners = np.repeat(np.arange(len(rows)), [len(part) for part in parts])
+    counts = np.bincount(owners * len(layers) + columns.ravel(), minlength=len(rows) * len(layers))
+    return layers, counts.reshape(len(rows), len(layers)).astype(np.float64)
+
+
+def _layers(table: Table, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Layers of some architectures, one list each."""
+    for row in rows:
+        items = table.item[table.start[row] : table.start[row + 1]]
+        begin, size = table.item_start[items], table.item_start[items + 1] - table.item_start[items]
+        within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+        yield table.item_layer[np.repeat(begin, size) + within]

@@ -73,10 +73,9 @@ class Search:
         with self._store.reading() as connection:
             basis = loading.load_basis(connection, embedding.MEASURE)
             embedded = loading.embedded_ids(connection)
-        table = self.table("dpiat")
-        if basis is None or not np.isin(basis.landmark_ids, table.ids).all():
+        if basis is None:
             return considered
-        query = embedding.query_vector(target, table.select(basis.landmark_ids))
+        query = embedding.query_vector(target, basis)
         allowed = None if np.array_equal(considered, embedded) else considered
         near = self.vector_index().search(query, k, allowed)
         return np.union1d(near, np.setdiff1d(considered, embedded))

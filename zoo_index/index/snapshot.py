@@ -156,7 +156,7 @@ def _strip(store: Store, copy: Path) -> dict[str, Any]:
                 if row["catalogue"] != _CATALOGUE:
                     writes.drop_architectures(connection, row["catalogue"], keep=())
             writes.drop_unused(connection)
-        embed_missing(stripped)  # another catalogue's architecture may have been a landmark
+        embed_missing(stripped)
         with stripped.writing() as connection:
             writes.forget_history(connection)
             rows = queries.by_catalogue(connection)
