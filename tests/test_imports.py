@@ -18,7 +18,6 @@ GATEKEEPERS = {
     "click": {"zoo_index/cli.py", "zoo_index/cli_options.py"},
     "alembic": {"zoo_index/database/migrate.py"},
     "loky": {"zoo_index/index/workers.py"},
-    "sklearn": {"zoo_index/index/embedding.py"},
     "safetensors": {"transfer/weights/safetensors_format.py"},
     "huggingface_hub": {"zoo_index/weights.py"},
     "rich": {"zoo_index/_render.py", "zoo_index/_progress.py", "zoo_index/cli.py"},

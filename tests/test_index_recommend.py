@@ -99,6 +99,7 @@ def test_an_architecture_without_a_vector_is_scored_all_the_same(zoo: Zoo, monke
         )
         raw.execute("UPDATE state SET generation = generation + 1")
     monkeypatch.setattr("zoo_index.index.embedding.N_CANDIDATES", 2)
+    monkeypatch.setattr("zoo_index.index.embedding.MOST_EXACT", 2)
     assert zoo.recommend("test_vit", k=1).results[0].architecture == "test_vit"
 
 

@@ -120,6 +120,8 @@ def living_rows(model: nn.Module, side: int) -> dict[str, torch.Tensor]:
         ("mobilenetv2_100", {}, "mobilenetv2_120d", {}, 64),
         ("regnetx_002", {}, "regnetx_004", {}, 64),
         ("densenet121", {}, "densenet169", {}, 64),
+        ("cs3darknet_s", {}, "cs3darknet_m", {}, 64),
+        ("fasternet_t0", {}, "fasternet_t1", {}, 64),
         ("test_vit", {}, "test_vit2", {}, 160),
         ("vit_tiny_patch16_224", {"depth": 1}, "vit_small_patch16_224", {"depth": 2}, 224),
         ("convnext_atto", {}, "convnext_atto", {"depths": (3, 3, 7, 3)}, 64),

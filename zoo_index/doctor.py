@@ -14,7 +14,7 @@ from zoo_index.zoo import Zoo
 
 __all__ = ["Finding", "examine"]
 
-_PACKAGES = ("torch", "timm", "numpy", "numba", "safetensors", "SQLAlchemy", "alembic", "faiss-cpu", "scikit-learn")
+_PACKAGES = ("torch", "timm", "numpy", "numba", "safetensors", "SQLAlchemy", "alembic", "faiss-cpu")
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,82 @@
-"""Entries as the index returns them, and finding one by a name that a user typed."""
+"""Entries of the index as people ask for them: all, by a name that a user typed, of some architectures."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from zoo_index.database import queries
 from zoo_index.errors import UnknownNameError
 
-__all__ = ["Entry", "find_entry"]
+if TYPE_CHECKING:
+    from zoo_index.database.store import Store
+
+__all__ = ["Entries", "Entry"]
 
 Entry = dict[str, Any]
 """A row of `queries.entry_rows`."""
 
 
-def find_entry(entries: Sequence[Entry], name: str) -> Entry:
-    """Return the entry of a name; of an architecture's name the preferred entry, timm's first.
+class Entries:
+    """Reads entries, all of them once per generation of the index.
 
-    Raises
-    ------
-    UnknownNameError
-        If there is none; the message names the nearest ones.
+    Parameters
+    ----------
+    store : Store
+        Where there is no database, there are no entries.
     """
-    found = [e for e in entries if e["name"] == name] or sorted(
-        (e for e in entries if e["architecture"] == name), key=lambda e: (e["catalogue"] != "timm", e["position"])
-    )
-    if found:
-        return found[0]
-    names = sorted({e["architecture"] for e in entries} | {e["name"] for e in entries})
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
-    raise UnknownNameError(f"expected an entry or architecture of the index, got {name!r}; {hint}")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._all: tuple[int, list[Entry]] | None = None
+
+    def n_architectures(self) -> int:
+        """Count the architectures of the index."""
+        if not self._store.exists():
+            return 0
+        with self._store.reading() as connection:
+            return queries.n_architectures(connection)
+
+    def all(self) -> list[Entry]:
+        """Every entry, the preferred one of each architecture first."""
+        if not self._store.exists():
+            return []
+        with self._store.reading() as connection:
+            generation = queries.state(connection)[0]
+            if self._all is None or self._all[0] != generation:
+                self._all = (generation, queries.entry_rows(connection))
+        return self._all[1]
+
+    def of(self, architectures: Sequence[int]) -> list[Entry]:
+        """Entries of some architectures, the preferred one of each first."""
+        with self._store.reading() as connection:
+            return queries.entry_rows(connection, architectures=architectures)
+
+    def find(self, name: str) -> Entry:
+        """Return the entry of a name; of an architecture's name the preferred entry, timm's first.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is none; the message names the nearest ones.
+        """
+        found = self.get(name)
+        if found is not None:
+            return found
+        with self._store.reading() as connection:
+            names = queries.entry_names(connection)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
+        raise UnknownNameError(f"expected an entry or architecture of the index, got {name!r}; {hint}")
+
+    def get(self, name: str) -> Entry | None:
+        """Return the entry that `find` would, or None."""
+        if not self._store.exists():
+            return None
+        with self._store.reading() as connection:
+            rows = queries.entry_rows(connection, name=name)
+        found = [row for row in rows if row["name"] == name] or sorted(
+            rows, key=lambda row: (row["catalogue"] != "timm", row["position"])
+        )
+        return found[0] if found else None

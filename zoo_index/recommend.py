@@ -14,7 +14,8 @@ from transfer.alignment.matching import match
 from transfer.planning.plans import plan_alignment
 from transfer.structure.records import Architecture, Block, Form
 from zoo_index.answers import Filters, Recommendation, Recommendations
-from zoo_index.entries import Entry
+from zoo_index.candidates import find_candidates
+from zoo_index.entries import Entries, Entry
 from zoo_index.errors import NothingFoundError
 from zoo_index.index import embedding
 from zoo_index.index.search import Search
@@ -25,7 +26,7 @@ __all__ = ["order_sources", "recommend"]
 
 def recommend(
     search: Search,
-    entries: Sequence[Entry],
+    entries: Entries,
     target: Resolved,
     *,
     k: int,
@@ -34,13 +35,12 @@ def recommend(
     filters: Filters,
     is_available: Callable[[Entry], bool],
 ) -> Recommendations:
-    """Rank the architectures of some entries as sources for a target.
+    """Rank the architectures of the entries that pass some filters as sources for a target.
 
     Parameters
     ----------
     search : Search
-    entries : sequence of dict
-        Those that passed the filters, the preferred one of each architecture first.
+    entries : Entries
     target : Resolved
     k : int
         Number of results.
@@ -49,7 +49,6 @@ def recommend(
     exact : bool
         Score every architecture instead of a shortlist, however many there are.
     filters : Filters
-        Named when nothing is found.
     is_available : callable
         Whether the weights of an entry are on this machine.
 
@@ -64,25 +63,16 @@ def recommend(
     """
     started = time.perf_counter()
     wanted = target.forms[form]
-    weights: dict[int, list[Entry]] = {}
-    for entry in entries:
-        weights.setdefault(entry["architecture_id"], []).append(entry)
-    table = search.table(form)
-    considered = np.intersect1d(np.array(list(weights), dtype=np.int64), table.ids)
-    if not len(considered) and weights:
-        raise NothingFoundError(
-            f"expected sources with a {form!r} form, the {len(weights)} that pass the filters are known by their "
-            "tensors only; use measure and method 'dpiat'"
-        )
-    if not len(considered):
-        raise NothingFoundError(
-            f"expected sources that pass the filters ({filters.describe() or 'none'}), found none; "
-            "relax them, or see what there is: zoo list"
-        )
-    candidates = considered
-    if not exact and form == embedding.MEASURE and len(considered) > max(embedding.MOST_EXACT, k):
-        candidates = search.nearest(wanted, considered, max(embedding.N_CANDIDATES, k))
-    chosen = table if len(candidates) == len(table.ids) else table.select(candidates)
+    found = find_candidates(
+        search,
+        entries,
+        wanted,
+        k=k,
+        exact=exact,
+        admits=lambda entry: filters.admits(entry) and (not filters.available or is_available(entry)),
+        filters=filters.describe(),
+    )
+    chosen, weights = found.table, found.entries
     scores = embedding.target_row(wanted, chosen)
     preferred = [weights[id_][0] for id_ in chosen.ids.tolist()]
     order = order_sources(
@@ -109,8 +99,8 @@ def recommend(
         target=_summary(target),
         measure=form,
         results=results,
-        n_considered=len(considered),
-        n_scored=len(candidates),
+        n_considered=found.n_considered,
+        n_scored=len(chosen.ids),
         seconds=time.perf_counter() - started,
     )
 

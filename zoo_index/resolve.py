@@ -6,15 +6,13 @@ What the index knows is answered from it, without torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.structure.records import Architecture, Form
 from transfer.structure.standardization import FORMS, as_module, standardize
-from zoo_index.entries import Entry, find_entry
-from zoo_index.errors import UnknownNameError
+from zoo_index.entries import Entries, Entry
 from zoo_index.index.search import Search
 from zoo_index.targets import open_target, split_code
 
@@ -45,7 +43,7 @@ class Resolved:
     forms: dict[Form, Architecture]
 
 
-def network_of(spec: NetworkSpec, entries: Sequence[Entry]) -> Any:
+def network_of(spec: NetworkSpec, entries: Entries) -> Any:
     """Return the module, checkpoint or architecture behind a specification, with the names of its tensors.
 
     Raises
@@ -61,7 +59,7 @@ def network_of(spec: NetworkSpec, entries: Sequence[Entry]) -> Any:
     return open_target(entry["path"] or (entry["name"] if entry["catalogue"] == "timm" else entry["architecture"]))
 
 
-def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Sequence[Entry]) -> Resolved:
+def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Entries) -> Resolved:
     """Standardize whatever a specification means.
 
     Parameters
@@ -70,8 +68,7 @@ def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Sequence[Ent
     form : {'dpiat', 'paper'}
         Must be among the forms of the result.
     search : Search
-    entries : sequence of dict
-        All entries of the index; empty where there is no index.
+    entries : Entries
 
     Raises
     ------
@@ -98,14 +95,11 @@ def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Sequence[Ent
     return Resolved(_name(spec), forms["dpiat"].n_elements, forms)
 
 
-def _indexed(spec: object, entries: Sequence[Entry]) -> Entry | None:
+def _indexed(spec: object, entries: Entries) -> Entry | None:
     """Entry that a string names, if it is neither code nor a file."""
     if not isinstance(spec, str) or split_code(spec) or os.path.isfile(spec):
         return None
-    try:
-        return find_entry(entries, spec)
-    except UnknownNameError:
-        return None
+    return entries.get(spec)
 
 
 def _name(spec: object) -> str:

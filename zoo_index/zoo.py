@@ -18,7 +18,7 @@ from transfer.structure.standardization import as_module, check_form
 from zoo_index.answers import Filters
 from zoo_index.database import queries
 from zoo_index.database.store import Store, default_path
-from zoo_index.entries import find_entry
+from zoo_index.entries import Entries
 from zoo_index.errors import EmptyIndexError
 from zoo_index.weights import Availability
 
@@ -62,7 +62,7 @@ class Zoo:
 
     def __init__(self, path: Path) -> None:
         self.store = Store(path)
-        self._entries: tuple[int, list[dict[str, Any]]] | None = None
+        self._entries = Entries(self.store)
 
     @cached_property
     def search(self) -> Search:
@@ -80,7 +80,7 @@ class Zoo:
             If there is no index and no snapshot that fits the installed timm.
         """
         self._start_from_snapshot()
-        if not self._all_entries():
+        if not self._entries.n_architectures():
             raise EmptyIndexError(
                 f"expected an index of pretrained networks, '{self.store.path}' holds none and no shipped snapshot "
                 "fits the installed timm; run: zoo index refresh"
@@ -171,17 +171,15 @@ class Zoo:
         EmptyIndexError
             If there is no index.
         """
-        availability = Availability()
-        admitted = self._admitted(filters or Filters(), availability)
-        return [{**entry, "available": availability.find(entry) is not None} for entry in admitted]
-
-    def _admitted(self, filters: Filters, availability: Availability) -> list[dict[str, Any]]:
         self.ensure()
-        return [
-            entry
-            for entry in self._all_entries()
-            if filters.admits(entry) and (not filters.available or availability.find(entry) is not None)
-        ]
+        filters, availability = filters or Filters(), Availability()
+        found = []
+        for entry in self._entries.all():
+            if filters.admits(entry):
+                available = availability.find(entry) is not None
+                if available or not filters.available:
+                    found.append({**entry, "available": available})
+        return found
 
     def entry(self, name: str) -> dict[str, Any]:
         """Return one entry by its name, or the preferred entry of an architecture.
@@ -192,7 +190,7 @@ class Zoo:
             If there is no such entry; the message names the nearest ones.
         """
         self.ensure()
-        found = find_entry(self._all_entries(), name)
+        found = self._entries.find(name)
         return {**found, "available": Availability().find(found) is not None}
 
     def recommend(
@@ -266,14 +264,13 @@ class Zoo:
         form = check_form(measure, "measure")
         if k < 1:
             raise InputError(f"expected at least one result, got k={k}")
+        self.ensure()
         filters, availability = filters or Filters(), Availability()
-        entries = self._admitted(filters, availability)
-        everything = self._all_entries()
         for target in targets:
             yield recommend(
                 self.search,
-                entries,
-                resolve(target, form, self.search, everything),
+                self._entries,
+                resolve(target, form, self.search, self._entries),
                 k=k,
                 form=form,
                 exact=exact,
@@ -287,8 +284,8 @@ class Zoo:
         from zoo_index.resolve import resolve
 
         form = check_form(measure, "measure")
-        entries = self._known()
-        architectures = [resolve(spec, form, self.search, entries).forms[form] for spec in (source, target)]
+        self._start_from_snapshot()
+        architectures = [resolve(spec, form, self.search, self._entries).forms[form] for spec in (source, target)]
         return match(*architectures, method=form).similarity
 
     def plan(
@@ -311,8 +308,9 @@ class Zoo:
         from transfer.planning.plans import plan
         from zoo_index.resolve import network_of
 
-        entries = self._known()
-        return plan(network_of(source, entries), network_of(target, entries), method=method, options=options)
+        self._start_from_snapshot()
+        networks = [network_of(spec, self._entries) for spec in (source, target)]
+        return plan(*networks, method=method, options=options)
 
     def transfer(
         self,
@@ -417,24 +415,10 @@ class Zoo:
         return replace(report, output=str(output))
 
     def _start_from_snapshot(self) -> None:
-        if self._all_entries():
+        if self._entries.n_architectures():
             return
         from zoo_index.index.refresh import refresh
         from zoo_index.index.snapshot import import_snapshot
 
         if import_snapshot(self.store):
             refresh(self.store, catalogues=["pypi"])
-
-    def _known(self) -> list[dict[str, Any]]:
-        """Every entry; none where there is no index, since files and code can be compared without one."""
-        self._start_from_snapshot()
-        return self._all_entries()
-
-    def _all_entries(self) -> list[dict[str, Any]]:
-        if not self.store.exists():
-            return []
-        with self.store.reading() as connection:
-            generation = queries.state(connection)[0]
-            if self._entries is None or self._entries[0] != generation:
-                self._entries = (generation, queries.entry_rows(connection))
-        return self._entries[1]

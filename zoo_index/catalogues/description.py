@@ -57,6 +57,10 @@ class Description:
     dpiat: EncodedArchitecture
     paper: EncodedArchitecture | None
 
+    def form(self, name: Form) -> EncodedArchitecture | None:
+        """Return the architecture in one form, if it has it."""
+        return self.dpiat if name == "dpiat" else self.paper
+
 
 def encode(architecture: Architecture) -> EncodedArchitecture:
     """Strip the names and number the distinct items."""

@@ -5,25 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, concatenate, kind_code, offsets, padded
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
-from zoo_index.database.packing import unpack_ids
+from zoo_index.database.packing import batched, unpack_ids
 from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
 __all__ = [
     "Basis",
     "Landmark",
     "StoredTable",
     "embedded_ids",
+    "ids_without_vector",
     "load_architecture",
     "load_architectures",
     "load_basis",
@@ -85,19 +86,23 @@ class Basis:
     projection: NDArray[np.float32]
 
 
-def load_table(connection: Connection, form: Form) -> StoredTable:
-    """Load every architecture that has the given form."""
-    column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
+def load_table(connection: Connection, form: Form, ids: NDArray[np.int64] | None = None) -> StoredTable:
+    """Load the architectures that have the given form: all of them, or some by id.
+
+    Of some, only the blocks and layers that they use are read.
+    """
+    items_of = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
     count = ARCHITECTURE.c.n_dpiat if form == "dpiat" else ARCHITECTURE.c.n_paper
-    rows = connection.execute(
-        select(ARCHITECTURE.c.id, column, count).where(column.is_not(None)).order_by(ARCHITECTURE.c.id)
-    ).all()
-    layers = connection.execute(
-        select(LAYER.c.id, LAYER.c.canonical).where(LAYER.c.form == form).order_by(LAYER.c.id)
-    ).all()
-    blocks = connection.execute(
-        select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids).where(BLOCK.c.form == form).order_by(BLOCK.c.id)
-    ).all()
+    query = select(ARCHITECTURE.c.id, count, items_of).where(items_of.is_not(None)).order_by(ARCHITECTURE.c.id)
+    rows = _rows(connection, query, ARCHITECTURE.c.id, ids)
+    items = [unpack_ids(row[2]) for row in rows]
+    wanted = None if ids is None else np.unique(concatenate(items))
+    query = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids).where(BLOCK.c.form == form).order_by(BLOCK.c.id)
+    blocks = _rows(connection, query, BLOCK.c.id, wanted)
+    members = [unpack_ids(row[2]) for row in blocks]
+    wanted = None if ids is None else np.unique(concatenate(members))
+    query = select(LAYER.c.id, LAYER.c.canonical).where(LAYER.c.form == form).order_by(LAYER.c.id)
+    layers = _rows(connection, query, LAYER.c.id, wanted)
     kinds: KindCodes = {}
     layer_kind = np.empty(len(layers), dtype=np.int64)
     layer_dims = np.ones((len(layers), MAX_DIMS))
@@ -106,25 +111,33 @@ def load_table(connection: Connection, form: Form) -> StoredTable:
         dims = tuple(tensors[0][1]) if tensors else None
         layer_kind[row] = kind_code(kinds, kind, dims)
         layer_dims[row] = padded(dims)
-    layer_ids = np.array([row[0] for row in layers], dtype=np.int64)
-    block_ids = np.array([row[0] for row in blocks], dtype=np.int64)
-    members = [unpack_ids(row[2]) for row in blocks]
-    items = [unpack_ids(row[1] or b"") for row in rows]
     return StoredTable(
-        ids=np.array([row[0] for row in rows], dtype=np.int64),
-        n_scoring=np.array([row[2] for row in rows], dtype=np.int64),
+        ids=_first_column(rows),
+        n_scoring=np.array([row[1] for row in rows], dtype=np.int64),
         table=Table(
             form=form,
             kinds=kinds,
             layer_kind=layer_kind,
             layer_dims=layer_dims,
             item_start=offsets(map(len, members)),
-            item_layer=np.searchsorted(layer_ids, concatenate(members)),
+            item_layer=np.searchsorted(_first_column(layers), concatenate(members)),
             item_single=np.array([row[1] for row in blocks], dtype=np.bool_),
             start=offsets(map(len, items)),
-            item=np.searchsorted(block_ids, concatenate(items)),
+            item=np.searchsorted(_first_column(blocks), concatenate(items)),
         ),
     )
+
+
+def _rows(connection: Connection, query: Any, key: ColumnElement[int], ids: NDArray[np.int64] | None) -> list[Any]:
+    """Rows of a query, all or those of some ids, which must be ascending."""
+    if ids is None:
+        return list(connection.execute(query))
+    chosen = query.where(key.in_(bindparam("ids", expanding=True)))
+    return [row for part in batched(ids.tolist()) for row in connection.execute(chosen, {"ids": part})]
+
+
+def _first_column(rows: Sequence[Any]) -> NDArray[np.int64]:
+    return np.array([row[0] for row in rows], dtype=np.int64)
 
 
 def load_architecture(connection: Connection, architecture_id: int, form: Form) -> Architecture | None:
@@ -135,21 +148,22 @@ def load_architecture(connection: Connection, architecture_id: int, form: Form) 
 def load_architectures(connection: Connection, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
     """Load architectures by id, those that have the form; their tensors are named by their number."""
     column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
-    rows = connection.execute(
-        select(ARCHITECTURE.c.id, column).where(ARCHITECTURE.c.id.in_(ids), column.is_not(None))
-    )
-    orders = {id_: unpack_ids(packed).tolist() for id_, packed in rows}
-    wanted = {block for order in orders.values() for block in order}
+    query = select(ARCHITECTURE.c.id, column).where(column.is_not(None))
+    orders = {
+        id_: unpack_ids(packed).tolist()
+        for id_, packed in _rows(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
+    }
+    wanted = np.array(sorted({block for order in orders.values() for block in order}), dtype=np.int64)
     blocks = {
-        row.id: (row.single, unpack_ids(row.layer_ids).tolist())
-        for row in connection.execute(
-            select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids).where(BLOCK.c.id.in_(wanted))
+        id_: (single, unpack_ids(packed).tolist())
+        for id_, single, packed in _rows(
+            connection, select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids), BLOCK.c.id, wanted
         )
     }
-    members = {layer for _, found in blocks.values() for layer in found}
+    members = np.array(sorted({layer for _, found in blocks.values() for layer in found}), dtype=np.int64)
     layers = {
-        row.id: Layer.from_canonical(json.loads(row.canonical))
-        for row in connection.execute(select(LAYER.c.id, LAYER.c.canonical).where(LAYER.c.id.in_(members)))
+        id_: Layer.from_canonical(json.loads(canonical))
+        for id_, canonical in _rows(connection, select(LAYER.c.id, LAYER.c.canonical), LAYER.c.id, members)
     }
     return {id_: _named(form, [blocks[block] for block in order], layers) for id_, order in orders.items()}
 
@@ -188,6 +202,13 @@ def load_basis(connection: Connection, measure: str) -> Basis | None:
 def embedded_ids(connection: Connection) -> NDArray[np.int64]:
     """Ids of the architectures that have a source-side vector, of shape (n,), ascending."""
     rows = connection.execute(select(EMBEDDING.c.architecture_id).order_by(EMBEDDING.c.architecture_id))
+    return np.array([row[0] for row in rows], dtype=np.int64)
+
+
+def ids_without_vector(connection: Connection) -> NDArray[np.int64]:
+    """Ids of the architectures that have no vector yet, of shape (n,)."""
+    embedded = select(EMBEDDING.c.architecture_id)
+    rows = connection.execute(select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.id.not_in(embedded)))
     return np.array([row[0] for row in rows], dtype=np.int64)
 
 

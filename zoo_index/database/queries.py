@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, bindparam, func, or_, select, text, union
 
+from zoo_index.database.packing import batched
 from zoo_index.database.schema import (
     ARCHITECTURE,
     BASIS,
@@ -21,11 +23,13 @@ from zoo_index.database.schema import (
 __all__ = [
     "by_catalogue",
     "counts",
+    "entry_names",
     "entry_rows",
     "failures",
     "fingerprints",
     "integrity",
     "last_run",
+    "n_architectures",
     "recall",
     "standing",
     "state",
@@ -96,9 +100,20 @@ def last_run(connection: Connection) -> dict[str, Any] | None:
     return dict(row) if row else None
 
 
-def entry_rows(connection: Connection) -> list[dict[str, Any]]:
-    """Return every entry with its architecture's name, size and fingerprint, in catalogue order."""
-    rows = connection.execute(
+def entry_rows(
+    connection: Connection, *, architectures: Sequence[int] | None = None, name: str | None = None
+) -> list[dict[str, Any]]:
+    """Return entries with their architecture's name, size and fingerprint, in catalogue order.
+
+    Parameters
+    ----------
+    connection : Connection
+    architectures : sequence of int, optional
+        Only those of these architectures.
+    name : str, optional
+        Only those that have this name, or whose architecture has it.
+    """
+    query = (
         select(
             ENTRY,
             ARCHITECTURE.c.name.label("architecture"),
@@ -108,7 +123,28 @@ def entry_rows(connection: Connection) -> list[dict[str, Any]]:
         .join(ARCHITECTURE, ENTRY.c.architecture_id == ARCHITECTURE.c.id)
         .order_by(ENTRY.c.architecture_id, ENTRY.c.position)
     )
-    return [dict(row) for row in rows.mappings()]
+    if name is not None:
+        named = select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.name == name)
+        query = query.where(or_(ENTRY.c.name == name, ENTRY.c.architecture_id.in_(named)))
+    if architectures is None:
+        return [dict(row) for row in connection.execute(query).mappings()]
+    query = query.where(ENTRY.c.architecture_id.in_(bindparam("ids", expanding=True)))
+    return [
+        dict(row)
+        for part in batched(sorted(architectures))
+        for row in connection.execute(query, {"ids": part}).mappings()
+    ]
+
+
+def entry_names(connection: Connection) -> list[str]:
+    """Return the names of all entries and architectures, sorted."""
+    rows = connection.execute(union(select(ENTRY.c.name), select(ARCHITECTURE.c.name)))
+    return sorted(row[0] for row in rows)
+
+
+def n_architectures(connection: Connection) -> int:
+    """Count the architectures."""
+    return int(connection.execute(select(func.count()).select_from(ARCHITECTURE)).scalar_one())
 
 
 def fingerprints(connection: Connection) -> list[tuple[int, str, str]]:

@@ -150,11 +150,11 @@ def _refresh_catalogue(
     def write(batch: list[tuple[CatalogueEntry, Description | str]]) -> None:
         nonlocal n_done, n_failed
         with target.writing() as connection:
+            described = [result for _, result in batch if isinstance(result, Description)]
+            writes.put_descriptions(connection, catalogue.name, version, described)
+            n_done += len(described)
             for entry, result in batch:
-                if isinstance(result, Description):
-                    writes.put_description(connection, catalogue.name, version, result)
-                    n_done += 1
-                else:
+                if isinstance(result, str):
                     writes.put_failure(connection, catalogue.name, version, entry.architecture, result)
                     report.failed[entry.architecture] = result
                     n_failed += 1

@@ -55,30 +55,30 @@ class Search:
         with self._store.reading() as connection:
             return loading.load_architectures(connection, ids, form)
 
-    def nearest(self, target: Architecture, considered: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-        """Ids to score exactly: the k nearest by embedding, and those that have no vector yet.
+    def table_of(self, ids: NDArray[np.int64], form: Form) -> loading.StoredTable:
+        """Load some architectures in one form, by ascending id; nothing else is read."""
+        with self._store.reading() as connection:
+            return loading.load_table(connection, form, ids)
+
+    def nearest(self, target: Architecture, k: int) -> NDArray[np.int64]:
+        """Ids of the k nearest by embedding, best first; fewer where fewer have a vector.
 
         Parameters
         ----------
         target : Architecture
             In the form of the embedding's measure.
-        considered : ndarray of shape (n,), int64
-            Ids to choose from, ascending.
         k : int
-
-        Returns
-        -------
-        ndarray of int64, ascending
         """
         with self._store.reading() as connection:
             basis = loading.load_basis(connection, embedding.MEASURE)
-            embedded = loading.embedded_ids(connection)
         if basis is None:
-            return considered
-        query = embedding.query_vector(target, basis)
-        allowed = None if np.array_equal(considered, embedded) else considered
-        near = self.vector_index().search(query, k, allowed)
-        return np.union1d(near, np.setdiff1d(considered, embedded))
+            return np.zeros(0, dtype=np.int64)
+        return self.vector_index().search(embedding.query_vector(target, basis), k)
+
+    def without_vector(self) -> NDArray[np.int64]:
+        """Ids of the architectures that have no vector yet."""
+        with self._store.reading() as connection:
+            return loading.ids_without_vector(connection)
 
     def vector_index(self) -> vectors.VectorIndex:
         """Load the vector file, or build it from the database where it does not fit."""

@@ -34,25 +34,15 @@ class VectorIndex:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
-    def search(
-        self, query: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None = None
-    ) -> NDArray[np.int64]:
+    def search(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Ids of the k largest inner products, best first; fewer if there are fewer.
 
         Parameters
         ----------
         query : ndarray of shape (d,), float32
         k : int
-        allowed : ndarray of int64, optional
-            Search only among these ids.
         """
-        import faiss
-
-        parameters = None
-        if allowed is not None:
-            parameters = faiss.SearchParameters()
-            parameters.sel = faiss.IDSelectorBatch(allowed)
-        _, ids = self._index.search(np.ascontiguousarray(query[None], dtype=np.float32), k, params=parameters)
+        _, ids = self._index.search(np.ascontiguousarray(query[None], dtype=np.float32), k)
         found: NDArray[np.int64] = ids[0][ids[0] >= 0]
         return found
 
