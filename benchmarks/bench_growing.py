@@ -23,7 +23,7 @@ from bench_shortlist import timm_families
 
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import describe
-from zoo_index.database import loading, writes
+from zoo_index.database import descriptions, loading, writes
 from zoo_index.index import embedding, upkeep
 from zoo_index.zoo import Zoo
 
@@ -56,7 +56,7 @@ def fill(zoo: Zoo, size: int) -> dict[str, float]:
             started = time.perf_counter()
             entries = [CatalogueEntry(name=d.name, architecture=d.name, family="made") for d in batch]
             with zoo.store.writing() as connection:
-                writes.put_descriptions(connection, "made", "1", batch)
+                descriptions.put_descriptions(connection, "made", "1", batch)
                 writes.put_entries(connection, "made", entries, partial=True)
                 writes.raise_generation(connection)
             spent += time.perf_counter() - started

@@ -22,6 +22,7 @@ GATEKEEPERS = {
     "huggingface_hub": {"zoo_index/weights.py"},
     "rich": {"zoo_index/_render.py", "zoo_index/_progress.py", "zoo_index/cli.py"},
     "sqlalchemy": {
+        "zoo_index/database/descriptions.py",
         "zoo_index/database/migrate.py",
         "zoo_index/database/loading.py",
         "zoo_index/database/queries.py",

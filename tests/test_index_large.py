@@ -12,7 +12,7 @@ import pytest
 from transfer.structure.records import Architecture
 from zoo_index.answers import Filters
 from zoo_index.catalogues.description import describe
-from zoo_index.database import loading, packing, queries, writes
+from zoo_index.database import descriptions, loading, packing, queries
 from zoo_index.database.store import Store
 from zoo_index.errors import NothingFoundError
 from zoo_index.index import embedding
@@ -83,10 +83,10 @@ def test_many_rows_at_once_are_those_one_by_one(
     made = [describe(f"a{i}", a, None, n) for i, (a, n) in enumerate(generate(families, 12, seed=3))]
     stores = [Store(tmp_path / name) for name in ("one.db", "many.db")]
     with stores[0].writing() as connection:
-        ids = [writes.put_description(connection, "made", "1", description) for description in made]
+        ids = [descriptions.put_description(connection, "made", "1", description) for description in made]
     with stores[1].writing() as connection:
-        assert writes.put_descriptions(connection, "made", "1", made) == ids
-        assert writes.put_descriptions(connection, "made", "2", made) == ids  # again: replaced in place
+        assert descriptions.put_descriptions(connection, "made", "1", made) == ids
+        assert descriptions.put_descriptions(connection, "made", "2", made) == ids  # again: replaced in place
     for id_, description in zip(ids, made, strict=True):
         for store in stores:
             with store.reading() as connection:

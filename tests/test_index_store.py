@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 import transfer
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import FEATURES, describe
-from zoo_index.database import loading, queries, writes
+from zoo_index.database import descriptions, loading, queries, writes
 from zoo_index.database.migrate import REVISION, migrations_folder
 from zoo_index.database.packing import pack_ids, unpack_ids
 from zoo_index.database.schema import ARCHITECTURE, BLOCK, LAYER, METADATA
@@ -36,7 +36,9 @@ def put(store: Store, name: str, module: object, version: str = "1") -> int:
     dpiat = transfer.standardize(module)  # type: ignore[arg-type]
     paper = transfer.standardize(module, method="paper")  # type: ignore[arg-type]
     with store.writing() as connection:
-        id_ = writes.put_description(connection, "timm", version, describe(name, dpiat, paper, dpiat.n_elements))
+        id_ = descriptions.put_description(
+            connection, "timm", version, describe(name, dpiat, paper, dpiat.n_elements)
+        )
         writes.raise_generation(connection)
     return id_
 

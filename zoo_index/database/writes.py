@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, CursorResult, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, CursorResult, delete, insert, select, update
 
-from transfer.structure.records import Form
-from transfer.structure.standardization import FORMS
 from zoo_index.catalogues.catalogue import CatalogueEntry
-from zoo_index.catalogues.description import FEATURES, Description, EncodedArchitecture, digest
-from zoo_index.database.packing import batched, pack_ids, unpack_ids
+from zoo_index.catalogues.description import FEATURES
+from zoo_index.database.packing import unpack_ids
 from zoo_index.database.schema import (
     ARCHITECTURE,
     BASIS,
@@ -38,8 +36,6 @@ __all__ = [
     "end_run",
     "forget_history",
     "put_basis",
-    "put_description",
-    "put_descriptions",
     "put_entries",
     "put_failure",
     "put_recall",
@@ -48,111 +44,6 @@ __all__ = [
     "raise_generation",
     "start_run",
 ]
-
-
-def put_description(
-    connection: Connection, catalogue: str, catalogue_version: str, description: Description
-) -> int:
-    """Insert or replace an architecture; return its id, which stays when it is replaced."""
-    return put_descriptions(connection, catalogue, catalogue_version, [description])[0]
-
-
-def put_descriptions(
-    connection: Connection, catalogue: str, catalogue_version: str, descriptions: Sequence[Description]
-) -> list[int]:
-    """Insert or replace architectures of distinct names; return their ids, which stay when they are replaced."""
-    names = [description.name for description in descriptions]
-    assert len(set(names)) == len(names)
-    packed = {
-        form: _put_items(connection, form, [encoded for d in descriptions if (encoded := d.form(form))])
-        for form in FORMS
-    }
-    rows = []
-    for description in descriptions:
-        dpiat, paper = description.dpiat, description.paper
-        rows.append(
-            {
-                "catalogue": catalogue,
-                "name": description.name,
-                "catalogue_version": catalogue_version,
-                "features": FEATURES,
-                "fingerprint": dpiat.fingerprint,
-                "n_params": description.n_params,
-                "n_dpiat": dpiat.n_scoring,
-                "n_paper": paper.n_scoring if paper else 0,
-                "dpiat_items": packed["dpiat"][dpiat],
-                "paper_items": packed["paper"][paper] if paper else None,
-            }
-        )
-    known = _architectures(connection, catalogue, names)
-    for name in names:
-        connection.execute(delete(FAILURE).where(FAILURE.c.catalogue == catalogue, FAILURE.c.name == name))
-    if fresh := [row for row in rows if row["name"] not in known]:
-        connection.execute(insert(ARCHITECTURE), fresh)
-    for row in rows:
-        if row["name"] in known:
-            id_, fingerprint = known[str(row["name"])]
-            connection.execute(update(ARCHITECTURE).where(ARCHITECTURE.c.id == id_).values(**row))
-            if fingerprint != row["fingerprint"]:
-                connection.execute(delete(EMBEDDING).where(EMBEDDING.c.architecture_id == id_))
-    stored = _architectures(connection, catalogue, names)
-    return [stored[name][0] for name in names]
-
-
-def _architectures(connection: Connection, catalogue: str, names: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """Id and fingerprint of stored architectures by name."""
-    query = select(ARCHITECTURE.c.name, ARCHITECTURE.c.id, ARCHITECTURE.c.fingerprint).where(
-        ARCHITECTURE.c.catalogue == catalogue, ARCHITECTURE.c.name.in_(bindparam("names", expanding=True))
-    )
-    return {
-        row.name: (row.id, row.fingerprint)
-        for part in batched(names)
-        for row in connection.execute(query, {"names": part})
-    }
-
-
-def _put_items(
-    connection: Connection, form: Form, architectures: Sequence[EncodedArchitecture]
-) -> dict[EncodedArchitecture, bytes]:
-    """Insert the layers and blocks that are missing; return the packed ids of the items of each architecture."""
-    items = {item for encoded in architectures for item in encoded.items}
-    texts = {text_: digest(text_) for item in items for text_ in item.layers}
-    layer_ids = _ids(connection, LAYER, form, {key: {"canonical": text_} for text_, key in texts.items()})
-    keys = {item: digest("layer" if item.single else "block", *item.layers) for item in items}
-    block_ids = _ids(
-        connection,
-        BLOCK,
-        form,
-        {
-            key: {"single": item.single, "layer_ids": pack_ids(layer_ids[texts[t]] for t in item.layers)}
-            for item, key in keys.items()
-        },
-    )
-    return {
-        encoded: pack_ids(block_ids[keys[encoded.items[i]]] for i in encoded.order) for encoded in architectures
-    }
-
-
-def _ids(
-    connection: Connection,
-    table: Table,
-    form: Form,
-    wanted: dict[str, dict[str, Any]],
-) -> dict[str, int]:
-    """Ids of rows by digest; missing rows are inserted."""
-    query = select(table.c.digest, table.c.id).where(
-        table.c.form == form, table.c.digest.in_(bindparam("keys", expanding=True))
-    )
-
-    def find(keys: Sequence[str]) -> dict[str, int]:
-        return {row.digest: row.id for part in batched(keys) for row in connection.execute(query, {"keys": part})}
-
-    found = find(list(wanted))
-    missing = [key for key in wanted if key not in found]
-    if missing:
-        connection.execute(insert(table), [{"form": form, "digest": key, **wanted[key]} for key in missing])
-        found |= find(missing)
-    return found
 
 
 def put_entries(

@@ -7,7 +7,7 @@ from pathlib import Path
 from transfer.errors import InputError
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.checkpoint import describe_checkpoint
-from zoo_index.database import queries, writes
+from zoo_index.database import descriptions, queries, writes
 from zoo_index.database.store import Store
 from zoo_index.index.upkeep import embed_missing
 
@@ -48,7 +48,7 @@ def add_checkpoint(
         if any(name in (known["name"], known["architecture"]) for known in queries.entry_rows(connection)):
             raise InputError(f"expected a new name, {name!r} is taken; choose another one, or see: zoo show {name}")
         run = writes.start_run(connection, "add", 1, str(path))
-        writes.put_description(connection, _CATALOGUE, "", description)
+        descriptions.put_description(connection, _CATALOGUE, "", description)
         writes.put_entries(connection, _CATALOGUE, [entry], partial=True)
         writes.end_run(connection, run, "done", 1, 0)
         writes.raise_generation(connection)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from zoo_index.catalogues.catalogue import CATALOGUES, Catalogue, CatalogueEntry, open_catalogue
 from zoo_index.catalogues.description import FEATURES, Description
-from zoo_index.database import queries, writes
+from zoo_index.database import descriptions, queries, writes
 from zoo_index.errors import UnknownNameError
 from zoo_index.index.upkeep import Progress, embed_missing
 from zoo_index.index.workers import default_processes, standardize_entries
@@ -151,7 +151,7 @@ def _refresh_catalogue(
         nonlocal n_done, n_failed
         with target.writing() as connection:
             described = [result for _, result in batch if isinstance(result, Description)]
-            writes.put_descriptions(connection, catalogue.name, version, described)
+            descriptions.put_descriptions(connection, catalogue.name, version, described)
             n_done += len(described)
             for entry, result in batch:
                 if isinstance(result, str):

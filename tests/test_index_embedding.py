@@ -1,0 +1,169 @@
+"""Vectors of architectures: what they are made of, when they are made anew, and the file that serves them."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+
+import numpy as np
+import pytest
+from conftest import SMALL_ZOO
+
+from transfer.alignment.tables import kind_code, padded
+from zoo_index.database import loading, writes
+from zoo_index.database.store import Store
+from zoo_index.index import embedding, upkeep, vectors
+from zoo_index.zoo import Zoo
+
+
+def n_packages(zoo: Zoo) -> int:
+    """Count the networks that come as Python packages."""
+    return next(row["architectures"] for row in zoo.status()["catalogues"] if row["catalogue"] == "pypi")
+
+
+def test_vectors_are_the_same_for_sources_and_targets(zoo: Zoo) -> None:
+    with zoo.store.reading() as connection:
+        table = loading.load_table(connection, "dpiat")
+        basis = loading.load_basis(connection, "dpiat")
+        ids, rows = loading.load_vectors(connection)
+        load = partial(loading.load_architecture, connection, form="dpiat")
+        assert basis is not None
+        assert ids.tolist() == table.ids.tolist()
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+        for id_, row in zip(ids.tolist(), rows, strict=True):
+            np.testing.assert_allclose(embedding.query_vector(load(id_), basis), row, atol=1e-5)
+
+
+def test_a_profile_adds_up_the_scores_of_layers(zoo: Zoo) -> None:
+    with zoo.store.reading() as connection:
+        table = loading.load_table(connection, "dpiat")
+        architecture = loading.load_architecture(connection, int(table.ids[0]), "dpiat")
+    assert architecture is not None
+    basis = embedding.fit(table)
+    expected = []
+    for landmark in basis.landmarks:
+        total = 0.0
+        for layer in architecture.layers():
+            kinds: dict[tuple[str, int], int] = {(landmark.kind, landmark.n_dims): 0}
+            if kind_code(kinds, layer.kind, layer.dims) == 0:
+                pairs = zip(padded(layer.dims), landmark.dims, strict=True)
+                total += prod(min(a / b, b / a) for a, b in pairs)
+        expected.append((total / architecture.n_scoring**0.5) ** 0.5)
+    vector = np.array(expected) @ basis.projection[:-1] + basis.projection[-1]
+    np.testing.assert_allclose(
+        embedding.query_vector(architecture, basis), vector / np.linalg.norm(vector), atol=1e-4
+    )
+
+
+def test_landmarks_are_distinct_and_the_same_for_a_seed(zoo: Zoo) -> None:
+    with zoo.store.reading() as connection:
+        table = loading.load_table(connection, "dpiat")
+    first, again, other = (embedding.fit(table, seed=seed) for seed in (0, 0, 1))
+    assert first.landmarks == again.landmarks
+    assert np.array_equal(first.projection, again.projection)
+    assert len(set(first.landmarks)) == len(first.landmarks)
+    assert set(first.landmarks) <= set(other.landmarks) or first.landmarks != other.landmarks
+
+
+def test_recall_counts_the_best_that_a_shortlist_holds(zoo: Zoo) -> None:
+    with zoo.store.reading() as connection:
+        table = loading.load_table(connection, "dpiat")
+        load = partial(loading.load_architecture, connection, form="dpiat")
+        n = len(table.ids)
+        similar = np.stack([embedding.target_row(load(id_), table) for id_ in table.ids.tolist()])
+        estimate = partial(embedding.estimate_recall, table, load, k=3, n_targets=n)
+        good = np.linalg.cholesky((similar + similar.T) / 2 + np.eye(n)).astype(np.float32)
+        assert estimate(good, candidates=3) > 0.9  # the similarity is not quite symmetric
+        assert estimate(good, candidates=4) == 1
+        assert estimate(np.roll(good, 1, axis=0), candidates=3) < 0.9
+        assert estimate(np.zeros((n, 1), dtype=np.float32), candidates=n) == 1
+
+
+def test_poor_recall_makes_the_index_choose_landmarks_again(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([0.2, 0.5, 0.9, 0.3])
+    monkeypatch.setattr(embedding, "estimate_recall", lambda *_args, **_options: next(answers))
+    with zoo.store.writing() as connection:
+        row = connection.exec_driver_sql("SELECT id FROM architecture WHERE name = 'test_resnet'").scalar_one()
+        connection.exec_driver_sql("DELETE FROM embedding WHERE architecture_id = ?", (row,))
+        before = connection.exec_driver_sql("SELECT landmarks FROM basis").scalar_one()
+    monkeypatch.setattr(upkeep, "_REFIT_FRACTION", 1.0)
+    assert upkeep.embed_missing(zoo.store) == len(SMALL_ZOO) + n_packages(zoo)
+    assert zoo.status()["recall"] == 0.9  # the best of three, for the old ones had 0.2
+    with zoo.store.reading() as connection:
+        basis = loading.load_basis(connection, "dpiat")
+        after = connection.exec_driver_sql("SELECT landmarks FROM basis").scalar_one()
+        table = loading.load_table(connection, "dpiat")
+    assert basis is not None
+    assert basis.landmarks == embedding.fit(table, seed=1).landmarks
+    assert before == after or len(basis.landmarks) == 512
+
+
+def test_the_vector_file_is_rebuilt_when_it_does_not_fit(zoo: Zoo) -> None:
+    path = zoo.search.vector_path
+    target = "test_vit2"
+    expected = zoo.recommend(target).results
+    zoo.search.vector_index()
+    pristine = path.read_bytes()
+    random = np.random.default_rng(0)
+    for damage in ("flip", "truncate", "missing", "foreign"):
+        if damage == "flip":
+            data = bytearray(pristine)
+            data[int(random.integers(len(data)))] ^= 0xFF
+            path.write_bytes(data)
+        elif damage == "truncate":
+            path.write_bytes(pristine[: len(pristine) // 2])
+        elif damage == "missing":
+            path.unlink()
+        else:
+            vectors.save(vectors.build(np.array([1]), np.ones((1, 4), dtype=np.float32)), path)
+        other = Zoo(zoo.store.path)
+        assert len(other.search.vector_index()) == len(SMALL_ZOO) + n_packages(zoo)
+        assert [r.name for r in other.recommend(target).results] == [r.name for r in expected]
+        assert path.read_bytes() == pristine
+
+
+def test_search_finds_the_largest_inner_products() -> None:
+    random = np.random.default_rng(0)
+    ids = np.arange(100, 160)
+    rows = random.normal(size=(60, 8)).astype(np.float32)
+    query = random.normal(size=8).astype(np.float32)
+    index = vectors.build(ids, rows)
+    order = ids[np.argsort(-(rows @ query))]
+    assert index.search(query, 7).tolist() == order[:7].tolist()
+    assert len(index.search(query, 99)) == 60
+
+
+def test_new_architectures_get_vectors_by_the_landmarks_there_are(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zoo.store.writing() as connection:
+        row = connection.exec_driver_sql("SELECT id FROM architecture WHERE name = 'test_resnet'").scalar_one()
+        old = connection.exec_driver_sql("SELECT * FROM embedding ORDER BY architecture_id").all()
+        connection.exec_driver_sql("DELETE FROM embedding WHERE architecture_id = ?", (row,))
+    monkeypatch.setattr(upkeep, "_REFIT_FRACTION", 1.0)
+    assert upkeep.embed_missing(zoo.store) == 1
+    assert upkeep.embed_missing(zoo.store) == 0
+    with zoo.store.reading() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM embedding ORDER BY architecture_id").all() == old
+
+
+def test_many_new_architectures_make_the_embedding_anew(zoo: Zoo) -> None:
+    with zoo.store.writing() as connection:
+        row = connection.exec_driver_sql("SELECT id FROM architecture WHERE name = 'test_resnet'").scalar_one()
+        connection.exec_driver_sql("DELETE FROM embedding WHERE architecture_id = ?", (row,))
+    assert upkeep.embed_missing(zoo.store) == len(SMALL_ZOO) + n_packages(zoo)  # one of eight is more than a tenth
+
+
+def test_vectors_are_computed_without_holding_the_database(zoo: Zoo) -> None:
+    with zoo.store.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM embedding")
+    changed = []
+
+    def change(_phase: str, _done: int, _planned: int) -> None:
+        if not changed:
+            changed.append(True)
+            with Store(zoo.store.path).writing() as connection:
+                writes.raise_generation(connection)
+
+    assert upkeep.embed_missing(zoo.store, change) == len(SMALL_ZOO) + n_packages(zoo)
+    assert changed
