@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import transfer
 from transfer.tracing.flow import Flow, trace_flow
 from zoo_index.catalogues.timm_catalogue import build
 
@@ -221,3 +222,22 @@ def test_a_network_that_asks_for_values_has_no_flow() -> None:
             return self.conv(x) if float(x.sum()) > 0 else x
 
     assert trace_flow(Asking()) is None
+
+
+def test_a_reader_of_a_concatenation_keeps_what_did_not_change() -> None:
+    class Twice(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.a, self.b, self.fc = nn.Conv2d(3, width, 3), nn.Conv2d(2 * width, 16, 1), nn.Linear(16, 7)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.a(x)
+            return self.fc(self.b(torch.cat([x, x.relu()], 1)).mean((2, 3)))  # type: ignore[no-any-return]
+
+    source, target = Twice(12).eval(), Twice(24).eval()
+    report = transfer.transfer(source, target)
+    status = {row.name: (row.status, row.operator) for row in report.tensors}
+    assert status["b.weight"] == ("grown", "leading by bundle")
+    assert status["b.bias"] == status["fc.weight"] == ("copied", "copy")
+    image = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(target(image), source(image))

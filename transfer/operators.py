@@ -204,9 +204,10 @@ def channel_fill(
     """
     shape = fitted_shape(source.shape, len(target.shape))
     assert shape is not None
-    if not shape or (shape == target.shape and channels == LEADING):
-        return _whole(target)
     is_weight = target.role == "weight" and layer.kind.startswith(("conv", "linear"))
+    is_chosen = channels.outputs or channels.cleared or (is_weight and (channels.inputs or channels.connections))
+    if not shape or (shape == target.shape and not is_chosen):
+        return _whole(target)
     if not _is_possible(channels, shape, target.shape, is_weight=is_weight):
         channels = LEADING
     outputs = channels.outputs or _leading(shape[0], target.shape[0])

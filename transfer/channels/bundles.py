@@ -51,8 +51,8 @@ def bundle_channels(alignment: Alignment, flow: Flow) -> dict[str, Channels]:
             continue
         if any(side.is_grouped and len(spans[True] or ()) > 1 for side in found):
             continue  # its weight numbers inputs within their group
-        outputs, inputs = spans.get(False), spans.get(True)
-        is_leading = all(value is None or len(value) == 1 for value in (outputs, inputs))
+        outputs, inputs = (value if value and len(value) > 1 else None for value in map(spans.get, (False, True)))
+        is_leading = outputs is None and inputs is None
         chosen[path] = Channels() if is_leading else Channels(outputs, inputs, operator="leading by bundle")
     return chosen
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, CursorResult, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, CursorResult, Row, bindparam, delete, insert, select, update
 
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import FEATURES
-from zoo_index.database.packing import unpack_ids
+from zoo_index.database.packing import batched, unpack_ids
 from zoo_index.database.schema import (
     ARCHITECTURE,
     BASIS,
@@ -64,12 +64,10 @@ def put_entries(
     int
         Number of rows inserted, changed or deleted.
     """
-    ids = {
-        row.name: row.id
-        for row in connection.execute(
-            select(ARCHITECTURE.c.name, ARCHITECTURE.c.id).where(ARCHITECTURE.c.catalogue == catalogue)
-        )
-    }
+    # of a part, only what may belong to it is read
+    names = sorted({entry.architecture for entry in entries}) if partial else None
+    query = select(ARCHITECTURE.c.name, ARCHITECTURE.c.id).where(ARCHITECTURE.c.catalogue == catalogue)
+    ids = {row.name: row.id for row in _with(connection, query, ARCHITECTURE.c.name, names)}
     wanted = {}
     positions: dict[str, int] = {}
     for entry in entries:
@@ -90,9 +88,11 @@ def put_entries(
                 "url": entry.url,
                 "path": entry.path,
             }
+    query = select(ENTRY).where(ENTRY.c.catalogue == catalogue)
+    names = sorted(wanted) if partial else None
     stored = {
         row["name"]: {key: value for key, value in row.items() if key != "id"}
-        for row in connection.execute(select(ENTRY).where(ENTRY.c.catalogue == catalogue)).mappings()
+        for row in (found._mapping for found in _with(connection, query, ENTRY.c.name, names))
     }
     stale = [
         name for name, row in stored.items() if wanted.get(name) != row and not (partial and name not in wanted)
@@ -103,6 +103,18 @@ def put_entries(
     if new:
         connection.execute(insert(ENTRY), new)
     return len(set(stale) | {str(row["name"]) for row in new})
+
+
+def _with(
+    connection: Connection, query: Any, column: ColumnElement[str], values: Sequence[str] | None
+) -> Iterator[Row[Any]]:
+    """Rows of a query: all, or those with one of some values."""
+    if values is None:
+        yield from connection.execute(query)
+        return
+    chosen = query.where(column.in_(bindparam("values", expanding=True)))
+    for part in batched(values):
+        yield from connection.execute(chosen, {"values": part})
 
 
 def drop_architectures(connection: Connection, catalogue: str, keep: Iterable[str]) -> int:
