@@ -118,7 +118,7 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         if name.removesuffix("_copy") in _MOVES:
             return self._move(name, func, args, kwargs)
         if not isinstance(result, torch.Tensor) or name.startswith(_POOLS):
-            first = result if isinstance(result, torch.Tensor) else next(iter(result), None)
+            first = next(iter(_tensors(result)), None)
             return [self._spread(shadows[0], first)]
         if name in _REDUCTIONS:
             return self._reduce(shadows[0], operands[0], args, kwargs, result)
