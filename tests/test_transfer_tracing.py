@@ -241,3 +241,17 @@ def test_a_reader_of_a_concatenation_keeps_what_did_not_change() -> None:
     assert status["b.bias"] == status["fc.weight"] == ("copied", "copy")
     image = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(target(image), source(image))
+
+
+def test_a_module_that_refuses_to_be_copied_is_left_alone() -> None:
+    class Frozen(nn.Conv2d):
+        def __deepcopy__(self, memo: object) -> Frozen:
+            return self
+
+    net = nn.Sequential(nn.Conv2d(3, 8, 1), Frozen(8, 8, 1), nn.BatchNorm2d(8)).train()
+    net[1].register_forward_hook(lambda *_: None)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    transfer.plan(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)), net)
+    assert net[1].training
+    assert len(net[1]._forward_hooks) == 1
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

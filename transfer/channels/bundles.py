@@ -41,6 +41,7 @@ def bundle_channels(alignment: Alignment, flow: Flow) -> dict[str, Channels]:
     """
     starts = _starts(flow)
     sides: dict[str, list[_Side]] = {}
+    same = {pair.target.path for pair in alignment.pairs if pair.source.dims == pair.target.dims}
     for pair in alignment.pairs:
         sides.setdefault(pair.target.path, []).extend(_sides(pair, flow, starts))
     sizes = _solved([side for found in sides.values() for side in found])
@@ -49,8 +50,11 @@ def bundle_channels(alignment: Alignment, flow: Flow) -> dict[str, Channels]:
         spans = {side.is_input: side.spans(sizes) for side in found}
         if not found or any(value is None for value in spans.values()):
             continue
-        if any(side.is_grouped and len(spans[True] or ()) > 1 for side in found):
-            continue  # its weight numbers inputs within their group
+        if any(side.is_grouped for side in found) and any(len(value or ()) > 1 for value in spans.values()):
+            continue  # its weight numbers inputs within their group, and outputs read those of theirs
+        if path in same:  # whatever a badly matched neighbour says of its bundles
+            chosen[path] = Channels()
+            continue
         outputs, inputs = (value if value and len(value) > 1 else None for value in map(spans.get, (False, True)))
         is_leading = outputs is None and inputs is None
         chosen[path] = Channels() if is_leading else Channels(outputs, inputs, operator="leading by bundle")

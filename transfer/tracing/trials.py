@@ -64,10 +64,10 @@ def careful(default: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(ask)
         def answer(*args: P.args, **kwargs: P.kwargs) -> R:
             with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
-                torch.manual_seed(0)
+                torch.default_generator.manual_seed(0)  # that of the CPU alone
                 try:
                     return ask(*args, **kwargs)
-                except Exception:  # its own way to copy, to list or to name its parts
+                except (Exception, SystemExit):  # its own way to copy, to list or to name its parts
                     result: R = default
                     return result
 
@@ -123,6 +123,8 @@ def random_copy(module: nn.Module) -> nn.Module | None:
         block = copy.deepcopy(module)
     except Exception:  # it holds a lock, a file, a tensor of a graph
         return None
+    if _shares(block, module):
+        return None
     _forget_hooks(block)
     block.to_empty(device="cpu")
     block.float()
@@ -148,8 +150,15 @@ def meta_copy(module: nn.Module) -> nn.Module:
                     empty = torch.empty_like(tensor, device="meta")
                     memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
     made: nn.Module = copy.deepcopy(module, memo)
+    if _shares(made, module):
+        raise RuntimeError("the copy is partly the original")
     _forget_hooks(made)
     return made.eval()
+
+
+def _shares(made: nn.Module, module: nn.Module) -> bool:
+    """Whether a copy holds modules of the original: some refuse to be copied and return themselves."""
+    return not {id(part) for part in made.modules()}.isdisjoint(id(part) for part in module.modules())
 
 
 def _forget_hooks(module: nn.Module) -> None:
