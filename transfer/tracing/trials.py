@@ -1,7 +1,8 @@
 """Copies of parts of a network with random values, and inputs to try them on.
 
-What is tried is a stranger's code: it may fail, exit, draw random numbers, refuse to be copied, or take for ever on
-large inputs. None of that may reach the caller.
+What is tried is a stranger's code: it may fail, exit, draw torch's random numbers, print, refuse to be copied, or
+take for ever on large inputs. None of that may reach the caller. What the code does to the world outside its
+module (other random numbers, global settings, the original by way of a closure) is not held back.
 """
 
 from __future__ import annotations
