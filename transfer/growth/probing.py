@@ -9,22 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import nn
 
-from transfer.tracing.trials import (
-    MOST_WITH_POOLING,
-    call,
-    careful,
-    common_path,
-    examples,
-    images,
-    is_close,
-    owners,
-    random_copy,
-)
+from transfer.tracing.copies import common_path, owners, random_copy
+from transfer.tracing.examples import MOST_WITH_POOLING, call, examples, is_close, network_examples
+from transfer.tracing.isolation import careful
 
 __all__ = ["find_exits", "is_identity_without", "norm_epsilon", "passes_through"]
 
@@ -92,7 +85,7 @@ def _contexts(
             return
         start = len(owner) + 1 if owner else 0
         block = model.get_submodule(path[start:])
-        tries = examples(model) if owner else images(target)
+        tries = examples(model) if owner else network_examples(target)
         example = next((x for x in tries if _seen(model, block, x) is not None), None)
         if example is not None:
             yield start, model, block, example
@@ -162,7 +155,7 @@ def _questions(target: nn.Module, names: Collection[str]) -> Iterator[tuple[int,
         for example in examples(block) if block is not None else ():
             assert block is not None
             yield len(path) + 1, block, partial(_returns, block, example)
-    for start, model, part, example in _contexts(target, names):
+    for start, model, part, example in islice(_contexts(target, names), 1):
         yield start, model, partial(_returns_inside, model, part, example)
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from transfer.tracing.copies import meta_copy
+from transfer.tracing.examples import network_input
+from transfer.tracing.isolation import careful
 from transfer.tracing.shadows import Shadows
-from transfer.tracing.trials import careful, image_shape, meta_copy
 
 __all__ = ["Flow", "trace_flow"]
 
@@ -35,7 +37,7 @@ class Flow:
 
 @careful(None)
 def trace_flow(module: nn.Module) -> Flow | None:
-    """Follow the channels of a network that takes images.
+    """Follow the channels of a network.
 
     Parameters
     ----------
@@ -45,15 +47,15 @@ def trace_flow(module: nn.Module) -> Flow | None:
     Returns
     -------
     Flow or None
-        None if it could not be run on any of the usual images.
+        None if it could not be run on any of the usual inputs.
     """
     model = meta_copy(module)
-    shape = image_shape(model)
-    if shape is None:
+    example = network_input(model)
+    if example is None:
         return None
-    shadows = Shadows(dict(model.state_dict(keep_vars=True)))
+    shadows = Shadows(dict(model.state_dict(keep_vars=True)), example)
     with torch.no_grad(), shadows:
-        model(torch.empty(shape, device="meta"))
+        model(example)
     reads, writes, along = (
         {name: shadows.one(numbers) for name, numbers in rows.items()}
         for rows in (shadows.reads, shadows.writes, shadows.along)

@@ -47,6 +47,8 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
     ----------
     parameters : mapping of str to Tensor
         Parameters and buffers of the network by name, on the meta device.
+    given : Tensor
+        What the network will be run on. Channels of images have numbers: some networks read them more than once.
 
     Attributes
     ----------
@@ -59,7 +61,7 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         Numbers of channels that a product of two activations sums over: queries and keys.
     """
 
-    def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, parameters: Mapping[str, torch.Tensor], given: torch.Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reads: dict[str, torch.Tensor] = {}
         self.writes: dict[str, torch.Tensor] = {}
@@ -80,6 +82,8 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
                 self._shadow[tensor] = placed(numbers, axis, tensor)
                 if axis:
                     self.along[name] = numbers
+        if given.dim() == 4:
+            self._shadow[given] = placed(self.numbers.new(given.shape[1]), 1, given)
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
@@ -104,6 +108,8 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         weights = [self._weights.get(x) for x in operands]
         if name == "convolution":
             return self._convolve(args, result)
+        if name == "embedding":
+            return self._look_up(operands[0], result)
         if name in _PRODUCTS:
             return self._multiply(name, operands, shadows, weights, result)
         if name in _NORMS:
@@ -166,6 +172,13 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
             written = self._mix(name, read, self._shadow.get(weight), int(is_transposed), result.shape[1])
         self._meet(self._shadow.get(args[2]) if args[2] is not None else None, written)
         return placed(written, 1, result)
+
+    def _look_up(self, table: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+        name = self._weights.get(table)
+        written = self.numbers.new(table.shape[1])
+        if name is not None:
+            self._note(self.along, name, written)
+        return placed(written, result.dim() - 1, result)
 
     def _multiply(
         self,
