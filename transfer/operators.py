@@ -140,6 +140,24 @@ class Fill:
     regions: tuple[Region, ...]
     constants: tuple[Constant, ...] = ()
 
+    def exchanged(self) -> Fill:
+        """Return the same for tensors with the first two dimensions exchanged."""
+        regions = (
+            replace(
+                r,
+                source_start=_swapped(r.source_start),
+                target_start=_swapped(r.target_start),
+                size=_swapped(r.size),
+            )
+            for r in self.regions
+        )
+        constants = (replace(c, box=Box(_swapped(c.box.start), _swapped(c.box.size))) for c in self.constants)
+        return replace(self, regions=tuple(regions), constants=tuple(constants))
+
+
+def _swapped(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return (*numbers[1::-1], *numbers[2:])
+
 
 def centred_fill(source: Tensor, target: Tensor) -> Fill:
     """Centre every dimension, as published: crop a larger source in the middle, paste a smaller one there.
@@ -202,6 +220,11 @@ def channel_fill(
     zero_new_inputs : bool
         Clear the weights from new inputs, or new kernel positions, into the outputs that are filled.
     """
+    if layer.is_transposed and target.role == "weight":
+        as_usual = replace(layer, is_transposed=False)
+        is_cleared = zero_new_inputs and layer.n_groups == 1  # new groups give nothing to old outputs
+        fill = channel_fill(_exchanged(source), _exchanged(target), as_usual, channels, zero_new_inputs=is_cleared)
+        return fill.exchanged() if fill.operator != "copy" else _whole(target)
     shape = fitted_shape(source.shape, len(target.shape))
     assert shape is not None
     is_weight = target.role == "weight" and layer.kind.startswith(("conv", "linear"))
@@ -232,6 +255,11 @@ def channel_fill(
         if sum(row.n_elements for row in rows) > sum(region.target.n_elements for region in regions):
             constants = (*(Constant(row) for row in rows), *constants)
     return Fill(channels.operator, regions, constants)
+
+
+def _exchanged(tensor: Tensor) -> Tensor:
+    """Describe a tensor with its first two dimensions exchanged."""
+    return replace(tensor, shape=(*tensor.shape[1::-1], *tensor.shape[2:]))
 
 
 def _is_possible(channels: Channels, source: tuple[int, ...], target: tuple[int, ...], *, is_weight: bool) -> bool:

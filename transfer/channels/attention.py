@@ -14,7 +14,7 @@ from transfer.operators import Channels, Span
 from transfer.structure.meaning import in_width, is_weighted, n_fused_parts, out_width
 from transfer.structure.records import Layer
 
-__all__ = ["attention_channels", "head_spans"]
+__all__ = ["attention_channels", "fused_spans", "head_spans"]
 
 
 def head_spans(n_old: int, n_new: int, heads_old: int, heads_new: int) -> list[Span] | None:
@@ -57,19 +57,16 @@ def attention_channels(
     dict of str to Channels
         By path of the target layer; empty where leading channels will do.
     """
-    n = n_fused_parts(target, _position(target, new))
-    if n == 1 or n != n_fused_parts(source, _position(source, old)):
-        return {}
-    a, b = out_width(old) // n, out_width(new) // n
-    if a == b:
+    outputs = fused_spans(source, target, old, new)
+    n = len(outputs)
+    a, b = (out_width(layer) // max(n, 1) for layer in (old, new))
+    if not outputs or a == b:
         return {}
     spans = head_spans(a, b, old.n_heads, new.n_heads)
     if spans is None:
-        each = min(a, b)
-        outputs = tuple((i * a, i * b, each) for i in range(n))
         return {new.path: Channels(outputs=outputs, operator="leading by part")}
     width, new_width = a // old.n_heads, b // new.n_heads
-    outputs = tuple((i * a + s, i * b + t, size) for i in range(n) for s, t, size in spans)
+    by_head = tuple((i * a + s, i * b + t, size) for i in range(n) for s, t, size in spans)
     scales: tuple[float, ...] | None = None
     cleared: tuple[tuple[int, int], ...] = ()
     if new_width > width:
@@ -77,11 +74,20 @@ def attention_channels(
         cleared = tuple((key * b + t + width, new_width - width) for _, t, _ in spans)
         if n == 3:
             scales = tuple((new_width / width) ** 0.5 if i == 0 else 1.0 for i in range(n) for _ in spans)
-    found = {new.path: Channels(outputs=outputs, scales=scales, cleared=cleared, operator="by head")}
+    found = {new.path: Channels(outputs=by_head, scales=scales, cleared=cleared, operator="by head")}
     readers = [layer for layer in target[_position(target, new) + 1 :] if is_weighted(layer)]
     if readers and in_width(readers[0]) == b:
         found[readers[0].path] = Channels(inputs=tuple(spans), operator="by head")
     return found
+
+
+def fused_spans(source: Sequence[Layer], target: Sequence[Layer], old: Layer, new: Layer) -> tuple[Span, ...]:
+    """Place the parts of a fused layer, one after the other; none where it is not fused in both networks."""
+    n = n_fused_parts(target, _position(target, new))
+    if n == 1 or n != n_fused_parts(source, _position(source, old)):
+        return ()
+    a, b = out_width(old) // n, out_width(new) // n
+    return tuple((i * a, i * b, min(a, b)) for i in range(n))
 
 
 def _position(layers: Sequence[Layer], layer: Layer) -> int:

@@ -7,13 +7,14 @@ concatenations, the groups of grouped convolutions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.channels.attention import attention_channels
-from transfer.channels.bundles import bundle_channels, joined
+from transfer.channels.attention import attention_channels, fused_spans
+from transfer.channels.bundle_rows import joined
+from transfer.channels.bundles import bundle_channels
 from transfer.channels.concatenation import concatenated_inputs, total_width
 from transfer.channels.grouping import axis_of, group_width, place_groups, spans_within_groups
 from transfer.operators import LEADING, Channels
@@ -42,28 +43,33 @@ def choose_channels(alignment: Alignment, options: Options, module: nn.Module | 
     dict of str to Channels
         By the path of the target layer; layers that are not in it take the leading channels.
     """
-    found = _segments(alignment)
+    traced: dict[str, Channels] = {}
     heads = head_paths(alignment.target)  # of other classes as a rule, which is no reason to look further
     changed = any(p.source.dims != p.target.dims and p.target.path not in heads for p in alignment.pairs)
     if module is not None and changed:
         from transfer.tracing.flow import trace_flow
 
         flow = trace_flow(module)
-        found |= bundle_channels(alignment, flow) if flow else {}
-    if options.split_fused:
-        found |= _heads(alignment)
+        traced = bundle_channels(alignment, flow) if flow else {}
+    found = _segments(alignment)
     for _, members in groupby(alignment.pairs, key=lambda pair: pair.target_item):
-        found |= _groups(alignment, list(members))
+        found |= _groups(alignment, list(members), traced)
+    found |= traced
+    if options.split_fused:
+        found |= _heads(alignment, traced)
     return {path: channels for path, channels in found.items() if channels != LEADING}
 
 
-def _heads(alignment: Alignment) -> dict[str, Channels]:
-    """Query, key and value, or value and gate, each by itself, and heads whole."""
+def _heads(alignment: Alignment, traced: Mapping[str, Channels]) -> dict[str, Channels]:
+    """Query, key and value, or value and gate, each by itself, heads whole, if they were seen to lie so."""
     found: dict[str, Channels] = {}
     for pair in alignment.pairs:
         source, target = alignment.source.items[pair.source_item], alignment.target.items[pair.target_item]
         if isinstance(source, Block) and isinstance(target, Block):
-            found |= attention_channels(source.layers, target.layers, pair.source, pair.target)
+            channels = attention_channels(source.layers, target.layers, pair.source, pair.target)
+            seen = traced.get(pair.target.path)
+            if seen is None or seen.outputs == fused_spans(source.layers, target.layers, pair.source, pair.target):
+                found |= channels
     return found
 
 
@@ -98,8 +104,10 @@ def _mixes(layer: Layer) -> bool:
     return is_weighted(layer) and is_dense(layer)
 
 
-def _groups(alignment: Alignment, pairs: Sequence[LayerPair]) -> dict[str, Channels]:
-    """Whole groups of grouped convolutions, and what is around them in the block."""
+def _groups(
+    alignment: Alignment, pairs: Sequence[LayerPair], traced: Mapping[str, Channels]
+) -> dict[str, Channels]:
+    """Whole groups of grouped convolutions that were not traced, and what is around them in the block."""
     target = alignment.target.items[pairs[0].target_item]
     found: dict[str, Channels] = {}
     if not isinstance(target, Block):
@@ -114,7 +122,7 @@ def _groups(alignment: Alignment, pairs: Sequence[LayerPair]) -> dict[str, Chann
         own = next(i for i, layer in enumerate(source.layers) if layer is pair.source)
         width = group_width(source.layers, own)
         are_dense = width == out_width(pair.source) and new_width == out_width(pair.target)
-        if not width or not new_width or width == new_width or are_dense:
+        if not width or not new_width or width == new_width or are_dense or pair.target.path in traced:
             continue
         placement = place_groups(out_width(pair.source), width, out_width(pair.target), new_width)
         n_common = min(out_width(pair.source), out_width(pair.target))

@@ -146,16 +146,21 @@ def is_dense(layer: Layer) -> bool:
 
 def is_depthwise(layer: Layer) -> bool:
     """Whether a layer is a convolution that keeps channels apart."""
-    return layer.kind.startswith("conv") and dims_of(layer)[1] == 1 and dims_of(layer)[0] > 1
+    is_single = layer.kind.startswith("conv") and dims_of(layer)[1] == 1 and dims_of(layer)[0] > 1
+    return is_single and not (layer.is_transposed and layer.n_groups == 1)  # that one gives one channel
 
 
 def out_width(layer: Layer) -> int:
     """Count the channels that a layer gives; a scalar gives none."""
+    if layer.is_transposed:
+        return dims_of(layer)[1] * max(layer.n_groups, 1)
     return next(iter(dims_of(layer)), 0)
 
 
 def in_width(layer: Layer) -> int:
     """Count the channels that a linear layer or a convolution reads, per group if it has groups."""
+    if layer.is_transposed:
+        return dims_of(layer)[0] // max(layer.n_groups, 1)
     return dims_of(layer)[0 if is_depthwise(layer) else 1]
 
 

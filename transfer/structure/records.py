@@ -98,6 +98,8 @@ class Layer:
         so only a module does. Not part of what the architecture is.
     n_groups : int
         Groups of a convolution, 0 where that is not known; the same holds.
+    is_transposed : bool
+        Whether a convolution is known to have its inputs first, its outputs (of one group) second.
     """
 
     kind: str
@@ -105,6 +107,7 @@ class Layer:
     path: str = ""
     n_heads: int = field(default=0, compare=False)
     n_groups: int = field(default=0, compare=False)
+    is_transposed: bool = field(default=False, compare=False)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

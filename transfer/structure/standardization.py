@@ -107,8 +107,8 @@ def standardize_header(header: Header, module: nn.Module | None = None) -> Archi
 
 
 def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
-    """Note what shapes do not tell: heads of the layers right under an attention, groups of convolutions."""
-    heads, groups = {}, {}
+    """Note what shapes do not tell: heads of the layers right under an attention, groups and direction."""
+    heads, groups, transposed = {}, {}, set()
     for path, part in module.named_modules():
         n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if hasattr(part, name)), None)
         if isinstance(n_heads, int) and n_heads > 0:
@@ -116,13 +116,17 @@ def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
         n_groups = getattr(part, "groups", None)
         if isinstance(n_groups, int) and hasattr(part, "kernel_size"):
             groups[path] = n_groups
+            if getattr(part, "transposed", False) is True:
+                transposed.add(path)
     if not heads and not groups:
         return architecture
 
     def noted(layer: Layer) -> Layer:
         n_heads = heads.get(layer.path.rpartition(".")[0], 0) if layer.kind == "linear" else 0
         n_groups = groups.get(layer.path, 0)
-        return replace(layer, n_heads=n_heads, n_groups=n_groups) if n_heads or n_groups else layer
+        if not n_heads and not n_groups:
+            return layer
+        return replace(layer, n_heads=n_heads, n_groups=n_groups, is_transposed=layer.path in transposed)
 
     items = [
         Block(tuple(map(noted, item.layers))) if isinstance(item, Block) else noted(item)

@@ -56,9 +56,7 @@ def trace_flow(module: nn.Module) -> Flow | None:
     shadows = Shadows(dict(model.state_dict(keep_vars=True)), example)
     with torch.no_grad(), shadows:
         model(example)
-    reads, writes, along = (
-        {name: shadows.one(numbers) for name, numbers in rows.items()}
-        for rows in (shadows.reads, shadows.writes, shadows.along)
-    )
-    attended = {number for numbers in shadows.attended for number in shadows.one(numbers)}
-    return Flow(reads, writes, along, frozenset(attended - {0}))
+    kinds = shadows.reads, shadows.writes, shadows.along
+    rows = iter(shadows.rows(*(row for kind in kinds for row in kind.values()), *shadows.attended))
+    reads, writes, along = ({name: next(rows) for name in kind} for kind in kinds)
+    return Flow(reads, writes, along, frozenset(number for row in rows for number in row if number))

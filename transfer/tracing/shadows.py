@@ -97,10 +97,13 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
                 self._shadow[tensor] = its
         return result
 
-    def one(self, numbers: torch.Tensor) -> list[int]:
-        """Return numbers of channels, with one number for all that have met; 0 is unknown."""
-        found: list[int] = self.numbers.roots(numbers).tolist()
-        return found
+    def rows(self, *tensors: torch.Tensor) -> list[list[int]]:
+        """Return rows of channels, counted through, with one number for all that have met; 0 is unknown."""
+        if not tensors:
+            return []
+        roots = self.numbers.roots(torch.cat(tensors))
+        _, ranks = torch.cat([torch.zeros(1, dtype=torch.long), roots]).unique(return_inverse=True)  # type: ignore[no-untyped-call]
+        return [row.tolist() for row in ranks[1:].split([len(tensor) for tensor in tensors])]
 
     def _follow(self, name: str, func: Any, args: tuple[Any, ...], kwargs: Any, result: Any) -> Any:
         operands = _tensors(args)
@@ -126,6 +129,8 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         if not isinstance(result, torch.Tensor) or name.startswith(_POOLS):
             first = next(iter(_tensors(result)), None)
             return [self._spread(shadows[0], first)]
+        if name == "glu":
+            return self._gate(shadows[0], args[1] if len(args) > 1 else -1)
         if name in _REDUCTIONS:
             return self._reduce(shadows[0], operands[0], args, kwargs, result)
         together = [s for s in shadows if s is not None and can_expand(s, result)]
@@ -257,6 +262,13 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         for axis in range(2, shadow.dim()):
             shadow = self.numbers.shared(shadow, axis)
         return shadow.expand(result.shape)
+
+    def _gate(self, shadow: torch.Tensor | None, axis: int) -> torch.Tensor | None:
+        if shadow is None:
+            return None
+        value, gate = shadow.chunk(2, axis)
+        self.numbers.join(value, gate)
+        return value
 
     def _reduce(
         self,

@@ -1,0 +1,204 @@
+"""Wider networks compute what the narrow ones did, however channels are split, grouped, gated or put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import transfer
+from transfer.options import Options
+
+Map = Callable[[torch.Tensor], torch.Tensor]
+
+
+def conv(n_in: int, n_out: int, kernel: int = 3, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, groups=groups)
+
+
+class Net(nn.Module):
+    """Layers by name, and a function of them that maps images (N, 3, 64, 64) to features."""
+
+    def __init__(self, run: Callable[..., torch.Tensor], **layers: nn.Module) -> None:
+        super().__init__()
+        self.run = run
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the function makes of the image."""
+        return self.run(self, x)
+
+
+def split_groups(width: int) -> Net:
+    """Grouped convolution of more groups, read whole and in half."""
+    return Net(
+        lambda net, x: net.c(y := net.g(net.a(x))) + net.d(y[:, :width]),
+        **{"a": conv(3, 2 * width), "g": conv(2 * width, 2 * width, groups=width // 2)},
+        **{"c": conv(2 * width, 8), "d": conv(width, 8)},
+    )
+
+
+def wide_groups(width: int) -> Net:
+    """Four groups, which get wider; read whole and in half."""
+    return Net(
+        lambda net, x: net.c(y := net.n(net.g(net.a(x)))) + net.d(y[:, width:]),
+        **{"a": conv(3, 2 * width), "g": conv(2 * width, 2 * width, groups=4), "n": nn.BatchNorm2d(2 * width)},
+        **{"c": conv(2 * width, 8), "d": conv(width, 8)},
+    )
+
+
+def grouped_concatenation(width: int) -> Net:
+    """Grouped convolution of a concatenation that is also read by another layer."""
+    return Net(
+        lambda net, x: net.c(net.g(y := torch.cat([net.a(x), net.b(x)], 1))) + net.e(y),
+        **{"a": conv(3, width), "b": conv(3, width), "g": conv(2 * width, 2 * width, groups=width // 2)},
+        **{"c": conv(2 * width, 8), "e": conv(2 * width, 8)},
+    )
+
+
+def two_groups(width: int) -> Net:
+    """Each part of a concatenation is a group."""
+    return Net(
+        lambda net, x: net.c(net.g(torch.cat([y := net.a(x), net.b(y)], 1))),
+        **{"a": conv(3, width), "b": conv(width, width), "g": conv(2 * width, 2 * width, groups=2)},
+        c=conv(2 * width, 8),
+    )
+
+
+def widening_groups(width: int) -> Net:
+    """Grouped convolution that gives more than it reads."""
+    layers = {"a": conv(3, width), "g": conv(width, 2 * width, groups=width // 4), "c": conv(2 * width, 8)}
+    return Net(lambda net, x: net.c(net.g(net.a(x)).relu()), **layers)
+
+
+def image_concatenation(width: int) -> Net:
+    """The image itself is a part of a concatenation."""
+    return Net(
+        lambda net, x: net.c(torch.cat([x, net.b(torch.cat([net.a(x).relu(), x], 1))], 1)),
+        **{"a": conv(3, width), "b": conv(width + 3, width), "c": conv(width + 3, 8)},
+    )
+
+
+def u_net(width: int) -> Net:
+    """Transposed convolutions between skip connections."""
+
+    def run(net: Net, x: torch.Tensor) -> torch.Tensor:
+        y = net.m(net.d(skipped := net.a(x).relu()).relu()).relu()
+        return net.c(net.b(torch.cat([net.u(y), skipped], 1)).relu())  # type: ignore[no-any-return]
+
+    return Net(
+        run,
+        **{"a": conv(3, width), "d": nn.Conv2d(width, 2 * width, 3, 2, 1), "m": conv(2 * width, 2 * width)},
+        **{"u": nn.ConvTranspose2d(2 * width, width, 2, 2), "b": conv(2 * width, width), "c": conv(width, 8)},
+    )
+
+
+def transposed_groups(width: int) -> Net:
+    """A transposed convolution with groups."""
+    layers = {"a": conv(3, width), "u": nn.ConvTranspose2d(width, width, 2, 2, groups=width // 4)}
+    return Net(lambda net, x: net.c(net.u(net.a(x)).relu()), **layers, c=conv(width, 8))
+
+
+def gated(width: int, gate: Map) -> Net:
+    """Residual blocks of a layer that widens, something that halves, and a layer back."""
+    blocks = [
+        Net(
+            lambda net, x: x + net.q(gate(net.p(x))), p=nn.Conv2d(width, 2 * width, 1), q=nn.Conv2d(width, width, 1)
+        )
+        for _ in range(2)
+    ]
+    layers = {"a": conv(3, width), "blocks": nn.Sequential(*blocks), "c": conv(width, 8)}
+    return Net(lambda net, x: net.c(net.blocks(net.a(x))), **layers)
+
+
+class Attention(nn.Module):
+    """Residual attention whose fused layer has query, key and value head by head, or one after the other."""
+
+    def __init__(self, width: int, n_heads: int, *, is_by_head: bool) -> None:
+        super().__init__()
+        self.num_heads, self.is_by_head = n_heads, is_by_head
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, tokens, width) to the same shape."""
+        n, length, width = x.shape
+        if self.is_by_head:
+            q, k, v = self.qkv(x).reshape(n, length, self.num_heads, 3, -1).permute(3, 0, 2, 1, 4)
+        else:
+            q, k, v = self.qkv(x).reshape(n, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        y = functional.scaled_dot_product_attention(q, k, v)
+        return x + self.proj(y.transpose(1, 2).reshape(n, length, width))  # type: ignore[no-any-return]
+
+
+def attention(size: tuple[int, int], *, is_by_head: bool) -> Net:
+    """Two blocks of attention; size is width and number of heads."""
+    blocks = nn.Sequential(*(Attention(*size, is_by_head=is_by_head) for _ in range(2)))
+    return Net(
+        lambda net, x: net.c(net.blocks(net.a(x).flatten(2).transpose(1, 2)).mean(1)),
+        **{"a": nn.Conv2d(3, size[0], 8, 8), "blocks": blocks, "c": nn.Linear(size[0], 8)},
+    )
+
+
+def interleaved(x: torch.Tensor) -> torch.Tensor:
+    return x[:, ::2] * x[:, 1::2].sigmoid()
+
+
+def halves(x: torch.Tensor) -> torch.Tensor:
+    value, gate = x.chunk(2, 1)
+    return value * gate.sigmoid()
+
+
+def largest_of_pairs(x: torch.Tensor) -> torch.Tensor:
+    return x.unflatten(1, (-1, 2)).amax(2)
+
+
+def first_half(x: torch.Tensor) -> torch.Tensor:
+    return x[:, : x.shape[1] // 2]
+
+
+by_head, by_part = (partial(attention, is_by_head=value) for value in (True, False))
+CASES = [
+    *((make, 4, 8) for make in (split_groups, wide_groups, grouped_concatenation, two_groups, u_net)),
+    *((make, 8, 12) for make in (split_groups, wide_groups, grouped_concatenation, two_groups, u_net)),
+    *((make, 8, 12) for make in (widening_groups, image_concatenation, transposed_groups)),
+    *((partial(gated, gate=gate), 8, 12) for gate in (interleaved, halves, largest_of_pairs, first_half)),
+    (partial(gated, gate=partial(functional.glu, dim=1)), 8, 12),
+    *((make, (16, 2), size) for make in (by_head, by_part) for size in ((24, 3), (24, 2), (48, 4))),
+]
+
+
+def build(make: Callable[..., Net], size: object, seed: int) -> Net:
+    torch.manual_seed(seed)
+    net = make(size).eval()
+    with torch.no_grad():
+        for name, tensor in net.state_dict(keep_vars=True).items():
+            if tensor.dim() == 1 and tensor.is_floating_point():
+                tensor.add_(torch.rand(tensor.shape) * (0.5 if name.endswith("running_var") else 0.2))
+    return net
+
+
+@pytest.mark.parametrize(("make", "size", "larger"), CASES)
+@pytest.mark.parametrize("channels", ["leading", "importance"])
+def test_wider_networks_compute_the_same(
+    make: Callable[..., Net], size: object, larger: object, channels: str
+) -> None:
+    source, target = build(make, size, 0), build(make, larger, 1)
+    image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = source(image)
+        assert not torch.allclose(target(image), expected, rtol=1e-2, atol=1e-2)
+        transfer.transfer(source, target, options=Options(channels=channels))
+        torch.testing.assert_close(target(image), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_header_of_the_source_is_enough() -> None:
+    source, target = build(split_groups, 4, 0), build(split_groups, 8, 1)
+    image = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        transfer.transfer(source.state_dict(), target)
+        torch.testing.assert_close(target(image), source(image), rtol=1e-5, atol=1e-5)
