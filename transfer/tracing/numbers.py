@@ -46,7 +46,8 @@ class Numbers:
                 return False
         while both.numel():
             both = both.sort(0).values
-            self._parent[both[1]] = both[0]  # where a number is to join several, the next round goes on
+            # where a number is to join several, it joins the smallest, and these join that in the next round
+            self._parent.scatter_reduce_(0, both[1], both[0], "amin")
             both = self._distinct(both)
         return True
 
@@ -54,10 +55,8 @@ class Numbers:
         """Pairs of different channels, each once."""
         if not both.numel():
             return both
-        pairs = torch.unique(both[0] << 32 | both[1])
-        both = self.roots(torch.stack([pairs >> 32, pairs & 0xFFFFFFFF]))
-        distinct: torch.Tensor = torch.unique(both[:, both[0] != both[1]], dim=1)
-        return distinct
+        both = self.roots(_once(both))
+        return _once(both[:, both[0] != both[1]])
 
     def shared(self, shadow: torch.Tensor, axis: int) -> torch.Tensor:
         """Return what elements along an axis share, with size 1; 0 where they differ; padding does not count."""
@@ -78,6 +77,12 @@ class Numbers:
         return self.shared(rows, 1)[:, 0]
 
 
+def _once(both: torch.Tensor) -> torch.Tensor:
+    """Each pair of numbers once."""
+    pairs = (both[0] << 32 | both[1]).unique()  # type: ignore[no-untyped-call]
+    return torch.stack([pairs >> 32, pairs & 0xFFFFFFFF])
+
+
 def can_expand(shadow: torch.Tensor, result: torch.Tensor) -> bool:
     """Whether a shadow can be expanded to the shape of a tensor."""
     shape = (1,) * (result.dim() - shadow.dim()) + tuple(shadow.shape)
@@ -86,9 +91,9 @@ def can_expand(shadow: torch.Tensor, result: torch.Tensor) -> bool:
 
 def is_spread_over(shadow: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether one channel meets many of the other operand: a map of weights for all of them, not one for each."""
-    n_dims = min(shadow.dim(), other.dim())
-    for axis in range(-n_dims, 0):
-        is_broadcast = shadow.shape[axis] == 1 < other.shape[axis] and other.stride(axis) != 0
+    for axis in range(-other.dim(), 0):
+        is_single = -axis > shadow.dim() or shadow.shape[axis] == 1
+        is_broadcast = is_single and other.shape[axis] > 1 and other.stride(axis) != 0
         if is_broadcast and bool((other != other.narrow(axis, 0, 1)).any()):
             return True
     return False

@@ -72,10 +72,10 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         self._shadow: Any = WeakIdKeyDictionary()
         for name, tensor in parameters.items():
             self._weights[tensor] = name
-            if tensor.numel() and tensor.numel() == max(tensor.shape, default=0):
+            if 1 < tensor.numel() == max(tensor.shape):
                 self.along[name] = self.numbers.new(tensor.numel())
                 self._shadow[tensor] = self.along[name].view(tensor.shape)
-            elif tensor.dim() > 1:
+            elif tensor.numel() > 1:
                 # a weight has its outputs first; tokens and position embeddings have channels last
                 axis = 0 if name.rpartition(".")[2].endswith("weight") else tensor.dim() - 1
                 numbers = self.numbers.new(tensor.shape[axis])
