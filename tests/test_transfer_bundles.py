@@ -196,9 +196,41 @@ def test_wider_networks_compute_the_same(
         torch.testing.assert_close(target(image), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_header_of_the_source_is_enough() -> None:
-    source, target = build(split_groups, 4, 0), build(split_groups, 8, 1)
+@pytest.mark.parametrize("make", [split_groups, two_groups, u_net])
+def test_a_header_of_the_source_is_enough(make: Callable[..., Net]) -> None:
+    source, target = build(make, 4, 0), build(make, 8, 1)
     image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         transfer.transfer(source.state_dict(), target)
         torch.testing.assert_close(target(image), source(image), rtol=1e-5, atol=1e-5)
+
+
+def transposed(width: int, *, has_bias: bool, groups: int, is_first: bool) -> Net:
+    """A transposed convolution and a skip connection, in this order or the other."""
+    return Net(
+        lambda net, x: net.c(torch.cat([y := net.a(x), net.n(net.u(net.d(y)))][:: 1 - 2 * is_first], 1)),
+        **{"a": conv(3, width), "d": nn.Conv2d(width, 2 * width, 3, 2, 1), "n": nn.BatchNorm2d(width)},
+        u=nn.ConvTranspose2d(2 * width, width, 2, 2, bias=has_bias, groups=groups),
+        c=conv(2 * width, 8),
+    )
+
+
+@pytest.mark.parametrize("channels", ["leading", "importance"])
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("sizes", [(8, 12), (12, 8)])
+@pytest.mark.parametrize("as_header", [True, False])
+def test_transposed_convolutions_are_planned_whatever_they_stand_beside(
+    channels: str, has_bias: bool, groups: int, is_first: bool, sizes: tuple[int, int], as_header: bool
+) -> None:
+    make = partial(transposed, has_bias=has_bias, groups=groups, is_first=is_first)
+    source, target = (build(make, size, i) for i, size in enumerate(sizes))
+    report = transfer.transfer(
+        source.state_dict() if as_header else source, target, options=Options(channels=channels)
+    )
+    assert len(report.tensors) == len(target.state_dict())
+    if groups == 1 and sizes[0] < sizes[1]:
+        image = torch.randn(2, 3, 32, 32)
+        with torch.no_grad():
+            torch.testing.assert_close(target(image), source(image), rtol=1e-5, atol=1e-5)

@@ -162,17 +162,17 @@ def test_a_network_confirms_its_groups(device: str) -> None:
     groups = groups_of(model)
     assert sorted(group.width for group in groups) == [4, 6, 8]
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    confirmed = confirmed_groups(groups, model)
+    confirmed = confirmed_groups(model, groups)
     assert confirmed is not None
     assert [group.width for group in confirmed] == [6]
     if device == "cpu":
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     resnet = build("resnet18", device=device)
-    assert confirmed_groups(groups_of(resnet), resnet) == groups_of(resnet)
+    assert confirmed_groups(resnet, groups_of(resnet)) == groups_of(resnet)
 
 
 def test_a_network_that_cannot_be_run_confirms_nothing() -> None:
-    assert confirmed_groups((), nn.Embedding(3, 4)) is None
+    assert confirmed_groups(nn.Bilinear(3, 4, 5), ()) is None
 
 
 @settings(deadline=None, max_examples=50)

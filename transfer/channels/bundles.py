@@ -83,7 +83,8 @@ def _choice(
 
 
 def _sides(pair: LayerPair, flow: Flow, starts: set[int]) -> Iterator[Side]:
-    layer, source = pair.target, pair.source
+    layer = pair.target
+    source = replace(pair.source, is_transposed=layer.is_transposed)  # a header does not tell
     name = layer.tensors[0].name
 
     def side(numbers: Sequence[int], n_source: int, *, is_input: bool) -> Iterator[Side]:

@@ -211,6 +211,8 @@ class _Walk:
         return _View(last, stride=n_in // last.width)
 
     def _write(self, layer: Layer, node: _Node, n_parts: int) -> None:
+        if layer.is_transposed or any(t.shape and t.shape[0] != dims_of(layer)[0] for t in layer.tensors):
+            raise UnclearError  # its weight has inputs first
         for tensor in layer.tensors:
             self._port(_View(node, n_parts), tensor, 0, "writes")
         self.last_written = node

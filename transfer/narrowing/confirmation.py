@@ -7,47 +7,46 @@ permuted: groups that change what it returns are left alone.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from transfer.channels.groups import Group
 from transfer.narrowing.reordering import Reordered
+from transfer.tracing.copies import bare_copy, meta_copy
+from transfer.tracing.examples import network_input
+from transfer.tracing.isolation import careful
 from transfer.weights.reading import StateReader
 
 __all__ = ["confirmed_groups"]
 
-_SIDES = (64, 224, 256, 96, 384)
-"""Heights and widths to try; networks with position embeddings want the one they were made for."""
 
-
+@careful(None)
 @torch.no_grad()
-def confirmed_groups(groups: Sequence[Group], source: nn.Module) -> tuple[Group, ...] | None:
+def confirmed_groups(source: nn.Module, groups: Sequence[Group]) -> tuple[Group, ...] | None:
     """Keep the groups whose permutation leaves a network's function as it is.
 
     Parameters
     ----------
-    groups : sequence of Group
     source : nn.Module
         Not changed; may be on the meta device.
+    groups : sequence of Group
 
     Returns
     -------
     tuple of Group or None
         None if the network could not be run on any of the usual inputs.
     """
+    example = network_input(meta_copy(source))
+    if example is None:
+        return None
+    example = _with_values(example)
     network = _random_copy(source)
-    for example in _examples(network):
-        try:
-            expected = network(example)
-        except Exception:  # a network that wants other input
-            continue
-        if not isinstance(expected, torch.Tensor) or not expected.isfinite().all():
-            return None
-        return tuple(_kept(network, example, expected, list(groups)))
-    return None
+    expected = network(example)
+    if not isinstance(expected, torch.Tensor) or not expected.isfinite().all():
+        return None
+    return tuple(_kept(network, example, expected, list(groups)))
 
 
 def _kept(network: nn.Module, example: torch.Tensor, expected: torch.Tensor, groups: list[Group]) -> list[Group]:
@@ -76,7 +75,7 @@ def _is_same(network: nn.Module, example: torch.Tensor, expected: torch.Tensor, 
 
 def _random_copy(source: nn.Module) -> nn.Module:
     """Copy a module to the CPU, in double precision and with values of ordinary size."""
-    network = copy.deepcopy(source)
+    network = bare_copy(source)
     if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
         network.to_empty(device="cpu")
         for buffer in network.buffers():  # index tables and masks: any value will do that is a valid index
@@ -96,12 +95,8 @@ def _random_copy(source: nn.Module) -> nn.Module:
     return network
 
 
-def _examples(network: nn.Module) -> Iterator[torch.Tensor]:
-    """Images as large as networks are made for, else vectors."""
+def _with_values(example: torch.Tensor) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    first = next((p for p in network.parameters() if p.dim() > 1 and p.shape[0] > 1), None)
-    widths = [p.shape[1] for p in network.parameters() if p.dim() == 4][:1]
-    for side in _SIDES if widths else ():
-        yield torch.randn(1, widths[0], side, side, generator=generator, dtype=torch.float64)
-    if first is not None and first.dim() == 2:
-        yield torch.randn(2, first.shape[1], generator=generator, dtype=torch.float64)
+    if example.is_floating_point():
+        return torch.randn(example.shape, generator=generator, dtype=torch.float64)
+    return torch.zeros(example.shape, dtype=example.dtype)  # the one index that every table has

@@ -47,7 +47,7 @@ def prepared(
     if not groups:
         return read, ()
     if is_reordered:
-        confirmed = groups if module is None else confirmed_groups(groups, module)
+        confirmed = groups if module is None else confirmed_groups(module, groups)
         read = Reordered(read, importance_orders(confirmed or (), read))
     if not options.compensate:
         return read, ()

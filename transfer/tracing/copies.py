@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import nn
 
-__all__ = ["common_path", "meta_copy", "owners", "random_copy"]
+__all__ = ["bare_copy", "common_path", "meta_copy", "owners", "random_copy"]
 
 _MOST_ELEMENTS = 100_000_000
 """A larger block is not copied."""
@@ -42,12 +42,9 @@ def random_copy(module: nn.Module) -> nn.Module | None:
     if sum(tensor.numel() for tensor in module.parameters()) > _MOST_ELEMENTS:
         return None
     try:
-        block = copy.deepcopy(module)
+        block = bare_copy(module)
     except Exception:  # it holds a lock, a file, a tensor of a graph
         return None
-    if _shares(block, module):
-        return None
-    _forget_hooks(block)
     block.to_empty(device="cpu")
     block.float()
     block.eval()
@@ -64,7 +61,7 @@ def random_copy(module: nn.Module) -> nn.Module | None:
 
 def meta_copy(module: nn.Module) -> nn.Module:
     """Copy a module to the meta device, in single precision."""
-    memo = {}
+    memo: dict[int, torch.Tensor] = {}
     for part in module.modules():
         for owned in (part._parameters, part._buffers):
             for tensor in owned.values():
@@ -72,19 +69,32 @@ def meta_copy(module: nn.Module) -> nn.Module:
                     dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
                     empty = torch.empty_like(tensor, dtype=dtype, device="meta")
                     memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
+    return bare_copy(module, memo).eval()
+
+
+def bare_copy(module: nn.Module, memo: dict[int, torch.Tensor] | None = None) -> nn.Module:
+    """Copy a module without the hooks that its user registered.
+
+    Parameters
+    ----------
+    module : nn.Module
+    memo : dict of int to Tensor, optional
+        What to put in the place of tensors, by their identity.
+
+    Raises
+    ------
+    Exception
+        Of any kind, if it cannot be copied.
+    """
     made: nn.Module = copy.deepcopy(module, memo)
     if _shares(made, module):
         raise RuntimeError("the copy is partly the original")
-    _forget_hooks(made)
-    return made.eval()
+    for part in made.modules():
+        part._forward_hooks.clear()
+        part._forward_pre_hooks.clear()
+    return made
 
 
 def _shares(made: nn.Module, module: nn.Module) -> bool:
     """Whether a copy holds modules of the original: some refuse to be copied and return themselves."""
     return not {id(part) for part in made.modules()}.isdisjoint(id(part) for part in module.modules())
-
-
-def _forget_hooks(module: nn.Module) -> None:
-    for part in module.modules():  # the user's hooks are none of our business
-        part._forward_hooks.clear()
-        part._forward_pre_hooks.clear()
