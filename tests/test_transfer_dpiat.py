@@ -143,6 +143,34 @@ def test_tied_tensors_stay_tied() -> None:
     assert "tied to" in {row.name: row for row in report.tensors}["head.weight"].reason
 
 
+@pytest.mark.parametrize("source_is_tied", [True, False])
+def test_plans_and_reports_agree_on_ties_of_any_kind(source_is_tied: bool) -> None:
+    def network(width: int, *, is_tied: bool) -> nn.Module:
+        made = nn.Module()
+        made.embed = nn.Embedding(20, width)
+        made.a = nn.Linear(width, width)
+        made.b = made.a if is_tied else nn.Linear(width, width)  # a module under two names
+        made.head = nn.Linear(width, 20, bias=False)
+        if is_tied:
+            made.head.weight.data = made.embed.weight.data  # two parameters of one storage
+        return made
+
+    source, target = network(6, is_tied=source_is_tied), network(8, is_tied=True)
+    planned = transfer.plan(source, target)
+    report = transfer.transfer(source, target)
+    assert planned.tensors == report.tensors
+    assert planned.coverage == report.coverage == (20 * 6 + 6 * 6 + 6) / (20 * 8 + 8 * 8 + 8)
+    rows = {row.name: row for row in report.tensors}
+    assert {name: row.tied_to for name, row in rows.items() if row.tied_to} == {
+        "b.weight": "a.weight",
+        "b.bias": "a.bias",
+        "head.weight": "embed.weight",
+    }
+    assert all(row.status == "grown" for row in rows.values())
+    assert torch.equal(target.a.weight[:6, :6], source.a.weight)
+    assert target.head.weight.data_ptr() == target.embed.weight.data_ptr()
+
+
 def test_a_tied_tensor_fed_under_its_second_name_is_written() -> None:
     source = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 11, bias=False))
     target = nn.Module()

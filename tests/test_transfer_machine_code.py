@@ -21,8 +21,8 @@ print(_kernels.align_value(scores), _kernels.trace(scores).tolist(), cached_file
 """
 
 
-def run(folder: Path) -> list[str]:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
+def run(folder: Path, **settings: str) -> list[str]:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder), **settings}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
@@ -60,3 +60,12 @@ def test_damaged_machine_code_is_made_again(folder: Path, damage: bytes | None) 
 def test_where_nothing_can_be_written_every_process_compiles(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert run(tmp_path / "file" / "folder") == ["None", "True"]
+
+
+@pytest.mark.parametrize("setting", ["DISABLE_JIT=1", "DEBUGINFO=1", "BOUNDSCHECK=1", "OPT=0"])
+def test_what_is_set_for_the_users_own_functions_does_not_matter(tmp_path: Path, setting: str) -> None:
+    name, value = setting.split("=")
+    file, has_numba = run(tmp_path, **{f"NUMBA_{name}": value})
+    assert has_numba == "True"
+    assert Path(file).parent.parent == tmp_path
+    assert run(tmp_path)[1] == "False"

@@ -13,7 +13,8 @@ import ctypes
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -134,11 +135,26 @@ def _compile() -> dict[str, Any]:
     pointer: Any = types.CPointer
     of |= {f"{name}*": pointer(type_) for name, type_ in (*of.items(), ("bool", types.boolean))}
     compiled = {}
-    for name, function in _kernel_source.define(numba.njit(error_model="numpy"), carray).items():
-        result, arguments = _kernel_source.SIGNATURES[name]
-        signature = of[result](*(of[argument] for argument in arguments.split()))
-        compiled[name] = numba.cfunc(signature, error_model="numpy")(function)
+    with _as_usual(numba.config):
+        for name, function in _kernel_source.define(numba.njit(error_model="numpy"), carray).items():
+            result, arguments = _kernel_source.SIGNATURES[name]
+            signature = of[result](*(of[argument] for argument in arguments.split()))
+            compiled[name] = numba.cfunc(signature, error_model="numpy")(function)
     return compiled
+
+
+@contextmanager
+def _as_usual(config: Any) -> Iterator[None]:
+    """Compile as if nothing were said of numba: its settings are for the user's own functions."""
+    usual = {"DISABLE_JIT": 0, "DEBUGINFO_DEFAULT": 0, "BOUNDSCHECK": None, "OPT": type(config.OPT)(3)}
+    before = {name: getattr(config, name) for name in usual}
+    try:
+        for name, value in usual.items():
+            setattr(config, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(config, name, value)
 
 
 def _object(llvm: Any, machine: Any, compiled: dict[str, Any]) -> bytes | None:

@@ -7,7 +7,7 @@ dtype, device and ties of the target stay as they are.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,9 @@ from transfer.execution.rehearsal import rehearse
 from transfer.execution.staging import Stage
 from transfer.narrowing.preparation import prepared
 from transfer.options import Options
-from transfer.planning.planned import PlannedTensor, TransferPlan, count_statuses
+from transfer.planning.planned import PlannedTensor, TransferPlan, count_statuses, coverage_of
 from transfer.planning.plans import plan
+from transfer.planning.ties import without_ties
 from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 from transfer.weights.reading import Reader, StateReader
 
@@ -195,7 +196,7 @@ def apply_plan(
             f"expected a target whose elements are stored one by one, {shared[0]!r} is expanded; "
             "make it contiguous first: parameter.data = parameter.data.contiguous()"
         )
-    rows = _without_ties(planned.tensors, state)
+    rows = without_ties(planned.tensors, state)
     rehearse(rows, read, state, allow_nonfinite=allow_nonfinite)  # nothing is written before all is known to fit
     for row in rows:
         set_constants(row, state[row.name])
@@ -204,15 +205,13 @@ def apply_plan(
         for move in moves_of(row, read, state[row.name]):
             stage.copy(move.part, move.place)
     stage.finish()
-    own = {id(state[row.name]): state[row.name].numel() for row in rows}
-    n_elements = sum(own.values())
     devices = sorted({str(tensor.device) for tensor in state.values()})
     return TransferReport(
         source="",
         target="",
         method=planned.method,
         similarity=planned.similarity,
-        coverage=sum(row.n_written for row in rows) / n_elements if n_elements else 0.0,
+        coverage=coverage_of(rows),
         tensors=rows,
         device=", ".join(devices),
         note=planned.note,
@@ -224,24 +223,6 @@ def _is_expanded(tensor: torch.Tensor) -> bool:
     """Whether several elements share one place in memory."""
     is_plain = tensor.layout is torch.strided
     return is_plain and any(n > 1 and not step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-
-
-def _without_ties(planned: Sequence[PlannedTensor], state: Mapping[str, torch.Tensor]) -> tuple[PlannedTensor, ...]:
-    """Let each tensor that has several names be written once, under the first name that something feeds."""
-    writer: dict[int, PlannedTensor] = {}
-    for row in planned:
-        known = writer.setdefault(id(state[row.name]), row)
-        if not (known.regions or known.constants) and (row.regions or row.constants):
-            writer[id(state[row.name])] = row
-    rows = []
-    for row in planned:
-        first = writer[id(state[row.name])]
-        if first is not row:
-            row = replace(
-                first, name=row.name, shape=row.shape, regions=(), constants=(), reason=f"tied to {first.name!r}"
-            )
-        rows.append(row)
-    return tuple(rows)
 
 
 @contextmanager

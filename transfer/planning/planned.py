@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from transfer.alignment.matching import Alignment
 from transfer.operators import Constant, Fill, Region, Transform
 from transfer.structure.records import Form, Tensor
 
-__all__ = ["STATUSES", "PlannedTensor", "TransferPlan", "count_statuses", "filled", "fresh"]
+__all__ = ["STATUSES", "PlannedTensor", "TransferPlan", "count_statuses", "coverage_of", "filled", "fresh"]
 
 STATUSES = ("copied", "cropped", "grown", "resampled", "identity", "fresh")
 
@@ -43,6 +44,8 @@ class PlannedTensor:
         Applied to the source tensor first; regions and their bounds then refer to its result.
     reason : str
         Why it is fresh, or what was lost.
+    tied_to : str
+        Another name of the same tensor, under which it is written; mostly empty.
     """
 
     name: str
@@ -55,6 +58,7 @@ class PlannedTensor:
     constants: tuple[Constant, ...] = ()
     transform: Transform | None = None
     reason: str = ""
+    tied_to: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -96,8 +100,7 @@ class TransferPlan:
     @cached_property
     def coverage(self) -> float:
         """Fraction of the target's elements that the source supplies, in [0, 1]."""
-        n_elements = sum(Tensor("", t.shape).size for t in self.tensors)
-        return sum(t.n_written for t in self.tensors) / n_elements if n_elements else 0.0
+        return coverage_of(self.tensors)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -109,6 +112,12 @@ class TransferPlan:
             "counts": count_statuses(self.tensors),
             "tensors": [tensor.to_json() for tensor in self.tensors],
         }
+
+
+def coverage_of(tensors: Sequence[PlannedTensor]) -> float:
+    """Return the fraction of all elements that the source supplies; tied ones count once."""
+    n_elements = sum(prod(tensor.shape) for tensor in tensors if not tensor.tied_to)
+    return sum(tensor.n_written for tensor in tensors) / n_elements if n_elements else 0.0
 
 
 def count_statuses(tensors: Sequence[PlannedTensor]) -> dict[str, int]:
@@ -143,7 +152,7 @@ def filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
         source.name,
         source.shape,
         fill.operator,
-        fill.regions,
+        tuple(region for region in fill.regions if region.target.n_elements),
         fill.constants,
         reason=reason,
     )

@@ -14,6 +14,7 @@ from transfer.operators import centred_fill, refusal
 from transfer.options import Options
 from transfer.planning.dpiat_rows import dpiat_rows
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
+from transfer.planning.ties import without_ties
 from transfer.structure.order import ordered_like
 from transfer.structure.records import Architecture, Header
 from transfer.structure.standardization import as_module, check_form, header_of, standardize_header
@@ -104,15 +105,13 @@ def _planned(
         unseen = ""
     seen = {tensor.name for tensor in alignment.target.tensors()}
     unmatched = "no source layer was matched"
-    return TransferPlan(
-        method=form,
-        similarity=similarity,
-        tensors=tuple(
-            planned.get(name) or PlannedTensor(name, shape, "fresh", reason=unmatched if name in seen else unseen)
-            for name, (shape, _) in header.items()
-        ),
-        alignment=alignment,
+    rows = tuple(
+        planned.get(name) or PlannedTensor(name, shape, "fresh", reason=unmatched if name in seen else unseen)
+        for name, (shape, _) in header.items()
     )
+    if module is not None:
+        rows = without_ties(rows, module.state_dict(keep_vars=True))
+    return TransferPlan(method=form, similarity=similarity, tensors=rows, alignment=alignment)
 
 
 def _paper_rows(alignment: Alignment) -> dict[str, PlannedTensor]:
