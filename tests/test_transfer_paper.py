@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import nets
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, weight_norm
 
 import transfer
-from transfer.errors import MethodError
+from transfer.errors import InputError, MethodError
 from transfer.structure.records import PLACEHOLDER, Architecture, Block
 from zoo_index.catalogues.timm_catalogue import build
 
@@ -113,3 +115,27 @@ def test_batch_norm_without_weight_scores_nothing() -> None:
         PLACEHOLDER,
         "Conv2d",
     ]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # the old weight norm still is in use
+@pytest.mark.parametrize("wrap", [weight_norm, parametrizations.weight_norm, parametrizations.spectral_norm])
+@pytest.mark.parametrize("method", ["paper", "dpiat"])
+def test_computed_weights_are_neither_asked_for_nor_written(wrap: Callable[..., nn.Module], method: str) -> None:
+    def network(width: int) -> nn.Module:
+        return nn.Sequential(wrap(nn.Conv2d(3, width, 3)), nn.BatchNorm2d(width), nn.Conv2d(width, width, 3))
+
+    plain = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3))
+    for source, target in ((network(4), network(6)), (plain, network(4)), (network(4), plain)):
+        before = [{k: v.clone() for k, v in net.state_dict().items()} for net in (source, target)]
+        transfer.plan(source, target, method=method)
+        assert all(torch.equal(v, before[1][k]) for k, v in target.state_dict().items())
+        report = transfer.transfer(source, target, method=method)
+        assert all(torch.equal(v, before[0][k]) for k, v in source.state_dict().items())
+        assert {row.name: row.status for row in report.tensors}["2.weight"] != "fresh"
+
+
+def test_lazy_networks_are_refused_by_name() -> None:
+    lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyLinear(3))
+    for method in ("paper", "dpiat"):
+        with pytest.raises(InputError, match=r"'0\.weight' is lazy; run it once"):
+            transfer.standardize(lazy, method=method)

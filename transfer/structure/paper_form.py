@@ -104,13 +104,17 @@ def _flatten(items: list[Layer | list[Layer]]) -> list[Layer]:
 
 
 def _leaf(module: nn.Module, path: str) -> Layer:
-    """Layer of a leaf class; the class that counts is torch's, not a subclass of it."""
+    """Layer of a leaf class; the class that counts is torch's, not a subclass of it.
+
+    A weight that is computed (weight norm and other parametrizations) is no tensor that could be copied, and
+    asking for it may change the module.
+    """
     kind = next(leaf for leaf in _LEAVES if isinstance(module, leaf)).__name__
     prefix = f"{path}." if path else ""
     tensors = tuple(
         Tensor(role, tuple(value.shape), prefix + role, str(value.dtype).removeprefix("torch."))
         for role in ("weight", "bias")
-        if (value := getattr(module, role, None)) is not None
+        if (value := module._parameters.get(role)) is not None
     )
     if not tensors or tensors[0].role != "weight":
         return Layer(PLACEHOLDER, path=path)  # nothing to compare by, e.g. batch norm without affine

@@ -67,6 +67,8 @@ def standardize(network: NetworkLike, *, method: str = "dpiat") -> Architecture:
         a given architecture.
     CheckpointError
         If a path does not lead to a readable checkpoint.
+    InputError
+        If a network has no tensor, or lazy ones, whose shapes are not known yet.
     """
     form = check_form(method)
     if isinstance(network, Architecture):
@@ -85,6 +87,7 @@ def standardize(network: NetworkLike, *, method: str = "dpiat") -> Architecture:
             )
         from transfer.structure.paper_form import from_module
 
+        header_of(module)  # raises for networks without shapes
         return from_module(module)
     return standardize_header(header_of(network), as_module(network))
 
