@@ -110,8 +110,8 @@ def grouped_of(pair: LayerPair, flow: Flow) -> Grouped | None:
     reads, writes = tuple(flow.reads[name]), tuple(flow.writes[name])
     n_in, old_in = dims_of(pair.target)[1], dims_of(pair.source)[1]
     n_groups = len(reads) // n_in
-    keeps_width = len(reads) == len(writes)
-    source_groups = pair.source.n_groups or (dims_of(pair.source)[0] // old_in if keeps_width else 0)
+    source_groups = pair.source.n_groups  # if that is not known: as many outputs as inputs in both, or neither
+    source_groups = source_groups or dims_of(pair.source)[0] * len(reads) // (len(writes) * old_in)
     if n_groups < 2 or source_groups < 2 or dims_of(pair.source)[0] % source_groups:
         return None
     if any(0 in row or len(set(row)) < len(row) for row in (reads, writes)):

@@ -33,7 +33,7 @@ class Side:
     n_source: int
     is_input: bool
     n_heads: int  # of the source, 0 where that is not known
-    score: float = field(compare=False)  # of the matched layers
+    trust: float = field(compare=False)  # how well the layers match
 
     def per_head(self) -> list[tuple[Run, ...]]:
         """Bundles head by head, if they lie so: with queries or keys, which a product sums over, in each."""

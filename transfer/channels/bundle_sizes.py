@@ -64,7 +64,7 @@ def solved_sizes(sides: Sequence[Side], fixed: Mapping[int, int], ties: Sequence
     dict of int to int
         By the first channel in the target; bundles of unknown size are left out.
     """
-    sides = sorted(dict.fromkeys(sides), key=lambda side: -side.score)
+    sides = sorted(dict.fromkeys(sides), key=lambda side: -side.trust)
     sizes = dict(fixed)
     for side in sides:
         sizes |= {bundle: size for bundle, size in _heads(side).items() if bundle not in sizes}

@@ -10,7 +10,7 @@ is left to what shapes tell.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from transfer.channels.bundle_groups import Grouped, cut_at_groups, grouped_of
 from transfer.channels.bundle_rows import Side, runs_of, starts_of
 from transfer.channels.bundle_sizes import solved_sizes
 from transfer.operators import LEADING, Channels, Span
-from transfer.structure.meaning import dims_of, in_width, is_depthwise, is_weighted, out_width
+from transfer.structure.meaning import dims_of, is_depthwise, is_weighted, out_width
 from transfer.structure.records import Layer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["bundle_channels"]
 
 
-def bundle_channels(alignment: Alignment, flow: Flow) -> dict[str, Channels]:
+def bundle_channels(alignment: Alignment, flow: Flow, inserted: Collection[int] = ()) -> dict[str, Channels]:
     """Choose the channels of the matched layers whose bundles are known.
 
     Parameters
@@ -36,6 +36,8 @@ def bundle_channels(alignment: Alignment, flow: Flow) -> dict[str, Channels]:
     alignment : Alignment
     flow : Flow
         Of the target.
+    inserted : collection of int
+        Items of the target that the source has no counterpart of: what feeds them tells least of sizes.
 
     Returns
     -------
@@ -46,12 +48,13 @@ def bundle_channels(alignment: Alignment, flow: Flow) -> dict[str, Channels]:
     pairs = {pair.target.path: pair for pair in alignment.pairs}
     groups = {path: found for path, pair in pairs.items() if (found := grouped_of(pair, flow)) is not None}
     cut_at_groups(list(groups.values()), starts)
-    sides = {path: list(_sides(pair, flow, starts)) for path, pair in pairs.items()}
+    trust = {path: pair.score - (pair.target_item in inserted) for path, pair in pairs.items()}
+    sides = {path: list(_sides(pair, flow, starts, trust[path])) for path, pair in pairs.items()}
     fixed: dict[int, int] = {}
     ties = []
-    for group in groups.values():
-        fixed = group.own_sizes(starts) | fixed
-        ties += group.ties(starts)
+    for path in sorted(groups, key=lambda path: -trust[path]):
+        fixed = groups[path].own_sizes(starts) | fixed
+        ties += groups[path].ties(starts)
     sizes = solved_sizes([side for found in sides.values() for side in found], fixed, ties)
     chosen = {path: _choice(pairs[path], found, groups.get(path), sizes, starts) for path, found in sides.items()}
     return {path: choice for path, choice in chosen.items() if choice is not None}
@@ -60,18 +63,19 @@ def bundle_channels(alignment: Alignment, flow: Flow) -> dict[str, Channels]:
 def _choice(
     pair: LayerPair, sides: Sequence[Side], group: Grouped | None, sizes: Mapping[int, int], starts: set[int]
 ) -> Channels | None:
-    """Bundle by bundle; None if the sizes do not sum up."""
+    """Bundle by bundle; None if the sizes do not sum up. Of two sides one may."""
     spans = {side.is_input: side.spans(sizes) for side in sides}
-    if not spans or any(value is None for value in spans.values()):
+    is_sure = bool(spans) and None not in spans.values()
+    if all(value is None for value in spans.values()):
         return None
     if pair.source.dims == pair.target.dims:  # whatever a badly matched neighbour says of its bundles
         return LEADING
     outputs, inputs = (None if _are_leading(value) else value for value in map(spans.get, (False, True)))
     if group is not None:
-        connections = group.connections(sizes, starts)
+        connections = group.connections(sizes, starts) if is_sure else None
         return Channels(outputs, connections=connections, operator="leading by group") if connections else None
     if outputs is None and inputs is None:
-        return LEADING
+        return LEADING if is_sure else None
     if inputs is not None and (_has_groups(pair.source) or _has_groups(pair.target)):
         return None  # whose weight numbers inputs within their group
     channels = Channels(outputs, inputs, operator="leading by bundle")
@@ -82,7 +86,7 @@ def _choice(
     return channels
 
 
-def _sides(pair: LayerPair, flow: Flow, starts: set[int]) -> Iterator[Side]:
+def _sides(pair: LayerPair, flow: Flow, starts: set[int], trust: float) -> Iterator[Side]:
     layer = pair.target
     source = replace(pair.source, is_transposed=layer.is_transposed)  # a header does not tell
     name = layer.tensors[0].name
@@ -90,13 +94,14 @@ def _sides(pair: LayerPair, flow: Flow, starts: set[int]) -> Iterator[Side]:
     def side(numbers: Sequence[int], n_source: int, *, is_input: bool) -> Iterator[Side]:
         if numbers and n_source and 0 not in numbers:
             runs = tuple(runs_of(numbers, starts, flow.attended))
-            yield Side(runs, n_source, is_input, source.n_heads, pair.score)
+            yield Side(runs, n_source, is_input, source.n_heads, trust)
 
     if is_weighted(layer) and name in flow.writes and is_weighted(source):
         yield from side(flow.writes[name], out_width(source), is_input=False)
         found = grouped_of(pair, flow)
         n_groups = found.source_groups if found is not None else max(source.n_groups, 1)
-        yield from side(flow.reads[name], in_width(source) * n_groups, is_input=True)
+        n_inputs = dims_of(source)[0] if source.is_transposed else dims_of(source)[1] * n_groups
+        yield from side(flow.reads[name], n_inputs, is_input=True)
     elif name in flow.along and dims_of(layer)[0] == len(flow.along[name]):
         is_by_channel = layer.tensors[0].size == dims_of(layer)[0] or is_depthwise(layer)
         yield from side(flow.along[name], dims_of(source)[0] if is_by_channel else 0, is_input=False)

@@ -7,7 +7,7 @@ concatenations, the groups of grouped convolutions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["choose_channels"]
 
 
-def choose_channels(alignment: Alignment, options: Options, module: nn.Module | None) -> dict[str, Channels]:
+def choose_channels(
+    alignment: Alignment, options: Options, module: nn.Module | None, inserted: Collection[int] = ()
+) -> dict[str, Channels]:
     """Choose the channels of every matched pair of layers.
 
     Parameters
@@ -37,6 +39,8 @@ def choose_channels(alignment: Alignment, options: Options, module: nn.Module | 
     options : Options
     module : nn.Module or None
         The target, where there is one: it is run to find the segments.
+    inserted : collection of int
+        Items of the target that the source has no counterpart of.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def choose_channels(alignment: Alignment, options: Options, module: nn.Module | 
         from transfer.tracing.flow import trace_flow
 
         flow = trace_flow(module)
-        traced = bundle_channels(alignment, flow) if flow else {}
+        traced = bundle_channels(alignment, flow, inserted) if flow else {}
     found = _segments(alignment)
     for _, members in groupby(alignment.pairs, key=lambda pair: pair.target_item):
         found |= _groups(alignment, list(members), traced)

@@ -59,7 +59,9 @@ def dpiat_rows(
     if options.split_fused:
         alignment, parts = pair_parts(alignment)
     heads = head_paths(alignment.target), head_paths(alignment.source)
-    channels = choose_channels(alignment, options, module)
+    items = enumerate(alignment.target.items)
+    inserted = {i for i, item in items if any(t.name in identity for layer in item.layers for t in layer.tensors)}
+    channels = choose_channels(alignment, options, module, inserted)
     widenings = stream_widenings(alignment) if options.keep_norms else {}
     every_layer = list(alignment.target.layers())
     position = {layer.path: i for i, layer in enumerate(every_layer)}
