@@ -14,7 +14,7 @@ from transfer.operators import Channels, Span
 from transfer.structure.meaning import in_width, is_weighted, n_fused_parts, out_width
 from transfer.structure.records import Layer
 
-__all__ = ["attention_channels", "fused_spans", "head_spans"]
+__all__ = ["attention_channels", "head_spans"]
 
 
 def head_spans(n_old: int, n_new: int, heads_old: int, heads_new: int) -> list[Span] | None:
@@ -57,13 +57,13 @@ def attention_channels(
     dict of str to Channels
         By path of the target layer; empty where leading channels will do.
     """
-    outputs = fused_spans(source, target, old, new)
-    n = len(outputs)
-    a, b = (out_width(layer) // max(n, 1) for layer in (old, new))
-    if not outputs or a == b:
+    n = n_fused_parts(target, _position(target, new))
+    a, b = out_width(old) // n, out_width(new) // n
+    if n == 1 or a == b or n != n_fused_parts(source, _position(source, old)):
         return {}
     spans = head_spans(a, b, old.n_heads, new.n_heads)
     if spans is None:
+        outputs = tuple((i * a, i * b, min(a, b)) for i in range(n))
         return {new.path: Channels(outputs=outputs, operator="leading by part")}
     width, new_width = a // old.n_heads, b // new.n_heads
     by_head = tuple((i * a + s, i * b + t, size) for i in range(n) for s, t, size in spans)
@@ -79,15 +79,6 @@ def attention_channels(
     if readers and in_width(readers[0]) == b:
         found[readers[0].path] = Channels(inputs=tuple(spans), operator="by head")
     return found
-
-
-def fused_spans(source: Sequence[Layer], target: Sequence[Layer], old: Layer, new: Layer) -> tuple[Span, ...]:
-    """Place the parts of a fused layer, one after the other; none where it is not fused in both networks."""
-    n = n_fused_parts(target, _position(target, new))
-    if n == 1 or n != n_fused_parts(source, _position(source, old)):
-        return ()
-    a, b = out_width(old) // n, out_width(new) // n
-    return tuple((i * a, i * b, min(a, b)) for i in range(n))
 
 
 def _position(layers: Sequence[Layer], layer: Layer) -> int:

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.channels.attention import attention_channels, fused_spans
+from transfer.channels.attention import attention_channels
 from transfer.channels.bundle_rows import joined
 from transfer.channels.bundles import bundle_channels
 from transfer.channels.concatenation import concatenated_inputs, total_width
@@ -24,6 +24,8 @@ from transfer.structure.records import Block, Layer
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from transfer.tracing.flow import Flow
 
 __all__ = ["choose_channels"]
 
@@ -47,34 +49,48 @@ def choose_channels(
     dict of str to Channels
         By the path of the target layer; layers that are not in it take the leading channels.
     """
-    traced: dict[str, Channels] = {}
+    flow: Flow | None = None
     heads = head_paths(alignment.target)  # of other classes as a rule, which is no reason to look further
     changed = any(p.source.dims != p.target.dims and p.target.path not in heads for p in alignment.pairs)
     if module is not None and changed:
         from transfer.tracing.flow import trace_flow
 
         flow = trace_flow(module)
-        traced = bundle_channels(alignment, flow, inserted) if flow else {}
+    traced = bundle_channels(alignment, flow, inserted) if flow else {}
     found = _segments(alignment)
     for _, members in groupby(alignment.pairs, key=lambda pair: pair.target_item):
         found |= _groups(alignment, list(members), traced)
     found |= traced
     if options.split_fused:
-        found |= _heads(alignment, traced)
+        found |= _heads(alignment, traced, flow)
     return {path: channels for path, channels in found.items() if channels != LEADING}
 
 
-def _heads(alignment: Alignment, traced: Mapping[str, Channels]) -> dict[str, Channels]:
-    """Query, key and value, or value and gate, each by itself, heads whole, if they were seen to lie so."""
+def _heads(alignment: Alignment, traced: Mapping[str, Channels], flow: Flow | None) -> dict[str, Channels]:
+    """Query, key and value, or value and gate, each by itself, and heads whole, if they were seen to lie so."""
     found: dict[str, Channels] = {}
     for pair in alignment.pairs:
         source, target = alignment.source.items[pair.source_item], alignment.target.items[pair.target_item]
         if isinstance(source, Block) and isinstance(target, Block):
             channels = attention_channels(source.layers, target.layers, pair.source, pair.target)
             seen = traced.get(pair.target.path)
-            if seen is None or seen.outputs == fused_spans(source.layers, target.layers, pair.source, pair.target):
+            placed = channels.get(pair.target.path)
+            if seen is None or (placed and flow and _agree(placed, seen, pair, flow)):
                 found |= channels
     return found
+
+
+def _agree(placed: Channels, seen: Channels, pair: LayerPair, flow: Flow) -> bool:
+    """Whether the parts of a fused layer were seen to lie one after the other, as shapes were taken to say."""
+    if placed.operator != "by head" or not placed.outputs:
+        return placed.outputs == seen.outputs
+    n_parts = len(placed.outputs) // min(pair.source.n_heads, pair.target.n_heads)
+    a, b = out_width(pair.source) // n_parts, out_width(pair.target) // n_parts
+    if seen.outputs == tuple((i * a, i * b, min(a, b)) for i in range(n_parts)):
+        return True
+    row = flow.writes[pair.target.tensors[0].name]
+    parts = [row[i : i + b] for i in range(0, len(row), b)]  # query and key have equal numbers
+    return n_parts == 3 and all(len(set(part)) == b for part in parts)
 
 
 def _segments(alignment: Alignment) -> dict[str, Channels]:
