@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Protocol
@@ -122,7 +123,7 @@ class Region:
         return Box(self.target_start, self.size)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fill:
     """How one target tensor is filled.
 
@@ -139,6 +140,16 @@ class Fill:
     operator: str
     regions: tuple[Region, ...]
     constants: tuple[Constant, ...] = ()
+
+    @cached_property
+    def n_copied(self) -> int:
+        """Number of elements that are copied."""
+        return sum(region.target.n_elements for region in self.regions)
+
+    @cached_property
+    def n_set(self) -> int:
+        """Number of elements that are set to constants, also where they are overwritten then."""
+        return sum(constant.box.n_elements for constant in self.constants)
 
     def exchanged(self) -> Fill:
         """Return the same for tensors with the first two dimensions exchanged."""
@@ -168,7 +179,7 @@ def centred_fill(source: Tensor, target: Tensor) -> Fill:
         With equally many dimensions.
     """
     if source.shape == target.shape:
-        return _whole(target)
+        return _whole(target.shape)
     spans = [_centred(a, b) for a, b in zip(source.shape, target.shape, strict=True)]
     return Fill("centre", (_region(spans),))
 
@@ -220,46 +231,48 @@ def channel_fill(
     zero_new_inputs : bool
         Clear the weights from new inputs, or new kernel positions, into the outputs that are filled.
     """
-    if layer.is_transposed and target.role == "weight":
-        as_usual = replace(layer, is_transposed=False)
-        is_cleared = zero_new_inputs and layer.n_groups == 1  # new groups give nothing to old outputs
-        fill = channel_fill(_exchanged(source), _exchanged(target), as_usual, channels, zero_new_inputs=is_cleared)
-        return fill.exchanged() if fill.operator != "copy" else _whole(target)
-    shape = fitted_shape(source.shape, len(target.shape))
-    assert shape is not None
     is_weight = target.role == "weight" and layer.kind.startswith(("conv", "linear"))
+    if is_weight and layer.is_transposed:
+        is_cleared = zero_new_inputs and layer.n_groups == 1  # new groups give nothing to old outputs
+        exchanged = _swapped(source.shape), _swapped(target.shape)
+        fill = _filled(*exchanged, channels, is_weight=True, zero_new_inputs=is_cleared)
+        return fill.exchanged() if fill.operator != "copy" else _whole(target.shape)
+    return _filled(source.shape, target.shape, channels, is_weight=is_weight, zero_new_inputs=zero_new_inputs)
+
+
+@lru_cache(maxsize=4096)
+def _filled(
+    source: tuple[int, ...], target: tuple[int, ...], channels: Channels, *, is_weight: bool, zero_new_inputs: bool
+) -> Fill:
+    """Fill a tensor by shapes alone: networks repeat them, and an index asks for many plans."""
+    shape = fitted_shape(source, len(target))
+    assert shape is not None
     is_chosen = channels.outputs or channels.cleared or (is_weight and (channels.inputs or channels.connections))
-    if not shape or (shape == target.shape and not is_chosen):
+    if not shape or (shape == target and not is_chosen):
         return _whole(target)
-    if not _is_possible(channels, shape, target.shape, is_weight=is_weight):
+    if not _is_possible(channels, shape, target, is_weight=is_weight):
         channels = LEADING
-    outputs = channels.outputs or _leading(shape[0], target.shape[0])
+    outputs = channels.outputs or _leading(shape[0], target[0])
     if is_weight:
-        inputs = channels.inputs or _leading(shape[1], target.shape[1])
+        inputs = channels.inputs or _leading(shape[1], target[1])
         pairs = channels.connections or tuple(product(outputs, inputs))
-        kernel = [_centred(a, b) for a, b in zip(shape[2:], target.shape[2:], strict=True)]
+        kernel = [_centred(a, b) for a, b in zip(shape[2:], target[2:], strict=True)]
         regions = tuple(_region([*pair, *kernel]) for pair in pairs)
     else:
-        rest = [_leading(a, b)[0] for a, b in zip(shape[1:], target.shape[1:], strict=True)]
+        rest = [_leading(a, b)[0] for a, b in zip(shape[1:], target[1:], strict=True)]
         regions = tuple(_region([span, *rest]) for span in outputs)
     if channels.scales:
         factors = dict(zip(outputs, channels.scales, strict=True))
         regions = tuple(replace(r, scale=factors[r.source_start[0], r.target_start[0], r.size[0]]) for r in regions)
     constants = tuple(
-        Constant(Box((start, *(0,) * (len(target.shape) - 1)), (size, *target.shape[1:])))
-        for start, size in channels.cleared
+        Constant(Box((start, *(0,) * (len(target) - 1)), (size, *target[1:]))) for start, size in channels.cleared
     )
     if zero_new_inputs and is_weight:
-        zeros = (0,) * (len(target.shape) - 1)
-        rows = [Box((start, *zeros), (size, *target.shape[1:])) for _, start, size in outputs]
+        zeros = (0,) * (len(target) - 1)
+        rows = [Box((start, *zeros), (size, *target[1:])) for _, start, size in outputs]
         if sum(row.n_elements for row in rows) > sum(region.target.n_elements for region in regions):
             constants = (*(Constant(row) for row in rows), *constants)
     return Fill(channels.operator, regions, constants)
-
-
-def _exchanged(tensor: Tensor) -> Tensor:
-    """Describe a tensor with its first two dimensions exchanged."""
-    return replace(tensor, shape=(*tensor.shape[1::-1], *tensor.shape[2:]))
 
 
 def _is_possible(channels: Channels, source: tuple[int, ...], target: tuple[int, ...], *, is_weight: bool) -> bool:
@@ -308,9 +321,9 @@ def fitted_shape(shape: tuple[int, ...], n_dims: int) -> tuple[int, ...] | None:
     return (*shape[:n_dims], *(1,) * (n_dims - len(shape)))
 
 
-def _whole(target: Tensor) -> Fill:
-    zeros = (0,) * len(target.shape)
-    return Fill("copy", (Region(zeros, zeros, target.shape),))
+def _whole(shape: tuple[int, ...]) -> Fill:
+    zeros = (0,) * len(shape)
+    return Fill("copy", (Region(zeros, zeros, shape),))
 
 
 def _centred(a: int, b: int) -> Span:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from transfer.alignment import _kernels
 from transfer.alignment.ranking import item_scores, similarities
-from transfer.alignment.tables import tabulate
-from transfer.structure.records import Architecture, Block, Item, Layer
+from transfer.alignment.tables import Table, tabulate
+from transfer.structure.records import Architecture, Block, Layer
 from transfer.structure.standardization import check_form, standardize
 
 if TYPE_CHECKING:
@@ -103,10 +103,16 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
             both = zip(own.layers, other.layers, strict=True)
             pairs += [LayerPair(a, b, 1.0, i, i) for a, b in both if a.dims is not None]
         return Alignment(source_form, target_form, tuple(pairs), float(target_form.n_scoring))
-    scores = _scores(source_form, target_form)
-    for t, s in _kernels.trace(scores):
-        for layer_s, layer_t, score in _pairs_of_items(source_form.items[s], target_form.items[t], scores[t, s]):
-            pairs.append(LayerPair(layer_s, layer_t, score, int(s), int(t)))
+    source_table, target_table = _tables(source_form, target_form)
+    scores = _item_scores(source_table, target_table)
+    known: dict[tuple[int, int], list[tuple[int, int, float]]] = {}  # most blocks occur more than once
+    for t, s in _kernels.trace(scores).tolist():
+        own, other = source_form.items[s].layers, target_form.items[t].layers
+        places = int(source_table.item[s]), int(target_table.item[t])
+        if places not in known:
+            is_block = isinstance(source_form.items[s], Block)
+            known[places] = list(_layer_places(own, other)) if is_block else [(0, 0, float(scores[t, s]))]
+        pairs += [LayerPair(own[i], other[j], score, s, t) for i, j, score in known[places]]
     return Alignment(source_form, target_form, tuple(pairs), float(_kernels.align_value(scores)))
 
 
@@ -133,19 +139,16 @@ def similarity(source: NetworkLike, target: NetworkLike, *, measure: str = "dpia
 
 def _scores(source: Architecture, target: Architecture) -> NDArray[np.float64]:
     """Scores of all top-level items, of shape (n_target, n_source)."""
+    return _item_scores(*_tables(source, target))
+
+
+def _tables(source: Architecture, target: Architecture) -> tuple[Table, Table]:
     target_table = tabulate([target], form=target.form)
-    source_table = tabulate([source], form=target.form, kinds=target_table.kinds)
-    distinct = item_scores(target_table, source_table)
-    return distinct[np.ix_(source_table.item, target_table.item)].T
+    return tabulate([source], form=target.form, kinds=target_table.kinds), target_table
 
 
-def _pairs_of_items(source: Item, target: Item, score: float) -> Iterator[tuple[Layer, Layer, float]]:
-    if isinstance(source, Layer) and isinstance(target, Layer):
-        yield source, target, float(score)
-        return
-    assert isinstance(source, Block)
-    assert isinstance(target, Block)
-    yield from match_layers(source.layers, target.layers)
+def _item_scores(source: Table, target: Table) -> NDArray[np.float64]:
+    return item_scores(target, source)[np.ix_(source.item, target.item)].T
 
 
 def match_layers(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[Layer, Layer, float]]:
@@ -160,6 +163,11 @@ def match_layers(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[t
     tuple of Layer, Layer, float
         Source, target and shape score.
     """
+    for i, j, score in _layer_places(source, target):
+        yield source[i], target[j], score
+
+
+def _layer_places(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[int, int, float]]:
     scores = _scores(Architecture("dpiat", tuple(source)), Architecture("dpiat", tuple(target)))
-    for t, s in _kernels.trace(scores):
-        yield source[s], target[t], float(scores[t, s])
+    for t, s in _kernels.trace(scores).tolist():
+        yield s, t, float(scores[t, s])

@@ -63,19 +63,18 @@ def bundle_channels(alignment: Alignment, flow: Flow, inserted: Collection[int] 
 def _choice(
     pair: LayerPair, sides: Sequence[Side], group: Grouped | None, sizes: Mapping[int, int], starts: set[int]
 ) -> Channels | None:
-    """Bundle by bundle; None if the sizes do not sum up. Of two sides one may."""
+    """Bundle by bundle; None if the sizes do not sum up."""
     spans = {side.is_input: side.spans(sizes) for side in sides}
-    is_sure = bool(spans) and None not in spans.values()
-    if all(value is None for value in spans.values()):
+    if not spans or None in spans.values():
         return None
     if pair.source.dims == pair.target.dims:  # whatever a badly matched neighbour says of its bundles
         return LEADING
     outputs, inputs = (None if _are_leading(value) else value for value in map(spans.get, (False, True)))
     if group is not None:
-        connections = group.connections(sizes, starts) if is_sure else None
+        connections = group.connections(sizes, starts)
         return Channels(outputs, connections=connections, operator="leading by group") if connections else None
     if outputs is None and inputs is None:
-        return LEADING if is_sure else None
+        return LEADING
     if inputs is not None and (_has_groups(pair.source) or _has_groups(pair.target)):
         return None  # whose weight numbers inputs within their group
     channels = Channels(outputs, inputs, operator="leading by bundle")

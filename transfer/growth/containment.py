@@ -8,7 +8,7 @@ source computes, whatever else the best-scoring alignment would be; so this plac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -86,7 +86,7 @@ def _contained(alignment: Alignment) -> Alignment | None:
     heads = head_paths(alignment.source), head_paths(alignment.target)
     appending = concatenating_items(alignment.target)
     keys = [structure_key(item) for item in source], [structure_key(item) for item in target]
-    blocks: dict[tuple[str, str], _Place | None] = {}
+    blocks: dict[tuple[Hashable, Hashable], _Place | None] = {}
 
     def layers_fit(s: Layer, t: Layer) -> float:
         return 1.0 if s.path in heads[0] and t.path in heads[1] else _score(s, t)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment
@@ -40,7 +40,9 @@ def place_insertions(
     identity : dict of str to tuple of Constant
         What tensors are set to, by their names.
     """
-    known: dict[str, list[Place]] = {}  # blocks of equal layers behave alike, and asking one of them takes a while
+    known: dict[
+        Hashable, list[Place]
+    ] = {}  # blocks of equal layers behave alike, and asking one of them takes a while
     if (found := contained(alignment)) is not None:
         own = {pair.target_item for pair in found.pairs}
         fed = fed_by_neighbours(found, alignment)
@@ -122,7 +124,7 @@ def _whole(tensor: Tensor) -> Box:
 
 
 def _blocks(
-    alignment: Alignment, module: nn.Module | None, known: dict[str, list[Place]], own: set[int] | None = None
+    alignment: Alignment, module: nn.Module | None, known: dict[Hashable, list[Place]], own: set[int] | None = None
 ) -> tuple[dict[str, tuple[Constant, ...]], set[int]]:
     """Zero the exits of the residual blocks that have no source block of their own.
 
@@ -161,7 +163,11 @@ def _blocks(
 
 
 def _units(
-    alignment: Alignment, module: nn.Module | None, known: dict[str, list[Place]], own: set[int], unsure: set[int]
+    alignment: Alignment,
+    module: nn.Module | None,
+    known: dict[Hashable, list[Place]],
+    own: set[int],
+    unsure: set[int],
 ) -> tuple[dict[str, tuple[Constant, ...]], set[int], set[int]]:
     """Find what the blocks that are no identity by themselves are parts of.
 

@@ -132,8 +132,7 @@ def fresh(target: Tensor, reason: str) -> PlannedTensor:
 
 def filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
     """Fill a tensor from another one, and say how much of it."""
-    n_copied = sum(region.target.n_elements for region in fill.regions)
-    n_cleared = sum(constant.box.n_elements for constant in fill.constants)
+    n_copied = fill.n_copied
     reason = ""
     if fill.operator == "copy":
         status = "copied"
@@ -143,7 +142,7 @@ def filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
         status, reason = "cropped", f"source has {source.size} elements, target takes {n_copied}"
     else:
         status = "grown"
-        n_zero = max(n_cleared - n_copied, 0)
+        n_zero = max(fill.n_set - n_copied, 0)
         reason = f"{n_copied} of {target.size} elements from the source, {n_zero} set to zero"
     return PlannedTensor(
         target.name,
@@ -152,7 +151,7 @@ def filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
         source.name,
         source.shape,
         fill.operator,
-        tuple(region for region in fill.regions if region.target.n_elements),
+        fill.regions if n_copied else (),
         fill.constants,
         reason=reason,
     )

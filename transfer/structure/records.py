@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -140,9 +140,11 @@ class Block:
 Item = Layer | Block
 
 
-def structure_key(item: Item) -> str:
-    """Text that blocks of equal layers share, whatever these are called; a single layer has its own."""
-    return json.dumps([layer.canonical() for layer in item.layers]) if isinstance(item, Block) else item.path
+def structure_key(item: Item) -> Hashable:
+    """Return what blocks of equal layers share, whatever these are called; a single layer has its own."""
+    if isinstance(item, Layer):
+        return item.path
+    return tuple((layer.kind, *((t.role, t.shape) for t in layer.tensors)) for layer in item.layers)
 
 
 @dataclass(frozen=True)
