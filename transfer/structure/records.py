@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -30,6 +30,7 @@ __all__ = [
     "Layer",
     "Signature",
     "Tensor",
+    "canonical_texts",
     "structure_key",
 ]
 
@@ -147,6 +148,17 @@ def structure_key(item: Item) -> Hashable:
     return tuple((layer.kind, *((t.role, t.shape) for t in layer.tensors)) for layer in item.layers)
 
 
+def canonical_texts(layers: Iterable[Layer]) -> list[str]:
+    """Return layers without their names, as JSON."""
+    known: dict[int, str] = {}
+    texts = []
+    for layer in layers:
+        if (key := id(layer)) not in known:  # architectures that were not read from a network share layers
+            known[key] = json.dumps(layer.canonical(), separators=(",", ":"))
+        texts.append(known[key])
+    return texts
+
+
 @dataclass(frozen=True)
 class Architecture:
     """An ordered list of blocks and single layers.
@@ -201,11 +213,12 @@ class Architecture:
     @cached_property
     def fingerprint(self) -> str:
         """Sha256 (hex) of form, structure, kinds, roles and shapes; names are not part of it."""
-        structure = [
-            ["block", [layer.canonical() for layer in item.layers]]
+        texts = iter(canonical_texts(self.layers()))
+        items = (
+            f'["block",[{",".join(next(texts) for _ in item.layers)}]]'
             if isinstance(item, Block)
-            else ["layer", item.canonical()]
+            else f'["layer",{next(texts)}]'
             for item in self.items
-        ]
-        text = json.dumps([self.form, structure], separators=(",", ":"))
+        )
+        text = f'["{self.form}",[{",".join(items)}]]'
         return hashlib.sha256(text.encode()).hexdigest()

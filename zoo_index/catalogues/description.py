@@ -6,10 +6,10 @@ Worker processes return these instead of networks, so that only a little text cr
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
+from itertools import islice
 
-from transfer.structure.records import Architecture, Block, Form
+from transfer.structure.records import Architecture, Block, Form, canonical_texts
 
 __all__ = ["FEATURES", "Description", "EncodedArchitecture", "EncodedItem", "describe", "digest", "encode"]
 
@@ -66,9 +66,9 @@ def encode(architecture: Architecture) -> EncodedArchitecture:
     """Strip the names and number the distinct items."""
     rows: dict[EncodedItem, int] = {}
     order = []
+    texts = iter(canonical_texts(architecture.layers()))
     for item in architecture.items:
-        layers = item.layers if isinstance(item, Block) else (item,)
-        text = tuple(json.dumps(layer.canonical(), separators=(",", ":")) for layer in layers)
+        text = tuple(islice(texts, len(item.layers)))
         order.append(rows.setdefault(EncodedItem(not isinstance(item, Block), text), len(rows)))
     return EncodedArchitecture(
         architecture.form, architecture.fingerprint, architecture.n_scoring, tuple(rows), tuple(order)
