@@ -38,7 +38,7 @@ def generate(
     n, seed : int
     """
     draw = random.Random(seed)
-    seen: set[str] = set()
+    seen: set[int] = set()
     while len(seen) < n:
         family = draw.choice(families)
         items = list(draw.choice(family).items)
@@ -46,8 +46,9 @@ def generate(
             other = draw.choice(family).items
             items = items[: len(items) // 2] + list(other[len(other) // 2 :])
         architecture = _rewidened(_redeepened(items, draw), draw)
-        if architecture.fingerprint not in seen:
-            seen.add(architecture.fingerprint)
+        fingerprint = int(architecture.fingerprint[:16], 16)
+        if fingerprint not in seen:
+            seen.add(fingerprint)
             yield architecture, _n_parameters(architecture)
 
 

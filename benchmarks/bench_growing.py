@@ -2,17 +2,21 @@
 
 For each size: how fast an index is filled and embedded, bytes on disk, memory, the time of a question in a process
 that asks many and of the first one, and recall@10 of the shortlist against exact ranking. Sizes are arguments, by
-default 10,000 and 100,000; slopes are those of the logarithms between the smallest and the largest.
+default 10,000, 100,000 and 1,000,000; slopes are those of the logarithms between the smallest and the largest.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import multiprocessing
+import queue
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,45 +26,74 @@ from _generator import generate
 from bench_shortlist import timm_families
 
 from zoo_index.catalogues.catalogue import CatalogueEntry
-from zoo_index.catalogues.description import describe
+from zoo_index.catalogues.description import Description, describe
 from zoo_index.database import descriptions, loading, writes
-from zoo_index.index import embedding, upkeep
+from zoo_index.index import embedding, upkeep, vectors
 from zoo_index.zoo import Zoo
 
-SIZES = (10_000, 100_000)
+SIZES = (10_000, 100_000, 1_000_000)
 BATCH = 500
 N_QUESTIONS = 40
 N_EXACT = 20
 K = 10
 
-FIRST = """
-import sys, time
+N_EXACT_LARGE = 10
+LARGE = 500_000
+
+QUESTIONS = """
+import json, sys, time
 from pathlib import Path
 from zoo_index.zoo import Zoo
 zoo = Zoo(Path(sys.argv[1]))
-started = time.perf_counter()
-zoo.recommend(sys.argv[2])
-seconds = time.perf_counter() - started
+seconds = []
+for name in sys.argv[2:]:
+    started = time.perf_counter()
+    zoo.recommend(name)
+    seconds.append(time.perf_counter() - started)
 (peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
-print(seconds, int(peak) * 1024)
+print(json.dumps([seconds, int(peak) * 1024]))
 """
+
+
+def described(size: int) -> Iterator[list[Description]]:
+    """Generate architectures in a process of its own, batch by batch."""
+    context = multiprocessing.get_context("spawn")
+    batches: Any = context.Queue(4)
+    worker = context.Process(target=_describe, args=(size, batches), daemon=True)
+    worker.start()
+    while True:
+        try:
+            batch = batches.get(timeout=60)
+        except queue.Empty:
+            if not worker.is_alive():
+                raise RuntimeError("the generator stopped, see above") from None
+            continue
+        if batch is None:
+            return
+        yield batch
+
+
+def _describe(size: int, batches: Any) -> None:
+    batch = []
+    for i, (architecture, n_params) in enumerate(generate(timm_families(), size)):
+        batch.append(describe(f"made{i}", architecture, None, n_params))
+        if len(batch) == BATCH or i == size - 1:
+            batches.put(batch)
+            batch = []
+    batches.put(None)
 
 
 def fill(zoo: Zoo, size: int) -> dict[str, float]:
     """Put generated architectures into an index; generating them does not count."""
     spent = 0.0
-    batch = []
-    for i, (architecture, n_params) in enumerate(generate(timm_families(), size)):
-        batch.append(describe(f"made{i}", architecture, None, n_params))
-        if len(batch) == BATCH or i == size - 1:
-            started = time.perf_counter()
-            entries = [CatalogueEntry(name=d.name, architecture=d.name, family="made") for d in batch]
-            with zoo.store.writing() as connection:
-                descriptions.put_descriptions(connection, "made", "1", batch)
-                writes.put_entries(connection, "made", entries, partial=True)
-                writes.raise_generation(connection)
-            spent += time.perf_counter() - started
-            batch = []
+    for batch in described(size):
+        started = time.perf_counter()
+        entries = [CatalogueEntry(name=d.name, architecture=d.name, family="made") for d in batch]
+        with zoo.store.writing() as connection:
+            descriptions.put_descriptions(connection, "made", "1", batch)
+            writes.put_entries(connection, "made", entries, partial=True)
+            writes.raise_generation(connection)
+        spent += time.perf_counter() - started
     started = time.perf_counter()
     upkeep.embed_missing(zoo.store)
     embedded = time.perf_counter() - started
@@ -70,34 +103,56 @@ def fill(zoo: Zoo, size: int) -> dict[str, float]:
 
 
 def ask(zoo: Zoo, size: int) -> dict[str, Any]:
-    """Time questions for architectures of the index, and compare some answers with exact ranking."""
+    """Time questions for architectures of the index in a new process."""
     rows = np.random.default_rng(0).choice(size, N_QUESTIONS, replace=False).tolist()
-    seconds = []
-    for row in rows:
-        started = time.perf_counter()
-        zoo.recommend(f"made{row}")
-        seconds.append(time.perf_counter() - started)
-    script = [sys.executable, "-c", FIRST, str(zoo.store.path), f"made{rows[0]}"]
-    first_s, memory = map(float, subprocess.run(script, check=True, capture_output=True, text=True).stdout.split())
+    script = [sys.executable, "-c", QUESTIONS, str(zoo.store.path), *(f"made{row}" for row in rows)]
+    seconds, peak = json.loads(subprocess.run(script, check=True, capture_output=True, text=True).stdout)
+    return {
+        "question_median_s": float(np.median(seconds[1:])),
+        "question_p95_s": float(np.quantile(seconds[1:], 0.95)),
+        "first_question_s": seconds[0],
+        "questions_peak_bytes": peak,
+    }
+
+
+def judge(zoo: Zoo, size: int) -> dict[str, Any]:
+    """Compare shortlists with exact ranking, and searching list by list with comparing every vector."""
+    rows = np.random.default_rng(1).choice(size, N_EXACT if size < LARGE else N_EXACT_LARGE, replace=False).tolist()
     with zoo.store.reading() as connection:
         table = loading.load_table(connection, "dpiat")
-    recalls, exact_s = [], []
-    for row in rows[:N_EXACT]:
+        basis = loading.load_basis(connection, "dpiat")
+        indexes = {"flat": vectors.build(*loading.load_vectors(connection))}
+        vectors.MOST_FLAT = 0
+        started = time.perf_counter()
+        indexes["lists"] = vectors.build(*loading.load_vectors(connection))
+        lists_s = time.perf_counter() - started
+    assert basis is not None
+    recalls: dict[str, list[float]] = {name: [] for name in indexes}
+    search_s: dict[str, list[float]] = {name: [] for name in indexes}
+    exact_s = []
+    for row in rows:
         target = zoo.search.architecture(zoo.entry(f"made{row}")["architecture_id"], "dpiat")
         assert target is not None
         started = time.perf_counter()
         exact = embedding.target_row(target, table)
         exact_s.append(time.perf_counter() - started)
         line = np.partition(exact, size - K)[size - K] - 1e-12
-        near = table.rows(np.sort(zoo.search.nearest(target, embedding.N_CANDIDATES)))
-        recalls.append(min(K, int((exact[near] >= line).sum())) / K)
+        query = embedding.query_vector(target, basis)
+        for name, index in indexes.items():
+            started = time.perf_counter()
+            near = index.search(query, embedding.N_CANDIDATES)
+            search_s[name].append(time.perf_counter() - started)
+            recalls[name].append(min(K, int((exact[table.rows(np.sort(near))] >= line).sum())) / K)
     return {
-        "question_median_s": float(np.median(seconds[1:])),
-        "question_p95_s": float(np.quantile(seconds[1:], 0.95)),
-        "first_question_s": first_s,
-        "first_question_peak_bytes": memory,
-        "recall_at_10": float(np.mean(recalls)),
+        "recall_at_10": float(np.mean(recalls["flat"])),
         "exact_ranking_median_s": float(np.median(exact_s)),
+        "search_median_s": float(np.median(search_s["flat"])),
+        "lists": {
+            "kind": indexes["lists"].kind,
+            "build_s": lists_s,
+            "search_median_s": float(np.median(search_s["lists"])),
+            "recall_at_10": float(np.mean(recalls["lists"])),
+        },
     }
 
 
@@ -110,12 +165,20 @@ def main() -> None:
             row: dict[str, Any] = {"architectures": size, **fill(zoo, size)}
             row["database_bytes_each"] = zoo.store.path.stat().st_size / size
             row["vector_bytes_each"] = zoo.search.vector_path.stat().st_size / size
-            row |= {"distinct": {k: zoo.status()[k] for k in ("blocks", "layers")}, **ask(zoo, size)}
+            status = zoo.status()
+            row |= {"distinct": {k: status[k] for k in ("blocks", "layers")}, "estimated_recall": status["recall"]}
+            row |= ask(zoo, size)
+            row |= judge(zoo, size)
             rows.append(row)
             print(row, file=sys.stderr, flush=True)
+        keep(sizes[: len(rows)], rows)
+
+
+def keep(sizes: Sequence[int], rows: Sequence[dict[str, Any]]) -> None:
+    """Write what has been measured so far."""
     slopes = {
         key: math.log(rows[-1][key] / rows[0][key]) / math.log(sizes[-1] / sizes[0])
-        for key in ("fill_s", "embed_s", "question_median_s", "first_question_s", "exact_ranking_median_s")
+        for key in ("fill_s", "embed_s", "question_median_s", "search_median_s", "exact_ranking_median_s")
         if len(rows) > 1
     }
     save(

@@ -145,7 +145,7 @@ def test_replacing_keeps_the_id_and_drops_the_stale_vector(store: Store) -> None
 
     first = put(store, "a", nets.mlp(3, 4))
     with store.writing() as connection:
-        writes.put_vectors(connection, {first: np.zeros(3, dtype=np.float32)})
+        writes.put_vectors(connection, np.array([first]), np.zeros((1, 3), dtype=np.float32))
     assert put(store, "a", nets.mlp(3, 4), version="2") == first
     with store.reading() as connection:
         assert loading.embedded_ids(connection).tolist() == [first]

@@ -105,9 +105,15 @@ SMALL = [
 def check_plan(plan: TransferPlan, source: Header, target: Header) -> None:
     """Assert what holds for every plan between networks of these headers."""
     assert [(row.name, row.shape) for row in plan.tensors] == [(name, shape) for name, (shape, _) in target.items()]
-    for row in plan.tensors:
+    rows = {row.name: row for row in plan.tensors if not row.tied_to}
+    for row in rows.values():
         check_row(row, source, target)
-    n_elements = sum(prod(row.shape) for row in plan.tensors)
+    for row in plan.tensors:
+        if row.tied_to:
+            other = rows[row.tied_to]
+            assert (row.status, row.source, row.shape) == (other.status, other.source, other.shape), row
+            assert (row.regions, row.constants, row.reason) == ((), (), f"tied to {other.name!r}"), row
+    n_elements = sum(prod(row.shape) for row in rows.values())
     assert plan.coverage == pytest.approx(sum(row.n_written for row in plan.tensors) / max(n_elements, 1))
     assert 0 <= plan.similarity <= 1 + 1e-12
 
@@ -131,7 +137,7 @@ def check_row(row: PlannedTensor, source: Header, target: Header) -> None:
     else:
         assert row.source in source, row
         assert row.source_shape == source[row.source].shape, row
-        assert row.regions, row
+        assert row.regions or not size, row
         assert row.operator, row
         assert row.transform is None or row.status == "resampled" or row.operator == "keep norm", row
         assert row.transform is not None or row.status != "resampled", row

@@ -78,7 +78,7 @@ def find_candidates(
     n = entries.n_architectures()
     if exact or target.form != embedding.MEASURE or n <= max(embedding.MOST_EXACT, n_wanted):
         return _everything(search, entries, target.form, admits, filters)
-    n_near, others = n_wanted, search.without_vector().tolist()
+    n_near, others = n_wanted, search.without_vector(n).tolist()
     while True:
         near = search.nearest(target, n_near).tolist()
         admitted = _by_architecture(filter(admits, entries.of([*near, *others])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,7 @@ __all__ = [
     "Basis",
     "Landmark",
     "StoredTable",
+    "architecture_ids",
     "embedded_ids",
     "ids_without_vector",
     "load_architecture",
@@ -31,6 +32,10 @@ __all__ = [
     "load_table",
     "load_vectors",
 ]
+
+
+_AT_ONCE = 10_000
+"""Rows that are Python objects at a time."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +135,7 @@ def load_table(connection: Connection, form: Form, ids: NDArray[np.int64] | None
 
 def _rows(connection: Connection, query: Any, key: ColumnElement[int], ids: NDArray[np.int64] | None) -> list[Any]:
     """Rows of a query, all or those of some ids, which must be ascending."""
-    if ids is None:
-        return list(connection.execute(query))
-    chosen = query.where(key.in_(bindparam("ids", expanding=True)))
-    return [row for part in batched(ids.tolist()) for row in connection.execute(chosen, {"ids": part})]
+    return [row for part in _parts(connection, query, key, ids) for row in part]
 
 
 def _first_column(rows: Sequence[Any]) -> NDArray[np.int64]:
@@ -199,25 +201,53 @@ def load_basis(connection: Connection, measure: str) -> Basis | None:
     return Basis(landmarks, np.frombuffer(row.projection, dtype="<f4").reshape(len(landmarks) + 1, -1))
 
 
+def architecture_ids(connection: Connection) -> NDArray[np.int64]:
+    """Ids of all architectures, of shape (n,), ascending."""
+    return _column(connection, select(ARCHITECTURE.c.id).order_by(ARCHITECTURE.c.id))
+
+
 def embedded_ids(connection: Connection) -> NDArray[np.int64]:
     """Ids of the architectures that have a source-side vector, of shape (n,), ascending."""
-    rows = connection.execute(select(EMBEDDING.c.architecture_id).order_by(EMBEDDING.c.architecture_id))
-    return np.array([row[0] for row in rows], dtype=np.int64)
+    return _column(connection, select(EMBEDDING.c.architecture_id).order_by(EMBEDDING.c.architecture_id))
 
 
 def ids_without_vector(connection: Connection) -> NDArray[np.int64]:
     """Ids of the architectures that have no vector yet, of shape (n,)."""
     embedded = select(EMBEDDING.c.architecture_id)
-    rows = connection.execute(select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.id.not_in(embedded)))
-    return np.array([row[0] for row in rows], dtype=np.int64)
+    return _column(connection, select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.id.not_in(embedded)))
 
 
-def load_vectors(connection: Connection) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Load ids and source-side vectors, of shape (n,) and (n, d)."""
-    rows = connection.execute(
-        select(EMBEDDING.c.architecture_id, EMBEDDING.c.vector).order_by(EMBEDDING.c.architecture_id)
-    ).all()
-    ids = np.array([row[0] for row in rows], dtype=np.int64)
-    if not rows:
-        return ids, np.zeros((0, 0), dtype=np.float32)
-    return ids, np.stack([np.frombuffer(row[1], dtype="<f4") for row in rows])
+def load_vectors(
+    connection: Connection, wanted: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Load ids and source-side vectors, of shape (n,) and (n, d): all, or of some architectures by ascending id."""
+    ids = embedded_ids(connection)
+    if wanted is not None:
+        ids = np.intersect1d(ids, wanted, assume_unique=True)
+    query = select(EMBEDDING.c.architecture_id, EMBEDDING.c.vector).order_by(EMBEDDING.c.architecture_id)
+    rows: NDArray[np.float32] | None = None
+    n = 0
+    for part in _parts(connection, query, EMBEDDING.c.architecture_id, None if wanted is None else ids):
+        block = np.frombuffer(b"".join(row[1] for row in part), dtype="<f4").reshape(len(part), -1)
+        if rows is None:
+            rows = np.empty((len(ids), block.shape[1]), dtype=np.float32)
+        rows[n : n + len(part)] = block
+        n += len(part)
+    return ids, np.zeros((0, 0), dtype=np.float32) if rows is None else rows
+
+
+def _column(connection: Connection, query: Any) -> NDArray[np.int64]:
+    parts = connection.execute(query).partitions(_AT_ONCE)
+    return np.concatenate([np.zeros(0, dtype=np.int64), *(np.array(part, dtype=np.int64)[:, 0] for part in parts)])
+
+
+def _parts(
+    connection: Connection, query: Any, key: ColumnElement[int], ids: NDArray[np.int64] | None
+) -> Iterator[Sequence[Any]]:
+    """Rows of a query in parts: all, or those of some ids, which must be ascending."""
+    if ids is None:
+        yield from connection.execute(query).partitions(_AT_ONCE)
+        return
+    chosen = query.where(key.in_(bindparam("ids", expanding=True)))
+    for part in batched(ids.tolist()):
+        yield connection.execute(chosen, {"ids": part}).all()

@@ -55,7 +55,7 @@ def failures(connection: Connection) -> list[dict[str, Any]]:
 
 
 def state(connection: Connection) -> tuple[int, int, str]:
-    """Return the generation of the content, and generation and sha256 of the vector file made from it."""
+    """Return the generation of the content, and generation and digest of the vector file made from it."""
     row = connection.execute(select(STATE.c.generation, STATE.c.vectors_generation, STATE.c.vectors_sha256)).one()
     return int(row[0]), int(row[1]), str(row[2])
 

@@ -107,7 +107,7 @@ ARCHITECTURE = Table(
     METADATA,
     _key(),
     _text("catalogue"),
-    _text("name"),
+    _text("name", index=True),
     _text("catalogue_version"),
     _number("features"),
     _text("fingerprint", index=True),

@@ -36,6 +36,10 @@ def default_path() -> Path:
     return user_data_path("zoo", appauthor=False) / "zoo.db"
 
 
+_CACHE_KIB = 65_536
+"""Memory that a connection may use for pages; SQLite's own 2 MiB make large indexes slow to fill."""
+
+
 class Store:
     """One database file.
 
@@ -154,3 +158,4 @@ class Store:
 
 def _set_pragmas(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")

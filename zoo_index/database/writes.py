@@ -194,19 +194,17 @@ def put_recall(connection: Connection, measure: str, recall: float) -> None:
     connection.execute(update(BASIS).where(BASIS.c.measure == measure).values(recall=recall))
 
 
-def put_vectors(connection: Connection, vectors: dict[int, NDArray[np.float32]]) -> None:
-    """Insert or replace source-side vectors by architecture id."""
-    for id_ in vectors:
-        connection.execute(delete(EMBEDDING).where(EMBEDDING.c.architecture_id == id_))
-    connection.execute(
-        insert(EMBEDDING),
-        [{"architecture_id": id_, "vector": v.astype("<f4").tobytes()} for id_, v in vectors.items()],
-    )
+def put_vectors(connection: Connection, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    """Insert or replace source-side vectors, of shape (n, d), by architecture id."""
+    rows = np.ascontiguousarray(vectors, dtype="<f4")
+    statement = insert(EMBEDDING).prefix_with("OR REPLACE", dialect="sqlite")
+    for part in batched(range(len(ids))):
+        connection.execute(statement, [{"architecture_id": int(ids[i]), "vector": rows[i].tobytes()} for i in part])
 
 
-def put_vectors_stamp(connection: Connection, generation: int, sha256: str) -> None:
+def put_vectors_stamp(connection: Connection, generation: int, digest: str) -> None:
     """Note which vector file belongs to this database."""
-    connection.execute(update(STATE).values(vectors_generation=generation, vectors_sha256=sha256))
+    connection.execute(update(STATE).values(vectors_generation=generation, vectors_sha256=digest))
 
 
 def _new_id(result: CursorResult[Any]) -> int:

@@ -75,18 +75,20 @@ class Search:
             return np.zeros(0, dtype=np.int64)
         return self.vector_index().search(embedding.query_vector(target, basis), k)
 
-    def without_vector(self) -> NDArray[np.int64]:
-        """Ids of the architectures that have no vector yet."""
+    def without_vector(self, n_architectures: int) -> NDArray[np.int64]:
+        """Ids of the architectures that have no vector yet; none are looked for where all have one."""
+        if len(self.vector_index()) == n_architectures:
+            return np.zeros(0, dtype=np.int64)
         with self._store.reading() as connection:
             return loading.ids_without_vector(connection)
 
     def vector_index(self) -> vectors.VectorIndex:
         """Load the vector file, or build it from the database where it does not fit."""
         with self._store.reading() as connection:
-            generation, made_of, sha256 = queries.state(connection)
+            generation, made_of, digest = queries.state(connection)
             if self._index is not None and self._index[0] == generation:
                 return self._index[1]
-            index = vectors.load(self.vector_path, sha256) if made_of == generation else None
+            index = vectors.load(self.vector_path, digest) if made_of == generation else None
             ids, rows = loading.load_vectors(connection) if index is None else (None, None)
         if index is None:
             assert ids is not None
@@ -97,10 +99,10 @@ class Search:
         return index
 
     def _keep(self, index: vectors.VectorIndex, generation: int) -> None:
-        sha256 = vectors.save(index, self.vector_path)
+        digest = vectors.save(index, self.vector_path)
         # a folder or database that cannot be written is still good for reading
         with contextlib.suppress(IndexFileError):
-            if sha256:
+            if digest:
                 with self._store.writing() as connection:
                     if queries.state(connection)[0] == generation:
-                        writes.put_vectors_stamp(connection, generation, sha256)
+                        writes.put_vectors_stamp(connection, generation, digest)

@@ -33,7 +33,7 @@ def verify(store: Store, vector_path: Path) -> list[str]:
                 architecture = None
             if architecture is None or architecture.fingerprint != fingerprint:
                 found.append(f"architecture {name!r} differs from its fingerprint")
-        generation, made_of, sha256 = queries.state(connection)
-    if made_of == generation and vector_path.exists() and vectors.load(vector_path, sha256) is None:
+        generation, made_of, digest = queries.state(connection)
+    if made_of == generation and vector_path.exists() and vectors.load(vector_path, digest) is None:
         found.append(f"vector file '{vector_path}' was altered; the next question builds it again")
     return found
