@@ -29,7 +29,6 @@ GATEKEEPERS = {
         "zoo_index/database/schema.py",
         "zoo_index/database/store.py",
         "zoo_index/database/writes.py",
-        "zoo_index/index/upkeep.py",  # the type of a connection
     },
 }
 TRANSFER_MAY_IMPORT = {"torch", "numpy", "numba", "llvmlite", "safetensors", "transfer", *sys.stdlib_module_names}

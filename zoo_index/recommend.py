@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -90,11 +92,12 @@ def recommend(
             "train this one from random initialisation"
         )
     ids = [int(chosen.ids[row]) for row in best]
-    sources = {wanted_form: search.architectures(ids, wanted_form) for wanted_form in target.forms}
-    results = tuple(
-        _result(number, weights[id_], float(scores[row]), target, _forms_of(sources, id_), is_available)
-        for number, (row, id_) in enumerate(zip(best, ids, strict=True), start=1)
-    )
+    with _without_collections():
+        sources = {wanted_form: search.architectures(ids, wanted_form) for wanted_form in target.forms}
+        results = tuple(
+            _result(number, weights[id_], float(scores[row]), target, _forms_of(sources, id_), is_available)
+            for number, (row, id_) in enumerate(zip(best, ids, strict=True), start=1)
+        )
     return Recommendations(
         target=_summary(target),
         measure=form,
@@ -103,6 +106,18 @@ def recommend(
         n_scored=len(chosen.ids),
         seconds=time.perf_counter() - started,
     )
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Let the garbage collector wait: plans are many small objects, and looking for cycles costs a fifth."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _forms_of(sources: Mapping[Form, Mapping[int, Architecture]], id_: int) -> dict[Form, Architecture]:

@@ -135,14 +135,16 @@ def _groups(
     by_path = {layer.path: i for i, layer in enumerate(target.layers)}
     matched = {pair.target.path for pair in pairs}
     for pair in pairs:
-        source = alignment.source.items[pair.source_item]
-        assert isinstance(source, Block)
         index = by_path[pair.target.path]
         new_width = group_width(target.layers, index)
+        if not new_width or pair.target.path in traced:
+            continue
+        source = alignment.source.items[pair.source_item]
+        assert isinstance(source, Block)
         own = next(i for i, layer in enumerate(source.layers) if layer is pair.source)
         width = group_width(source.layers, own)
         are_dense = width == out_width(pair.source) and new_width == out_width(pair.target)
-        if not width or not new_width or width == new_width or are_dense or pair.target.path in traced:
+        if not width or width == new_width or are_dense:
             continue
         placement = place_groups(out_width(pair.source), width, out_width(pair.target), new_width)
         n_common = min(out_width(pair.source), out_width(pair.target))
