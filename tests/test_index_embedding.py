@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 from math import prod
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +104,7 @@ def test_the_vector_file_is_rebuilt_when_it_does_not_fit(zoo: Zoo) -> None:
     path = zoo.search.vector_path
     target = "test_vit2"
     expected = zoo.recommend(target).results
-    zoo.search.vector_index()
+    assert zoo.status()["vectors"] == zoo.search.vector_index().kind == "Flat"
     pristine = path.read_bytes()
     random = np.random.default_rng(0)
     for damage in ("flip", "truncate", "missing", "foreign"):
@@ -120,6 +122,47 @@ def test_the_vector_file_is_rebuilt_when_it_does_not_fit(zoo: Zoo) -> None:
         assert len(other.search.vector_index()) == len(SMALL_ZOO) + n_packages(zoo)
         assert [r.name for r in other.recommend(target).results] == [r.name for r in expected]
         assert path.read_bytes() == pristine
+
+
+@pytest.mark.parametrize("place", [0, 0.5, 1])
+def test_of_a_large_file_samples_are_looked_at(
+    zoo: Zoo, place: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(vectors, "_HASHED_WHOLE", 0)
+    monkeypatch.setattr(vectors, "_SAMPLE", 64)
+    monkeypatch.setattr(vectors, "_N_SAMPLES", 3)
+    path = tmp_path / "vectors.faiss"
+    random = np.random.default_rng(0)
+    digest = vectors.save(vectors.build(np.arange(500), random.normal(size=(500, 8)).astype(np.float32)), path)
+    loaded = vectors.load(path, digest)
+    assert loaded is not None
+    assert len(loaded) == 500
+    data = bytearray(path.read_bytes())
+    data[round(place * (len(data) - 1))] ^= 0xFF
+    path.write_bytes(data)
+    assert vectors.load(path, digest) is None
+
+
+def test_many_vectors_are_searched_list_by_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(vectors, "MOST_FLAT", 999)
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(8000, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    ids = random.permutation(20_000)[:8000]
+    monkeypatch.setattr(vectors, "_PROBED", 0.5)
+    monkeypatch.setattr(vectors, "_LISTS_PER_ROOT", 1)
+    index = vectors.build(ids, rows)
+    assert index.kind == vectors.kind_of(8000) == "IVF89,Flat nprobe=44"
+    digest = vectors.save(index, tmp_path / "vectors.faiss")
+    loaded = vectors.load(tmp_path / "vectors.faiss", digest)
+    assert loaded is not None
+    assert loaded.kind == index.kind
+    found = loaded.search(rows[5], 20)
+    assert found.tolist() == index.search(rows[5], 20).tolist()
+    exact = ids[np.argsort(-(rows @ rows[5]))[:20]]
+    assert found[0] == exact[0] == ids[5]
+    assert len(set(found.tolist()) & set(exact.tolist())) >= 15
+    assert vectors.build(ids[:999], rows[:999]).kind == vectors.kind_of(999) == "Flat"
 
 
 def test_search_finds_the_largest_inner_products() -> None:
@@ -145,6 +188,37 @@ def test_new_architectures_get_vectors_by_the_landmarks_there_are(
     assert upkeep.embed_missing(zoo.store) == 0
     with zoo.store.reading() as connection:
         assert connection.exec_driver_sql("SELECT * FROM embedding ORDER BY architecture_id").all() == old
+
+
+def test_a_large_index_is_embedded_part_by_part_and_judged_by_a_sample(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    estimate = embedding.estimate_recall
+
+    def noted(table: loading.StoredTable, *arguments: Any, **options: Any) -> float:
+        asked.append((len(table.ids), options["candidates"], options["k"], options["n_targets"]))
+        return estimate(table, *arguments, **options)
+
+    monkeypatch.setattr(embedding, "estimate_recall", noted)
+    monkeypatch.setattr(embedding, "N_CANDIDATES", 6)
+    monkeypatch.setattr(upkeep, "_MOST_SAMPLED", 5)
+    monkeypatch.setattr(upkeep, "_PART", 3)
+    n = len(SMALL_ZOO) + n_packages(zoo)
+    done = []
+    with zoo.store.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM embedding")
+    assert upkeep.embed_missing(zoo.store, lambda _phase, now, planned: done.append((now, planned))) == n
+    assert done[: -(-n // 3)] == [(min(i + 3, n), n) for i in range(0, n, 3)]
+    share = 5 / n
+    assert asked[0] == (5, round(6 * share), round(10 * share), round(20 / share))
+    with zoo.store.reading() as connection:
+        basis = loading.load_basis(connection, "dpiat")
+        table = loading.load_table(connection, "dpiat")
+        ids, rows = loading.load_vectors(connection)
+    assert basis is not None
+    assert ids.tolist() == table.ids.tolist()
+    np.testing.assert_allclose(rows, embedding.source_vectors(table, basis, ids), atol=1e-6)
 
 
 def test_many_new_architectures_make_the_embedding_anew(zoo: Zoo) -> None:

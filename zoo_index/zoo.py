@@ -138,14 +138,18 @@ class Zoo:
 
     def status(self) -> dict[str, Any]:
         """Return counts, versions and the last run of the index."""
+        from zoo_index.index.vectors import kind_of
+
         with self.store.reading() as connection:
             generation, vectors_generation, _ = queries.state(connection)
+            counts = queries.counts(connection)
             return {
                 "path": str(self.store.path),
                 "generation": generation,
                 "vectors_current": vectors_generation == generation,
+                "vectors": kind_of(counts["embedded"]),
                 "recall": queries.recall(connection),
-                **queries.counts(connection),
+                **counts,
                 "catalogues": queries.by_catalogue(connection),
                 "last_run": queries.last_run(connection),
                 "failed": queries.failures(connection),

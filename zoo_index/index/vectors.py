@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from transfer.weights.files import replacing
 
-__all__ = ["MOST_FLAT", "VectorIndex", "build", "load", "save"]
+__all__ = ["MOST_FLAT", "VectorIndex", "build", "kind_of", "load", "save"]
 
 MOST_FLAT = 1_000_000
 """More vectors than this are searched list by list."""
@@ -61,9 +61,7 @@ class VectorIndex:
         import faiss
 
         inner = faiss.downcast_index(self._index.index)
-        if isinstance(inner, faiss.IndexIVFFlat):
-            return f"IVF{inner.nlist},Flat nprobe={inner.nprobe}"
-        return "Flat"
+        return _kind(inner.nlist, inner.nprobe) if isinstance(inner, faiss.IndexIVFFlat) else _kind()
 
     def search(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Ids of the k largest inner products, best first; fewer if there are fewer.
@@ -94,14 +92,29 @@ def build(ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> VectorIndex:
     flat = faiss.IndexFlatIP(rows.shape[1])
     inner: Any = flat
     if len(rows) > MOST_FLAT:
-        n_lists = int(_LISTS_PER_ROOT * math.sqrt(len(rows)))
+        n_lists, n_probed = _lists(len(rows))
         inner = faiss.IndexIVFFlat(flat, rows.shape[1], n_lists, faiss.METRIC_INNER_PRODUCT)
         n_learned = min(len(rows), _PER_LIST * n_lists)
         inner.train(rows[np.sort(np.random.default_rng(0).choice(len(rows), n_learned, replace=False))])
-        inner.nprobe = max(1, round(_PROBED * n_lists))
+        inner.nprobe = n_probed
     index = faiss.IndexIDMap2(inner)
     index.add_with_ids(rows, ids)
     return VectorIndex(index)
+
+
+def kind_of(n: int) -> str:
+    """Return type and parameters that an index of `n` vectors gets."""
+    return _kind(*_lists(n)) if n > MOST_FLAT else _kind()
+
+
+def _lists(n: int) -> tuple[int, int]:
+    """Number of lists, and of those that are searched."""
+    n_lists = int(_LISTS_PER_ROOT * math.sqrt(n))
+    return n_lists, max(1, round(_PROBED * n_lists))
+
+
+def _kind(n_lists: int = 0, n_probed: int = 0) -> str:
+    return f"IVF{n_lists},Flat nprobe={n_probed}" if n_lists else "Flat"
 
 
 def save(index: VectorIndex, path: Path) -> str:
