@@ -108,7 +108,7 @@ def kind_of(n: int) -> str:
 
 
 def _lists(n: int) -> tuple[int, int]:
-    """Number of lists, and of those that are searched."""
+    """Return the number of lists, and of those that are searched."""
     n_lists = int(_LISTS_PER_ROOT * math.sqrt(n))
     return n_lists, max(1, round(_PROBED * n_lists))
 
