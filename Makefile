@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= myarch.safetensors
 
-.PHONY: help demo test check sweep bench snapshot clean
+.PHONY: help demo test check sweep bench performance snapshot clean
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -35,6 +35,9 @@ sweep: $(VENV)/.dev ## the same laws over the whole zoo, slowly
 
 bench: $(VENV)/.dev ## write benchmarks/results
 	cd benchmarks && for script in bench_*.py; do ../$(BIN)/python $$script || exit 1; done
+
+performance: $(VENV)/.dev ## write docs/performance.md from benchmarks/results
+	cd benchmarks && ../$(BIN)/python report.py
 
 snapshot: $(VENV)/.demo ## build the shipped index anew from the installed timm
 	$(BIN)/zoo --db build/snapshot.db index refresh --no-snapshot

@@ -36,6 +36,19 @@ with torch.device("meta"):
 """
 
 
+MANY = """
+import random, time
+from zoo_index.zoo import Zoo
+zoo = Zoo()
+names = random.Random(0).sample(sorted({row["architecture"] for row in zoo.entries()}), 101)
+answers = zoo.recommend_many(names)
+next(answers)
+started = time.perf_counter()
+n = sum(1 for _ in answers)
+print((time.perf_counter() - started) / n)
+"""
+
+
 def timed(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
     seconds = []
     for _ in range(N_RUNS):
@@ -54,6 +67,10 @@ def main() -> None:
         figures["build_only"] = timed([sys.executable, "-c", BUILD_ONLY, EXAMPLE], environment)
         figures["bare_python"] = timed([sys.executable, "-c", ""], environment)
         figures["import_torch"] = timed([sys.executable, "-c", "import torch"], environment)
+        many = subprocess.run(
+            [sys.executable, "-c", MANY], env=environment, check=True, capture_output=True, text=True
+        )
+        figures["recommend_many_per_target_s"] = float(many.stdout)
     beyond = figures["recommend_file"]["median_s"] - figures["build_only"]["median_s"]
     limits = {"help": 0.4, "recommend_indexed_name": 1.0, "recommend_file_beyond_building": 0.8}
     save("cli", {"runs": N_RUNS, "limits_s": limits, "recommend_file_beyond_building_s": beyond, **figures})

@@ -136,3 +136,14 @@ def test_public_names_exist_and_are_sorted(package: str) -> None:
 def test_every_module_says_what_it_is_for() -> None:
     for path in SOURCES:
         assert ast.get_docstring(ast.parse(path.read_text())), path.name
+
+
+def test_the_performance_page_is_made_of_the_results(tmp_path: Path) -> None:
+    script = (
+        f"import sys; from pathlib import Path; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import report; "
+        f"report.DOCS = Path({str(tmp_path)!r}); report.main()"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+    assert (tmp_path / "performance.md").read_text() == (ROOT / "docs" / "performance.md").read_text()
+    pictures = sorted(path.name for path in (tmp_path / "img").iterdir())
+    assert pictures == sorted(path.name for path in (ROOT / "docs" / "img").iterdir())

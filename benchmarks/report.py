@@ -1,0 +1,307 @@
+"""Write docs/performance.md, tables and plots, from what the benchmarks measured (``results/*.json``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from _common import RESULTS
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+
+DOCS = Path(__file__).parents[1] / "docs"
+STYLE = {
+    "svg.hashsalt": "zoo",  # the same file for the same figures
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+Row = Sequence[str]
+
+
+def result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def table(head: Row, rows: Sequence[Row]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def seconds(value: float) -> str:
+    if value < 1e-3:
+        return f"{value * 1e6:.3g} µs"
+    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def megabytes(value: float) -> str:
+    return f"{value / 2**20:,.0f} MB"
+
+
+def with_limit(value: float, limit: float) -> str:
+    return f"{seconds(value)} ({seconds(limit)})"
+
+
+def origin(figures: dict[str, Any], *packages: str) -> str:
+    versions = ", ".join(f"{package} {figures['versions'][package]}" for package in packages)
+    return f"{figures['made_utc'][:10]}, {figures['cores']} cores, Python {figures['python']}, {versions}."
+
+
+def ranking() -> str:
+    figures = result("ranking")
+    limits = figures["limits_s"]
+    rows = [
+        [
+            f"`{measure}`",
+            *(with_limit(found[f"{key}_s"], limits[key]) for key in ("median", "p95", "worst")),
+            seconds(found["per_pair_s"]),
+            f"{found['updates_per_s'] / 1e6:.0f} million",
+        ]
+        for measure, found in figures["exact_ranking"].items()
+    ]
+    theirs, ranked, alone = (
+        figures[key] for key in ("iatransfer_per_pair_s", "own_per_pair_in_ranking_s", "own_per_pair_alone_s")
+    )
+    peers = [
+        ["iatransfer 1.0.3", seconds(theirs), "1"],
+        ["zoo, one pair alone", seconds(alone), f"{theirs / alone:,.0f}"],
+        ["zoo, in a ranking", seconds(ranked), f"{theirs / ranked:,.0f}"],
+    ]
+    bars(
+        "peers",
+        "Seconds per pair",
+        [(row[0], value) for row, value in zip(peers, (theirs, alone, ranked), strict=True)],
+    )
+    head = ["measure", "median (limit)", "p95", "worst", "per pair", "updates of the programme per second"]
+    bare = figures["bare_loop_updates_per_s"] / 1e6
+    return f"""## Exact ranking of timm's 1151 pretrained architectures
+
+Every one of them as target. {origin(figures, "numba", "numpy")}
+
+{table(head, rows)}
+
+A bare compiled loop of running maxima, all in the nearest cache, makes {bare:.0f} million updates a second on one
+core.
+
+Side by side with the published implementation, {figures["pairs"]} pairs, the largest difference of the values
+{max_difference(figures)}:
+
+{table(["", "per pair", "times faster"], peers)}
+
+![Seconds per pair](img/peers.svg)
+"""
+
+
+def max_difference(figures: dict[str, Any]) -> str:
+    found = next((value for key, value in figures.items() if "difference" in key), 0.0)
+    return f"{found:.1g}" if found else "0"
+
+
+def command_line() -> str:
+    figures = result("cli")
+    limits = figures["limits_s"]
+    shown = {"recommend_indexed_name": "`zoo recommend`, a name of the index", "recommend_file": "the same, a file"}
+    shown |= {"build_only": "a process that only builds that network", "help": "`zoo --help`", "list": "`zoo list`"}
+    rows = []
+    for key, name in shown.items():
+        limit = f" ({seconds(limits[key])})" if key in limits else ""
+        rows.append([name, seconds(figures[key]["median_s"]) + limit])
+    beyond, limit = figures["recommend_file_beyond_building_s"], limits["recommend_file_beyond_building"]
+    rows.append(["the file beyond building it", with_limit(beyond, limit)])
+    if "recommend_many_per_target_s" in figures:
+        rows.append(["one process, many targets: each", seconds(figures["recommend_many_per_target_s"])])
+    refresh = result("refresh")
+    return f"""## Whole processes
+
+Medians of {figures["runs"]} runs with a warm index of timm. {origin(figures, "torch", "timm", "SQLAlchemy")}
+
+{table(["command", "time (limit)"], rows)}
+
+Indexing all of timm takes {seconds(refresh["refresh_s"])}, embedding included, {refresh["ratio"]:.2f} times as
+long as merely building every network on the meta device with as many processes
+({seconds(refresh["instantiate_s"])}; limit {refresh["limit_ratio"]}). A second refresh, with nothing new, takes
+{seconds(refresh["second_refresh_s"])}, of which importing timm takes {seconds(refresh["import_timm_s"])}.
+"""
+
+
+def growing() -> str:
+    figures = result("growing")
+    found = figures["sizes"]
+    lines: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+        ("filled, per architecture", lambda row: seconds(row["fill_s"] / row["architectures"])),
+        ("embedded, per architecture", lambda row: seconds(row["embed_s"] / row["architectures"])),
+        ("distinct blocks", lambda row: f"{row['distinct']['blocks']:,}"),
+        ("database, bytes each", lambda row: f"{row['database_bytes_each']:,.0f}"),
+        ("vectors, bytes each", lambda row: f"{row['vector_bytes_each']:,.0f}"),
+        ("question, median", lambda row: seconds(row["question_median_s"])),
+        ("question, p95", lambda row: seconds(row["question_p95_s"])),
+        ("first question of a process", lambda row: seconds(row["first_question_s"])),
+        ("memory of the asking process", lambda row: megabytes(row["questions_peak_bytes"])),
+        ("finding 500 candidates", lambda row: seconds(row["search_median_s"])),
+        (
+            "the same, list by list",
+            lambda row: f"{seconds(row['lists']['search_median_s'])}: {row['lists']['kind']}",
+        ),
+        ("exact ranking instead", lambda row: seconds(row["exact_ranking_median_s"])),
+        ("recall@10 of 500 candidates", lambda row: f"{row['recall_at_10']:.3f}"),
+        ("the same, list by list", lambda row: f"{row['lists']['recall_at_10']:.3f}"),
+        ("recall as the index estimates it", lambda row: f"{row['estimated_recall']:.3f}"),
+    ]
+    rows = [[name, *(show(row) for row in found)] for name, show in lines]
+    slopes = table(["", "slope"], [[key.removesuffix("_s"), f"{v:.2f}"] for key, v in figures["slopes"].items()])
+    curves(found)
+    limits = figures["limits"]
+    return f"""## Growing indexes
+
+Generated architectures: timm's, varied in width, depth, kernel and kind of blocks (`benchmarks/_generator.py`). 40
+questions for architectures of the index, ten results each; recall against exact ranking. Limits at a million: p95
+{seconds(limits["question_p95_s"])}, recall {limits["recall_at_10"]}, 3 GB.
+{origin(figures, "faiss-cpu", "numpy", "SQLAlchemy")}
+
+{table(["architectures", *(f"{row['architectures']:,}" for row in found)], rows)}
+
+Slopes of the logarithms against that of the size (1 is in proportion to it):
+
+{slopes}
+
+![Against the number of architectures](img/growing.svg)
+"""
+
+
+def shortlists() -> str:
+    figures = result("shortlist")
+    rows = [
+        [
+            f"{zoo['architectures']:,}",
+            f"{zoo['targets']:,}",
+            *(f"{value:.3f}" for value in zoo["recall_at_10"].values()),
+            seconds(zoo["embedding_s_per_architecture"]),
+        ]
+        for zoo in figures["zoos"]
+    ]
+    head = [
+        "architectures",
+        "targets",
+        *(f"recall@10 of {n}" for n in figures["zoos"][0]["recall_at_10"]),
+        "embedding",
+    ]
+    return f"""## Shortlists
+
+{origin(figures, "numpy")}
+
+{table(head, rows)}
+"""
+
+
+def transfer() -> str:
+    figures = result("transfer")
+    rows = [
+        [
+            row["network"],
+            row["format"],
+            seconds(row["load_s"]),
+            seconds(row["transfer_s"]),
+            f"{row['transfer_s'] / row['load_s']:.2f}",
+            f"{row['unchecked_transfer_s'] / row['load_s']:.2f}",
+            seconds(row["plan_s"]),
+        ]
+        for row in figures["rows"]
+    ]
+    head = ["network", "file", "load + load_state_dict", "transfer", "ratio", "without the look", "planning"]
+    return f"""## Transfer
+
+A full checkpoint into an equal architecture; every value is looked at before the first is written
+(docs/transfer.md). {origin(figures, "torch", "safetensors")}
+
+{table(head, rows)}
+"""
+
+
+def bars(name: str, title: str, values: Sequence[tuple[str, float]]) -> None:
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6, 1.8), layout="constrained")
+        axes.barh([label for label, _ in values][::-1], [value for _, value in values][::-1], color="#4878a8")
+        axes.set_xscale("log")
+        axes.set_xlabel(title)
+        keep(figure, name)
+
+
+def curves(rows: Sequence[dict[str, Any]]) -> None:
+    sizes = [row["architectures"] for row in rows]
+    panels: list[tuple[str, str, list[tuple[str, list[float]]]]] = [
+        (
+            "seconds per question",
+            "log",
+            [
+                ("p95", [row["question_p95_s"] for row in rows]),
+                ("median", [row["question_median_s"] for row in rows]),
+                ("candidates", [row["search_median_s"] for row in rows]),
+                ("exact ranking", [row["exact_ranking_median_s"] for row in rows]),
+            ],
+        ),
+        (
+            "seconds per architecture",
+            "log",
+            [
+                ("fill", [row["fill_s"] / row["architectures"] for row in rows]),
+                ("embed", [row["embed_s"] / row["architectures"] for row in rows]),
+            ],
+        ),
+        (
+            "bytes per architecture",
+            "linear",
+            [
+                ("database", [row["database_bytes_each"] for row in rows]),
+                ("vectors", [row["vector_bytes_each"] for row in rows]),
+            ],
+        ),
+        (
+            "recall@10",
+            "linear",
+            [
+                ("500 candidates", [row["recall_at_10"] for row in rows]),
+                ("list by list", [row["lists"]["recall_at_10"] for row in rows]),
+            ],
+        ),
+    ]
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(2, 2, figsize=(8, 5.2), layout="constrained")
+        for axes, (title, scale, lines) in zip(grid.flat, panels, strict=True):
+            for label, values in lines:
+                axes.plot(sizes, values, marker="o", label=label)
+            axes.set_xscale("log")
+            axes.set_yscale(scale)
+            axes.set_title(title, loc="left")
+            axes.legend(frameon=False)
+            if scale == "linear":
+                axes.set_ylim(*((0.9, 1.005) if title.startswith("recall") else (0, None)))
+        for axes in grid[1]:
+            axes.set_xlabel("architectures")
+        keep(figure, "growing")
+
+
+def keep(figure: Any, name: str) -> None:
+    (DOCS / "img").mkdir(exist_ok=True)
+    figure.savefig(DOCS / "img" / f"{name}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+def main() -> None:
+    parts = [ranking(), command_line(), growing(), shortlists(), transfer()]
+    head = """# Performance
+
+Written by `make performance` from `benchmarks/results`, which `make bench` fills. Limits in brackets. What was
+tried to get there is in docs/ranking.md and docs/transfer.md.
+"""
+    (DOCS / "performance.md").write_text("\n".join([head, *parts]))
+
+
+if __name__ == "__main__":
+    main()
