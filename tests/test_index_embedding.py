@@ -211,7 +211,7 @@ def test_a_large_index_is_embedded_part_by_part_and_judged_by_a_sample(
     assert upkeep.embed_missing(zoo.store, lambda _phase, now, planned: done.append((now, planned))) == n
     assert done[: -(-n // 3)] == [(min(i + 3, n), n) for i in range(0, n, 3)]
     share = 5 / n
-    assert asked[0] == (5, round(6 * share), round(10 * share), round(20 / share))
+    assert asked[0] == (5, round(6 * share), round(10 * share), min(round(20 / share), 60))
     with zoo.store.reading() as connection:
         basis = loading.load_basis(connection, "dpiat")
         table = loading.load_table(connection, "dpiat")

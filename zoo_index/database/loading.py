@@ -238,7 +238,8 @@ def load_vectors(
 
 def _column(connection: Connection, query: Any) -> NDArray[np.int64]:
     parts = connection.execute(query).partitions(_AT_ONCE)
-    return np.concatenate([np.zeros(0, dtype=np.int64), *(np.array(part, dtype=np.int64)[:, 0] for part in parts)])
+    found = (np.array([row[0] for row in part], dtype=np.int64) for part in parts)
+    return np.concatenate([np.zeros(0, dtype=np.int64), *found])
 
 
 def _parts(

@@ -36,7 +36,7 @@ _MOST_SAMPLED = 1 << 16
 _PART = 1 << 14
 """Architectures whose vectors are computed at a time."""
 
-_BEST, _N_TARGETS = 10, 20
+_BEST, _N_TARGETS, _MOST_TARGETS = 10, 20, 60
 """Recall at 10, of so many targets; of more where a sample leaves fewer of the ten."""
 
 
@@ -158,7 +158,7 @@ class _Embedding:
             sampled[np.argsort(both)],
             candidates=max(1, round(embedding.N_CANDIDATES * share)),
             k=max(1, round(_BEST * share)),
-            n_targets=round(_N_TARGETS / share),
+            n_targets=min(round(_N_TARGETS / share), _MOST_TARGETS),
         )
 
     def _architecture(self, id_: int) -> Architecture:
