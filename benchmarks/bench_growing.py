@@ -1,9 +1,9 @@
 """Indexes of generated architectures: how what matters grows with their number.
 
 For each size: how fast an index is filled and embedded, bytes on disk, memory, the time of a question in a process
-that asks many and of the first one, and recall@10 of the shortlist against exact ranking. Sizes are arguments; slopes
-are those of the logarithms between the smallest and the largest. ``KEEP_INDEXES=folder`` keeps the indexes, and takes
-those that it finds there.
+that asks many and of the first one, and recall@10 of the shortlist against exact ranking. Sizes are arguments;
+slopes are those of the logarithms between the smallest and the largest. ``KEEP_INDEXES=folder`` keeps the indexes,
+and takes those that it finds there.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from zoo_index.answers import Filters
 from zoo_index.catalogues.description import describe
 from zoo_index.database import descriptions, loading, packing, queries
 from zoo_index.database.store import Store
-from zoo_index.errors import NothingFoundError
+from zoo_index.errors import NothingFoundError, UnknownNameError
 from zoo_index.index import embedding
 from zoo_index.zoo import Zoo
 
@@ -107,3 +107,17 @@ def test_generated_architectures_are_distinct_and_the_same_for_a_seed(families: 
     for a, b in itertools.pairwise(first[0][0].layers()):  # every tensor of a layer has the outputs of the first
         for layer in (a, b):
             assert all(t.shape[:1] in (layer.tensors[0].shape[:1], ()) for t in layer.tensors)
+
+
+def test_of_many_names_those_that_begin_alike_are_looked_at(zoo: Zoo) -> None:
+    with zoo.store.reading() as connection:
+        everything = queries.names_like(connection, "whatever")
+        assert "test_vit" in everything
+        assert queries.names_like(connection, "test_vitt", len(everything)) == everything
+        some = queries.names_like(connection, "test_vitt", 4)
+        assert len(some) == 4
+        assert all(name.startswith("tes") for name in some)
+        assert queries.names_like(connection, "tanything", 4)[0].startswith("t")
+        assert queries.names_like(connection, "xyz", 4) == []
+    with pytest.raises(UnknownNameError, match="did you mean test_vit"):
+        zoo.entry("test_vitt")

@@ -65,7 +65,7 @@ class Entries:
         if found is not None:
             return found
         with self._store.reading() as connection:
-            names = queries.entry_names(connection)
+            names = queries.names_like(connection, name)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
         raise UnknownNameError(f"expected an entry or architecture of the index, got {name!r}; {hint}")

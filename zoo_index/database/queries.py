@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, text, union
+from sqlalchemy import Connection, bindparam, func, or_, select, text
 
 from zoo_index.database.packing import batched
 from zoo_index.database.schema import (
@@ -23,13 +23,13 @@ from zoo_index.database.schema import (
 __all__ = [
     "by_catalogue",
     "counts",
-    "entry_names",
     "entry_rows",
     "failures",
     "fingerprints",
     "integrity",
     "last_run",
     "n_architectures",
+    "names_like",
     "recall",
     "standing",
     "state",
@@ -136,10 +136,17 @@ def entry_rows(
     ]
 
 
-def entry_names(connection: Connection) -> list[str]:
-    """Return the names of all entries and architectures, sorted."""
-    rows = connection.execute(union(select(ENTRY.c.name), select(ARCHITECTURE.c.name)))
-    return sorted(row[0] for row in rows)
+def names_like(connection: Connection, name: str, most: int = 20_000) -> list[str]:
+    """Return names of entries and architectures, sorted: all, or where these are many those that begin alike."""
+    for length in (0, 3, 2, 1):
+        first, last = name[:length], name[:length] + "\U0010ffff"
+        names: set[str] = set()
+        for column in (ENTRY.c.name, ARCHITECTURE.c.name):
+            query = select(column).where(column.between(first, last)).limit(most + 1)
+            names.update(row[0] for row in connection.execute(query))
+        if names and (length or len(names) <= most):
+            return sorted(names)[:most]
+    return []
 
 
 def n_architectures(connection: Connection) -> int:
