@@ -55,7 +55,7 @@ def test_transfer_stands_alone() -> None:
 
 LAYERS = [
     {"errors"},
-    {"structure"},
+    {"structure", "regions"},
     {"operators", "options"},
     {"weights"},
     {"alignment", "tracing"},

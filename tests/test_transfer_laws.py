@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import transfer
-from transfer.operators import Box
 from transfer.options import Options
 from transfer.planning.planned import PlannedTensor, TransferPlan
+from transfer.regions import Box
 from transfer.structure.records import Header
 from transfer.structure.standardization import header_of
 from zoo_index.catalogues.timm_catalogue import build

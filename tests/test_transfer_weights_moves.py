@@ -14,8 +14,8 @@ from torch import nn
 import transfer
 from transfer.errors import InputError, TransferError
 from transfer.execution.apply import apply_plan
-from transfer.operators import Box, Constant, Region
 from transfer.planning.planned import PlannedTensor
+from transfer.regions import Box, Constant, Region
 from transfer.weights.reading import Index, StateReader
 
 

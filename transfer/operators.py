@@ -1,173 +1,20 @@
 """Which parts of a source tensor go to which parts of a target tensor.
 
-A region says, dimension by dimension, where a copied box starts in the source and in the target and how long
-it is. The boxes are as large as both tensors allow; what differs is where they lie, and whether target elements
-around them are set to zero.
+The boxes that are copied are as large as both tensors allow; what differs is where they lie, and whether target
+elements around them are set to zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import product
-from math import prod
-from typing import TYPE_CHECKING, Protocol
 
+from transfer.regions import Box, Constant, Fill, Region, Span, swapped
 from transfer.structure.records import Layer, Tensor
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = [
-    "LEADING",
-    "Box",
-    "Channels",
-    "Constant",
-    "Fill",
-    "Region",
-    "Span",
-    "Transform",
-    "centred_fill",
-    "channel_fill",
-    "fitted_shape",
-    "refusal",
-]
-
-
-Span = tuple[int, int, int]
-"""Start in the source, start in the target, length: one dimension of a region."""
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A part of a tensor.
-
-    Parameters
-    ----------
-    start, size : tuple of int
-        One number per dimension.
-    """
-
-    start: tuple[int, ...]
-    size: tuple[int, ...]
-
-    @property
-    def n_elements(self) -> int:
-        """Number of elements in it."""
-        return prod(self.size)
-
-    @property
-    def index(self) -> tuple[slice, ...]:
-        """Index of the box in its tensor."""
-        return tuple(slice(a, a + n) for a, n in zip(self.start, self.size, strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A part of a tensor that is set to one value.
-
-    Parameters
-    ----------
-    box : Box
-    value : float
-    diagonal : bool
-        Set only where the first two indices are equal and the others in the middle: with value 1 a layer that
-        returns its input.
-    """
-
-    box: Box
-    value: float = 0.0
-    diagonal: bool = False
-
-
-class Transform(Protocol):
-    """Makes another tensor of a source tensor before regions of it are copied, e.g. resamples it.
-
-    Implementations are frozen dataclasses, so that plans can be compared and printed.
-    """
-
-    def __call__(self, value: torch.Tensor) -> torch.Tensor:
-        """Return the tensor that regions refer to; `value` stays as it is."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A box of equal size in the source and in the target tensor.
-
-    Parameters
-    ----------
-    source_start, target_start, size : tuple of int
-        One number per dimension.
-    tensor : str
-        Name of the source tensor where one target tensor is filled from several; else empty.
-    scale : float
-        Factor on what is copied.
-    """
-
-    source_start: tuple[int, ...]
-    target_start: tuple[int, ...]
-    size: tuple[int, ...]
-    tensor: str = ""
-    scale: float = 1.0
-
-    @property
-    def source(self) -> Box:
-        """The box in the source."""
-        return Box(self.source_start, self.size)
-
-    @property
-    def target(self) -> Box:
-        """The box in the target."""
-        return Box(self.target_start, self.size)
-
-
-@dataclass(frozen=True)
-class Fill:
-    """How one target tensor is filled.
-
-    Parameters
-    ----------
-    operator : str
-        How the regions were chosen.
-    regions : tuple of Region
-        Copied; their target boxes do not overlap.
-    constants : tuple of Constant
-        Set in this order, before the regions are copied.
-    """
-
-    operator: str
-    regions: tuple[Region, ...]
-    constants: tuple[Constant, ...] = ()
-
-    @cached_property
-    def n_copied(self) -> int:
-        """Number of elements that are copied."""
-        return sum(region.target.n_elements for region in self.regions)
-
-    @cached_property
-    def n_set(self) -> int:
-        """Number of elements that are set to constants, also where they are overwritten then."""
-        return sum(constant.box.n_elements for constant in self.constants)
-
-    def exchanged(self) -> Fill:
-        """Return the same for tensors with the first two dimensions exchanged."""
-        regions = (
-            replace(
-                r,
-                source_start=_swapped(r.source_start),
-                target_start=_swapped(r.target_start),
-                size=_swapped(r.size),
-            )
-            for r in self.regions
-        )
-        constants = (replace(c, box=Box(_swapped(c.box.start), _swapped(c.box.size))) for c in self.constants)
-        return replace(self, regions=tuple(regions), constants=tuple(constants))
-
-
-def _swapped(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    return (*numbers[1::-1], *numbers[2:])
+__all__ = ["LEADING", "Channels", "centred_fill", "channel_fill", "fitted_shape", "refusal"]
 
 
 def centred_fill(source: Tensor, target: Tensor) -> Fill:
@@ -234,7 +81,7 @@ def channel_fill(
     is_weight = target.role == "weight" and layer.kind.startswith(("conv", "linear"))
     if is_weight and layer.is_transposed:
         is_cleared = zero_new_inputs and layer.n_groups == 1  # new groups give nothing to old outputs
-        exchanged = _swapped(source.shape), _swapped(target.shape)
+        exchanged = swapped(source.shape), swapped(target.shape)
         fill = _filled(*exchanged, channels, is_weight=True, zero_new_inputs=is_cleared)
         return fill.exchanged() if fill.operator != "copy" else _whole(target.shape)
     return _filled(source.shape, target.shape, channels, is_weight=is_weight, zero_new_inputs=zero_new_inputs)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transfer.operators import Channels, Span
+from transfer.operators import Channels
+from transfer.regions import Span
 from transfer.structure.meaning import in_width, is_weighted, n_fused_parts, out_width
 from transfer.structure.records import Layer
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from transfer.channels.bundle_sizes import Tie
-from transfer.operators import Span
+from transfer.regions import Span
 from transfer.structure.meaning import dims_of, is_weighted
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from transfer.operators import Span
+from transfer.regions import Span
 
 if TYPE_CHECKING:
     from transfer.tracing.flow import Flow

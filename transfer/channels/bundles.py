@@ -18,7 +18,8 @@ from transfer.alignment.matching import Alignment, LayerPair
 from transfer.channels.bundle_groups import Grouped, cut_at_groups, grouped_of
 from transfer.channels.bundle_rows import Side, runs_of, starts_of
 from transfer.channels.bundle_sizes import solved_sizes
-from transfer.operators import LEADING, Channels, Span
+from transfer.operators import LEADING, Channels
+from transfer.regions import Span
 from transfer.structure.meaning import dims_of, is_depthwise, is_weighted, out_width
 from transfer.structure.records import Layer
 

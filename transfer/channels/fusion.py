@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from transfer.alignment.matching import Alignment, LayerPair, match_layers
-from transfer.operators import Box, Constant, Fill, Region
+from transfer.regions import Box, Constant, Fill, Region
 from transfer.structure.meaning import in_width, is_pointwise, is_weighted, n_fused_parts, out_width
 from transfer.structure.records import Block, Layer, Tensor
 

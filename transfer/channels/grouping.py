@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from transfer.operators import Span
+from transfer.regions import Span
 from transfer.structure.meaning import in_width, is_dense, is_weighted, out_width
 from transfer.structure.records import Layer
 

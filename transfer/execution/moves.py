@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from transfer.errors import TransferError
-from transfer.operators import Constant, Region
 from transfer.planning.planned import PlannedTensor
+from transfer.regions import Constant, Region
 
 if TYPE_CHECKING:
     import torch

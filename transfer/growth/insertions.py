@@ -10,7 +10,7 @@ from transfer.channels.concatenation import concatenating_items
 from transfer.growth.containment import contained
 from transfer.growth.feeding import fed_by_neighbours, pack_insertions
 from transfer.growth.units import owned_with
-from transfer.operators import Box, Constant
+from transfer.regions import Box, Constant
 from transfer.structure.meaning import residual_exits
 from transfer.structure.records import Block, Layer, Tensor, structure_key
 

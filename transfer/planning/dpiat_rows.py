@@ -13,9 +13,10 @@ from transfer.channels.rescaling import rescale_factor
 from transfer.growth.feeding import shared_exits
 from transfer.growth.insertions import place_insertions
 from transfer.growth.widening import AppendMean, Widening, stream_widenings
-from transfer.operators import LEADING, Channels, Constant, channel_fill, refusal
+from transfer.operators import LEADING, Channels, channel_fill, refusal
 from transfer.options import Options
 from transfer.planning.planned import PlannedTensor, filled, fresh
+from transfer.regions import Constant
 from transfer.resampling.recognition import resampling
 from transfer.structure.meaning import head_paths
 from transfer.structure.records import Block, Layer, Tensor

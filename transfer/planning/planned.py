@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from transfer.alignment.matching import Alignment
-from transfer.operators import Constant, Fill, Region, Transform
+from transfer.regions import Constant, Fill, Region, Transform
 from transfer.structure.records import Form, Tensor
 
 __all__ = ["STATUSES", "PlannedTensor", "TransferPlan", "count_statuses", "coverage_of", "filled", "fresh"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import gcd
 
-from transfer.operators import Fill, Region, Transform
+from transfer.regions import Fill, Region, Transform
 from transfer.resampling.grids import Size, find_grid
 from transfer.resampling.inputs import is_patch_kernel, read_the_image
 from transfer.resampling.transforms import AdaptChannels, Chain, FoldKernel, ResampleGrid, ResamplePatches

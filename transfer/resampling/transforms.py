@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from transfer.operators import Transform
+from transfer.regions import Transform
 from transfer.resampling.grids import Grid, Purpose, Size
 
 if TYPE_CHECKING:
