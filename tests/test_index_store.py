@@ -10,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from conftest import SMALL_ZOO
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
@@ -23,6 +24,7 @@ from zoo_index.database.packing import pack_ids, unpack_ids
 from zoo_index.database.schema import ARCHITECTURE, BLOCK, LAYER, METADATA
 from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError
+from zoo_index.zoo import Zoo
 
 
 @pytest.fixture
@@ -195,3 +197,29 @@ def test_dropping_architectures_takes_their_entries_and_unused_parts(store: Stor
 @given(st.lists(st.integers(0, 2**31 - 1)))
 def test_ids_come_back(ids: list[int]) -> None:
     assert unpack_ids(pack_ids(ids)).tolist() == ids
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM state",
+        "UPDATE architecture SET dpiat_items = x'0102'",
+        "UPDATE block SET layer_ids = x'ff'",
+        "UPDATE layer SET canonical = 'junk'",
+        "DELETE FROM layer WHERE id % 7 = 0",
+    ],
+)
+def test_damaged_rows_of_a_sound_file_are_named(zoo: Zoo, damage: str) -> None:
+    with sqlite3.connect(zoo.store.path) as raw:
+        raw.execute(damage)
+    with pytest.raises(IndexFileError, match="expected whole rows"):
+        Zoo(zoo.store.path).recommend("test_vit")
+
+
+def test_a_refresh_makes_a_damaged_vector_file_anew(zoo: Zoo) -> None:
+    zoo.search.vector_index()
+    path = zoo.search.vector_path
+    path.write_bytes(path.read_bytes()[:-10])
+    assert any("zoo index refresh" in line for line in zoo.verify())
+    Zoo(zoo.store.path).refresh(only=SMALL_ZOO, use_snapshot=False, processes=1)
+    assert zoo.verify() == []

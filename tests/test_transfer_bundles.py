@@ -144,6 +144,57 @@ def attention(size: tuple[int, int], *, is_by_head: bool) -> Net:
     )
 
 
+def c2f(size: tuple[int, int]) -> Net:
+    """Split in two, and a concatenation of both halves and of each residual block; size is width and depth."""
+    width, depth = size
+
+    def run(net: Net, x: torch.Tensor) -> torch.Tensor:
+        parts = list(net.a(x).chunk(2, 1))
+        for block in net.m.children():
+            parts.append(parts[-1] + block(parts[-1]))
+        return net.c(net.b(torch.cat(parts, 1)).relu())  # type: ignore[no-any-return]
+
+    half = width // 2
+    blocks = [nn.Sequential(conv(half, half), nn.ReLU(), conv(half, half)) for _ in range(depth)]
+    layers = {"a": conv(3, width), "m": nn.Sequential(*blocks), "b": conv((2 + depth) * half, width)}
+    return Net(run, **layers, c=conv(width, 8))
+
+
+def two_streams(depth: int) -> Net:
+    """Residual blocks before a layer that reads them and another stream: by shapes, a dense chain."""
+    blocks = [Net(lambda net, x: x + net.q(net.p(x).relu()), p=conv(8, 8), q=conv(8, 8)) for _ in range(depth)]
+    reader = Net(lambda net, x: net.q(net.p(x).relu()), p=conv(16, 8, 1), q=conv(8, 8))
+    layers = {"a": conv(3, 8), "b": conv(3, 8), "m": nn.Sequential(*blocks), "r": reader, "c": conv(8, 8)}
+    return Net(lambda net, x: net.c(net.r(torch.cat([net.b(x), net.m(net.a(x))], 1))), **layers)
+
+
+class Grouped(nn.Module):
+    """Residual attention in which several heads of queries share a key and a value."""
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.num_heads = n_heads
+        self.q, self.kv, self.proj = nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, tokens, width) to the same shape."""
+        n, length, width = x.shape
+        q = self.q(x).reshape(n, length, self.num_heads, -1).transpose(1, 2)
+        k, v = self.kv(x).reshape(n, length, 2, self.num_heads // 2, -1).permute(2, 0, 3, 1, 4)
+        k, v = (t[:, :, None].expand(-1, -1, 2, -1, -1).flatten(1, 2) for t in (k, v))
+        y = ((q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5).softmax(-1) @ v
+        return x + self.proj(y.transpose(1, 2).reshape(n, length, width))  # type: ignore[no-any-return]
+
+
+def grouped_queries(size: tuple[int, int]) -> Net:
+    """Two blocks of grouped-query attention; size is width and number of heads."""
+    return Net(
+        lambda net, x: net.c(net.blocks(net.a(x).flatten(2).transpose(1, 2)).mean(1)),
+        **{"a": nn.Conv2d(3, size[0], 8, 8), "blocks": nn.Sequential(*(Grouped(*size) for _ in range(2)))},
+        c=nn.Linear(size[0], 8),
+    )
+
+
 def interleaved(x: torch.Tensor) -> torch.Tensor:
     return x[:, ::2] * x[:, 1::2].sigmoid()
 
@@ -168,6 +219,10 @@ CASES = [
     *((make, 8, 12) for make in (widening_groups, image_concatenation, transposed_groups)),
     *((partial(gated, gate=gate), 8, 12) for gate in (interleaved, halves, largest_of_pairs, first_half)),
     (partial(gated, gate=partial(functional.glu, dim=1)), 8, 12),
+    *((c2f, (8, 1), size) for size in ((8, 2), (8, 3), (12, 1))),
+    (c2f, (8, 2), (12, 3)),
+    (two_streams, 1, 2),
+    (grouped_queries, (16, 4), (24, 6)),
     *((make, (16, 2), size) for make in (by_head, by_part) for size in ((24, 3), (24, 2), (48, 4))),
 ]
 

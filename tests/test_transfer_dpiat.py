@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import nets
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -291,3 +292,31 @@ def test_depth_growth_feeds_several_blocks_from_one() -> None:
     }
     assert torch.equal(target[1][0][0].weight, source[1][0][0].weight)
     assert torch.equal(target[1][-1][0].weight, source[1][-1][0].weight)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        (None, None, "a module, a state dict, a checkpoint or a path, got NoneType"),
+        (nn.Linear(3, 2), {"head": False}, r"expected transfer.Options, got dict"),
+        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2)}, None, "'weight' is of type ndarray"),
+        ({0: torch.zeros(2, 3)}, None, "expected names of tensors in a state dict, got 0"),
+    ],
+)
+def test_odd_arguments_are_named(source: object, options: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        transfer.transfer(source, nn.Linear(3, 2), options=options)
+
+
+def test_tensors_that_cannot_be_written_or_read_are_named_before_anything_is_written() -> None:
+    with torch.inference_mode():
+        frozen = nn.Sequential(nn.Linear(3, 2))
+    with pytest.raises(InputError, match="made in inference mode"):
+        transfer.transfer(nn.Sequential(nn.Linear(3, 2)), frozen)
+    target = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    source = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)).state_dict()
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    source["1.weight"] = source["1.weight"].to_sparse()
+    with pytest.raises(TransferError, match=r"'1\.weight' is torch\.sparse_coo"):
+        transfer.transfer(source, target)
+    assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())

@@ -122,8 +122,8 @@ class Zoo:
         is_imported = use_snapshot and not only and import_snapshot(self.store)
         report = refresh(self.store, processes=processes, only=only, progress=progress)
         report.from_snapshot = is_imported
-        if report.embedded:
-            self.search.vector_index()
+        if self._entries.n_architectures():
+            self.search.vector_index()  # made anew if it is missing or was altered
         return report
 
     def add(

@@ -33,6 +33,7 @@ class Side:
     n_source: int
     is_input: bool
     n_heads: int  # of the source, 0 where that is not known
+    n_target_heads: int
     trust: float = field(compare=False)  # how well the layers match
 
     def per_head(self) -> list[tuple[Run, ...]]:
@@ -50,15 +51,17 @@ class Side:
         """Bundle by bundle; None if the sizes do not sum up."""
         if any(run.bundle not in sizes for run in self.runs):
             return None
-        if sum(sizes[run.bundle] * run.repeat for run in self.runs) != self.n_source:
-            return None
         spans = []
         start = new_start = 0
         for run in self.runs:
+            if self.is_input and start == self.n_source:
+                break  # a concatenation of fewer parts
             size = sizes[run.bundle] * run.repeat
             if size:
                 spans.append((start, new_start, min(size, run.size * run.repeat)))
             start, new_start = start + size, new_start + run.size * run.repeat
+        if start != self.n_source:
+            return None
         return tuple(joined(spans)) or None
 
     def wider_heads(

@@ -14,6 +14,7 @@ __all__ = ["Tie", "solved_sizes"]
 class _Sum:
     """What is left of a side: channels of the source, and bundles of unknown size."""
 
+    rank: int  # of the side, the best matched first
     left: int
     open: list[Run] = field(default_factory=list)
 
@@ -68,7 +69,24 @@ def solved_sizes(sides: Sequence[Side], fixed: Mapping[int, int], ties: Sequence
     sizes = dict(fixed)
     for side in sides:
         sizes |= {bundle: size for bundle, size in _heads(side).items() if bundle not in sizes}
-    sums = [_Sum(side.n_source, list(side.runs)) for side in sides]
+    sums = [_Sum(rank, side.n_source, list(side.runs)) for rank, side in enumerate(sides)]
+    users: dict[int, list[int]] = {}
+    for rank, side in enumerate(sides):
+        for bundle in {run.bundle for run in side.runs}:
+            users.setdefault(bundle, []).append(rank)
+
+    def is_refused(found: Mapping[int, int], rank: int) -> bool:
+        """Whether sizes contradict layers that match better than the one they come from."""
+        better = {other for bundle in found for other in users[bundle] if sides[other].trust > sides[rank].trust}
+        return any(_contradicts(sides[other], {**sizes, **found}) for other in better)
+
+    def share(item: _Sum) -> bool:
+        found = _shared(item)
+        if not found or is_refused(found, item.rank):
+            return False
+        sizes.update(found)
+        return True
+
     while sums:
         rest = []
         progress = any([tie.follow(sizes) for tie in ties])
@@ -78,10 +96,10 @@ def solved_sizes(sides: Sequence[Side], fixed: Mapping[int, int], ties: Sequence
             if len({run.bundle for run in item.open}) > 1:
                 rest.append(item)
             elif item.open:
-                progress |= _share(item, sizes)
+                progress |= share(item)
         sums = rest
         if not progress:
-            while sums and not _share(sums.pop(0), sizes):
+            while sums and not share(sums.pop(0)):
                 pass
     while any([tie.follow(sizes) for tie in ties]):
         pass
@@ -94,7 +112,8 @@ def _heads(side: Side) -> dict[int, int]:
     if not heads:
         return {}
     width = sum(run.size for run in heads[0])
-    n_heads = side.n_heads or side.n_source // width
+    are_counted = side.n_heads and len(heads) == side.n_target_heads  # not groups of queries that share a key
+    n_heads = side.n_heads if are_counted else side.n_source // width
     if not n_heads or side.n_source % n_heads or n_heads > len(heads):
         return {}
     if any(run.size * (side.n_source // n_heads) % width for run in heads[0]):
@@ -106,10 +125,28 @@ def _heads(side: Side) -> dict[int, int]:
     }
 
 
-def _share(item: _Sum, sizes: dict[int, int]) -> bool:
-    """Give the open bundles of a sum their sizes in proportion, if these are whole numbers."""
-    total = sum(run.size * run.repeat for run in item.open)
-    if item.left < 0 or any(run.size * item.left % total for run in item.open):
-        return False
-    sizes.update({run.bundle: run.size * item.left // total for run in item.open})
-    return True
+def _contradicts(side: Side, sizes: Mapping[int, int]) -> bool:
+    """Whether a side cannot have these sizes."""
+    known = [sizes[run.bundle] * run.repeat for run in side.runs if run.bundle in sizes]
+    return sum(known) > side.n_source or (len(known) == len(side.runs) and sum(known) != side.n_source)
+
+
+def _shared(item: _Sum) -> dict[int, int]:
+    """Sizes of the open bundles of a sum in proportion, if these are whole numbers.
+
+    Else, of equal bundles, heads, as many whole ones as there are; else none.
+    """
+    weights: dict[int, int] = {}
+    for run in item.open:
+        weights[run.bundle] = weights.get(run.bundle, 0) + run.size * run.repeat
+    size = {run.bundle: run.size for run in item.open}
+    total = sum(weights.values())
+    if item.left < 0:
+        return {}
+    if not any(n * item.left % total for n in size.values()):
+        return {bundle: n * item.left // total for bundle, n in size.items()}
+    each = next(iter(weights.values()))
+    if len(set(size.values())) == len(set(weights.values())) == 1 and item.left % each == 0:
+        n_whole = item.left // each
+        return {bundle: n if i < n_whole else 0 for i, (bundle, n) in enumerate(size.items())}
+    return {}

@@ -94,7 +94,7 @@ def _sides(pair: LayerPair, flow: Flow, starts: set[int], trust: float) -> Itera
     def side(numbers: Sequence[int], n_source: int, *, is_input: bool) -> Iterator[Side]:
         if numbers and n_source and 0 not in numbers:
             runs = tuple(runs_of(numbers, starts, flow.attended))
-            yield Side(runs, n_source, is_input, source.n_heads, trust)
+            yield Side(runs, n_source, is_input, source.n_heads, layer.n_heads, trust)
 
     if is_weighted(layer) and name in flow.writes and is_weighted(source):
         yield from side(flow.writes[name], out_width(source), is_input=False)

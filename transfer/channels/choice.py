@@ -50,14 +50,15 @@ def choose_channels(
         By the path of the target layer; layers that are not in it take the leading channels.
     """
     flow: Flow | None = None
+    segments = _segments(alignment)
     heads = head_paths(alignment.target)  # of other classes as a rule, which is no reason to look further
     changed = any(p.source.dims != p.target.dims and p.target.path not in heads for p in alignment.pairs)
-    if module is not None and changed:
+    if module is not None and (changed or segments):
         from transfer.tracing.flow import trace_flow
 
         flow = trace_flow(module)
     traced = bundle_channels(alignment, flow, inserted) if flow else {}
-    found = _segments(alignment)
+    found = segments
     for _, members in groupby(alignment.pairs, key=lambda pair: pair.target_item):
         found |= _groups(alignment, list(members), traced)
     found |= traced
@@ -75,22 +76,24 @@ def _heads(alignment: Alignment, traced: Mapping[str, Channels], flow: Flow | No
             channels = attention_channels(source.layers, target.layers, pair.source, pair.target)
             seen = traced.get(pair.target.path)
             placed = channels.get(pair.target.path)
-            if seen is None or (placed and flow and _agree(placed, seen, pair, flow)):
+            row = flow.writes.get(pair.target.tensors[0].name) if flow and placed else None
+            is_seen = row is not None and 0 not in row
+            if placed and (_agree(placed, seen, pair, row) if row is not None and is_seen else seen is None):
                 found |= channels
     return found
 
 
-def _agree(placed: Channels, seen: Channels, pair: LayerPair, flow: Flow) -> bool:
+def _agree(placed: Channels, seen: Channels | None, pair: LayerPair, row: Sequence[int]) -> bool:
     """Whether the parts of a fused layer were seen to lie one after the other, as shapes were taken to say."""
-    if placed.operator != "by head" or not placed.outputs:
-        return placed.outputs == seen.outputs
-    n_parts = len(placed.outputs) // min(pair.source.n_heads, pair.target.n_heads)
+    is_by_head = placed.operator == "by head" and placed.outputs
+    n_heads = min(pair.source.n_heads, pair.target.n_heads) if is_by_head else 1
+    n_parts = len(placed.outputs or ()) // n_heads
     a, b = out_width(pair.source) // n_parts, out_width(pair.target) // n_parts
-    if seen.outputs == tuple((i * a, i * b, min(a, b)) for i in range(n_parts)):
+    if seen is not None and seen.outputs == tuple((i * a, i * b, min(a, b)) for i in range(n_parts)):
         return True
-    row = flow.writes[pair.target.tensors[0].name]
     parts = [row[i : i + b] for i in range(0, len(row), b)]  # query and key have equal numbers
-    return n_parts == 3 and all(len(set(part)) == b for part in parts)
+    is_possible = all(len(set(part)) == b for part in parts)
+    return is_possible and (seen is None or (bool(is_by_head) and n_parts == 3))
 
 
 def _segments(alignment: Alignment) -> dict[str, Channels]:

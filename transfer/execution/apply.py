@@ -6,6 +6,7 @@ dtype, device and ties of the target stay as they are.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,8 +29,6 @@ from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 from transfer.weights.reading import Reader, StateReader
 
 if TYPE_CHECKING:
-    import os
-
     from transfer.structure.records import Architecture
 
 __all__ = ["TransferReport", "apply_plan", "transfer"]
@@ -129,6 +128,10 @@ def transfer(
         getattr(tensor, "is_meta", False) for tensor in source.state_dict().values()
     ):
         raise InputError("expected a source with weights, got a module on the meta device; load its weights first")
+    if not isinstance(source, nn.Module | Checkpoint | Mapping | str | os.PathLike):
+        raise InputError(f"expected a module, a state dict, a checkpoint or a path, got {type(source).__name__}")
+    if isinstance(source, Mapping):
+        _check_tensors(source)
     network = source if isinstance(source, nn.Module | Checkpoint | Mapping) else open_checkpoint(source, ema=ema)
     if ema and network is source:
         raise InputError(
@@ -190,6 +193,12 @@ def apply_plan(
             f"expected a target with real tensors, got {len(meta)} on the meta device (first: {meta[0]!r}); "
             "build it on a device, e.g. model.to_empty(device='cpu') and initialise it"
         )
+    odd = next((name for name, tensor in state.items() if not _is_writable(tensor)), None)
+    if odd is not None:
+        raise InputError(
+            f"expected a target of dense tensors that may be written, {odd!r} is sparse or was made in inference "
+            "mode; build the target outside of torch.inference_mode(), with dense parameters"
+        )
     shared = [name for name, tensor in state.items() if _is_expanded(tensor)]
     if shared:
         raise InputError(
@@ -217,6 +226,19 @@ def apply_plan(
         note=planned.note,
         seconds=time.perf_counter() - started,
     )
+
+
+def _check_tensors(source: Mapping[str, object]) -> None:
+    for name, value in source.items():
+        if not isinstance(value, torch.Tensor):
+            raise InputError(
+                f"expected torch tensors as weights, {name!r} is of type {type(value).__name__}; "
+                "convert it: torch.from_numpy(value)"
+            )
+
+
+def _is_writable(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and (not tensor.is_inference() or torch.is_inference_mode_enabled())
 
 
 def _is_expanded(tensor: torch.Tensor) -> bool:

@@ -96,6 +96,10 @@ def _is_narrower(dtype: torch.dtype, other: torch.dtype) -> bool:
 
 def _check_kind(move: Move) -> None:
     part, place = move.part, move.place
+    if part.layout is not torch.strided:
+        raise TransferError(
+            f"expected a dense tensor, source tensor {move.source!r} is {part.layout}; convert it: to_dense()"
+        )
     if part.dtype == place.dtype:
         return
     if part.is_complex() and not place.is_complex():

@@ -152,9 +152,13 @@ def _blocks(
     identity: dict[str, tuple[Constant, ...]] = {}
     for item, block in enumerate(alignment.target.items):
         is_own = item in own if own is not None else item in feeding and counterpart[feeding[item]] == item
-        if is_own or not isinstance(block, Block) or item in appending:
+        if is_own or not isinstance(block, Block):
             continue
         key = structure_key(block)
+        if item in appending:  # as shapes say, which take a residual block before a wide one for that
+            if module is not None and (exits := _asked_exits(block, module)):
+                identity |= _set(block, exits)
+            continue
         if key not in known:
             known[key] = _exits(block, module)
         identity |= _set(block, known[key])
@@ -216,14 +220,22 @@ def _exits(block: Block, module: nn.Module | None) -> list[Place]:
     if not exits:
         return []
     if module is not None:
-        from transfer.growth.probing import is_identity_without
-
-        verdict = is_identity_without(module, list(names), exits)
-        if verdict is False:
-            return _found_exits(block, module)
-        return [(*names[name], 0.0) for name in exits] if verdict else []
+        found = _asked_exits(block, module)
+        return _found_exits(block, module) if found is None else found
     has_norm = any(layer.kind in ("batchnorm", "norm") for layer in block.layers)
     return [(*names[name], 0.0) for name in exits] if has_norm else []
+
+
+def _asked_exits(block: Block, module: nn.Module) -> list[Place] | None:
+    """Ask whether what shapes tell makes a block identity; None if it does not, empty if it cannot be asked."""
+    from transfer.growth.probing import is_identity_without
+
+    names = {tensor.name: (i, j) for i, layer in enumerate(block.layers) for j, tensor in enumerate(layer.tensors)}
+    exits = [tensor.name for tensor in residual_exits(block)]
+    verdict = is_identity_without(module, list(names), exits) if exits else None
+    if verdict is False:
+        return None
+    return [(*names[name], 0.0) for name in exits] if verdict else []
 
 
 def _found_exits(block: Block, module: nn.Module) -> list[Place]:

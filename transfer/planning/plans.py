@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, match
+from transfer.errors import InputError
 from transfer.operators import centred_fill, refusal
 from transfer.options import Options
 from transfer.planning.dpiat_rows import dpiat_rows
@@ -54,6 +55,10 @@ def plan(
         As `standardize`.
     """
     form = check_form(method)
+    if options is not None and not isinstance(options, Options):
+        raise InputError(
+            f"expected transfer.Options, got {type(options).__name__}; say transfer.Options(head=False)"
+        )
     if form == "paper":
         return plan_alignment(match(source, target, method=form), target, options=options)
     header = header_of(target)

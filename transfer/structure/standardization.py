@@ -160,6 +160,9 @@ def header_of(network: NetworkLike) -> dict[str, Signature]:
         state = module.state_dict(keep_vars=True)
         header = {name: _signature(t) for name, t in _tensors(state)}
     elif isinstance(network, Mapping):
+        odd = next((key for key in network if not isinstance(key, str)), None)
+        if odd is not None:
+            raise InputError(f"expected names of tensors in a state dict, got {odd!r}; it is part of one, perhaps")
         header = {name: _signature(value) for name, value in network.items()}
     elif isinstance(network, Architecture):
         header = {t.name: Signature(t.shape, t.dtype) for t in network.tensors()}

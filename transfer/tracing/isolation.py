@@ -79,6 +79,10 @@ def _restore_settings() -> Callable[[], None]:
     dtype, grad, n_threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn
+    kept_flags = cudnn.benchmark, cudnn.deterministic
+    precision, anomalies = torch.get_float32_matmul_precision(), torch.is_anomaly_enabled()
+    printing, errors = dict(vars(torch._tensor_str.PRINT_OPTS)), np.geterr()
     hooks = [value for name, value in vars(torch_modules).items() if _is_global_hooks(name, value)]
     kept = [dict(value) for value in hooks]
     for value in hooks:
@@ -92,6 +96,12 @@ def _restore_settings() -> Callable[[], None]:
         if torch.get_num_threads() != n_threads:
             torch.set_num_threads(n_threads)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        cudnn.benchmark, cudnn.deterministic = kept_flags
+        if torch.get_float32_matmul_precision() != precision:
+            torch.set_float32_matmul_precision(precision)
+        torch.autograd.set_detect_anomaly(anomalies)
+        vars(torch._tensor_str.PRINT_OPTS).update(printing)
+        np.seterr(**errors)
         for value, before in zip(hooks, kept, strict=True):
             value.clear()
             value.update(before)

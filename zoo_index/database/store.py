@@ -15,8 +15,9 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, NoResultFound
 
+from transfer.errors import ZooError
 from zoo_index.database.migrate import REVISION, check_not_newer, current_revision, migrate
 from zoo_index.errors import IndexFileError
 
@@ -137,6 +138,15 @@ class Store:
     def _errors(self, verb: str) -> Iterator[None]:
         try:
             yield
+        except ZooError:
+            raise
+        except (LookupError, ValueError, NoResultFound) as error:
+            if verb != "read":
+                raise
+            raise IndexFileError(
+                f"expected whole rows in the index '{self.path}', found damaged ones ({type(error).__name__}: "
+                f"{error}); move the file away and make it anew: zoo index refresh"
+            ) from error
         except DBAPIError as error:
             is_busy = "locked" in str(error.orig)
             remedy = (

@@ -35,5 +35,5 @@ def verify(store: Store, vector_path: Path) -> list[str]:
                 found.append(f"architecture {name!r} differs from its fingerprint")
         generation, made_of, digest = queries.state(connection)
     if made_of == generation and vector_path.exists() and vectors.load(vector_path, digest) is None:
-        found.append(f"vector file '{vector_path}' was altered; the next question builds it again")
+        found.append(f"vector file '{vector_path}' was altered; run: zoo index refresh")
     return found
