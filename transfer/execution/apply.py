@@ -196,7 +196,7 @@ def apply_plan(
     odd = next((name for name, tensor in state.items() if not _is_writable(tensor)), None)
     if odd is not None:
         raise InputError(
-            f"expected a target of dense tensors that may be written, {odd!r} is sparse or was made in inference "
+            f"expected dense tensors that may be written in the target, {odd!r} is sparse or was made in inference "
             "mode; build the target outside of torch.inference_mode(), with dense parameters"
         )
     shared = [name for name, tensor in state.items() if _is_expanded(tensor)]
