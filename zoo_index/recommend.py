@@ -26,6 +26,19 @@ from zoo_index.resolve import Resolved
 __all__ = ["order_sources", "recommend"]
 
 
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Let the garbage collector wait: plans are many small objects, and looking for cycles costs a fifth."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_without_collections()
 def recommend(
     search: Search,
     entries: Entries,
@@ -92,12 +105,11 @@ def recommend(
             "train this one from random initialisation"
         )
     ids = [int(chosen.ids[row]) for row in best]
-    with _without_collections():
-        sources = {wanted_form: search.architectures(ids, wanted_form) for wanted_form in target.forms}
-        results = tuple(
-            _result(number, weights[id_], float(scores[row]), target, _forms_of(sources, id_), is_available)
-            for number, (row, id_) in enumerate(zip(best, ids, strict=True), start=1)
-        )
+    sources = {wanted_form: search.architectures(ids, wanted_form) for wanted_form in target.forms}
+    results = tuple(
+        _result(number, weights[id_], float(scores[row]), target, _forms_of(sources, id_), is_available)
+        for number, (row, id_) in enumerate(zip(best, ids, strict=True), start=1)
+    )
     return Recommendations(
         target=_summary(target),
         measure=form,
@@ -106,18 +118,6 @@ def recommend(
         n_scored=len(chosen.ids),
         seconds=time.perf_counter() - started,
     )
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Let the garbage collector wait: plans are many small objects, and looking for cycles costs a fifth."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _forms_of(sources: Mapping[Form, Mapping[int, Architecture]], id_: int) -> dict[Form, Architecture]:
