@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from transfer.structure.records import Form
 from transfer.structure.standardization import FORMS
 from zoo_index.catalogues.description import FEATURES, Description, EncodedArchitecture, digest
-from zoo_index.database.packing import batched, pack_ids
+from zoo_index.database.packing import among, batched, pack_ids
 from zoo_index.database.schema import ARCHITECTURE, BLOCK, EMBEDDING, FAILURE, LAYER
 
 __all__ = ["put_description", "put_descriptions"]
@@ -68,12 +69,12 @@ def put_descriptions(
 def _architectures(connection: Connection, catalogue: str, names: Sequence[str]) -> dict[str, tuple[int, str]]:
     """Id and fingerprint of stored architectures by name."""
     query = select(ARCHITECTURE.c.name, ARCHITECTURE.c.id, ARCHITECTURE.c.fingerprint).where(
-        ARCHITECTURE.c.catalogue == catalogue, ARCHITECTURE.c.name.in_(bindparam("names", expanding=True))
+        ARCHITECTURE.c.catalogue == catalogue, among(ARCHITECTURE.c.name)
     )
     return {
         row.name: (row.id, row.fingerprint)
         for part in batched(names)
-        for row in connection.execute(query, {"names": part})
+        for row in connection.execute(query, {"values": json.dumps(part)})
     }
 
 
@@ -106,12 +107,14 @@ def _ids(
     wanted: dict[str, dict[str, Any]],
 ) -> dict[str, int]:
     """Ids of rows by digest; missing rows are inserted."""
-    query = select(table.c.digest, table.c.id).where(
-        table.c.form == form, table.c.digest.in_(bindparam("keys", expanding=True))
-    )
+    query = select(table.c.digest, table.c.id).where(table.c.form == form, among(table.c.digest))
 
     def find(keys: Sequence[str]) -> dict[str, int]:
-        return {row.digest: row.id for part in batched(keys) for row in connection.execute(query, {"keys": part})}
+        return {
+            row.digest: row.id
+            for part in batched(keys)
+            for row in connection.execute(query, {"values": json.dumps(part)})
+        }
 
     found = find(list(wanted))
     missing = [key for key in wanted if key not in found]

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
-from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, concatenate, kind_code, offsets, padded
+from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, kind_code, offsets
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
-from zoo_index.database.packing import batched, unpack_ids
+from zoo_index.database.packing import ID_BYTES, among, batched, unpack_ids
 from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, CursorResult
 
 __all__ = [
     "Basis",
@@ -98,48 +98,72 @@ def load_table(connection: Connection, form: Form, ids: NDArray[np.int64] | None
     """
     items_of = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
     count = ARCHITECTURE.c.n_dpiat if form == "dpiat" else ARCHITECTURE.c.n_paper
-    query = select(ARCHITECTURE.c.id, count, items_of).where(items_of.is_not(None)).order_by(ARCHITECTURE.c.id)
-    rows = _rows(connection, query, ARCHITECTURE.c.id, ids)
-    items = [unpack_ids(row[2]) for row in rows]
-    wanted = None if ids is None else np.unique(concatenate(items))
-    query = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids).where(BLOCK.c.form == form).order_by(BLOCK.c.id)
-    blocks = _rows(connection, query, BLOCK.c.id, wanted)
-    members = [unpack_ids(row[2]) for row in blocks]
-    wanted = None if ids is None else np.unique(concatenate(members))
-    query = select(LAYER.c.id, LAYER.c.canonical).where(LAYER.c.form == form).order_by(LAYER.c.id)
-    layers = _rows(connection, query, LAYER.c.id, wanted)
+    query: Any = select(ARCHITECTURE.c.id, count, items_of).where(items_of.is_not(None)).order_by(ARCHITECTURE.c.id)
+    architectures, n_scoring, packed = _columns(connection, query, ARCHITECTURE.c.id, ids)
+    start, item = _lists(packed)
+    wanted = None if ids is None else np.unique(item)
+    query = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids).order_by(BLOCK.c.id)
+    query = query.where(BLOCK.c.form == form) if ids is None else query  # else SQLite would look at all of the form
+    blocks, single, packed = _columns(connection, query, BLOCK.c.id, wanted)
+    item_start, item_layer = _lists(packed)
+    wanted = None if ids is None else np.unique(item_layer)
+    query = select(LAYER.c.id, LAYER.c.canonical).order_by(LAYER.c.id)
+    query = query.where(LAYER.c.form == form) if ids is None else query
+    layers, canonical = _columns(connection, query, LAYER.c.id, wanted)
     kinds: KindCodes = {}
     layer_kind = np.empty(len(layers), dtype=np.int64)
     layer_dims = np.ones((len(layers), MAX_DIMS))
-    for row, (_, canonical) in enumerate(layers):
-        kind, tensors = json.loads(canonical)
+    for row, (kind, tensors) in enumerate(json.loads(f"[{','.join(canonical)}]")):
         dims = tuple(tensors[0][1]) if tensors else None
         layer_kind[row] = kind_code(kinds, kind, dims)
-        layer_dims[row] = padded(dims)
+        if dims:
+            layer_dims[row, : len(dims)] = dims[:MAX_DIMS]
     return StoredTable(
-        ids=_first_column(rows),
-        n_scoring=np.array([row[1] for row in rows], dtype=np.int64),
+        ids=np.array(architectures, dtype=np.int64),
+        n_scoring=np.array(n_scoring, dtype=np.int64),
         table=Table(
             form=form,
             kinds=kinds,
             layer_kind=layer_kind,
             layer_dims=layer_dims,
-            item_start=offsets(map(len, members)),
-            item_layer=np.searchsorted(_first_column(layers), concatenate(members)),
-            item_single=np.array([row[1] for row in blocks], dtype=np.bool_),
-            start=offsets(map(len, items)),
-            item=np.searchsorted(_first_column(blocks), concatenate(items)),
+            item_start=item_start,
+            item_layer=np.searchsorted(np.array(layers, dtype=np.int64), item_layer),
+            item_single=np.array(single, dtype=np.bool_),
+            start=start,
+            item=np.searchsorted(np.array(blocks, dtype=np.int64), item),
         ),
     )
 
 
-def _rows(connection: Connection, query: Any, key: ColumnElement[int], ids: NDArray[np.int64] | None) -> list[Any]:
-    """Rows of a query, all or those of some ids, which must be ascending."""
-    return [row for part in _parts(connection, query, key, ids) for row in part]
+def _columns(
+    connection: Connection, query: Any, key: ColumnElement[int], ids: NDArray[np.int64] | None
+) -> Sequence[Sequence[Any]]:
+    """Columns of a query, of all rows or of those of some ids, which must be ascending.
+
+    Values come as the driver gives them: making SQLAlchemy's rows of them would take longer than reading them.
+    """
+    if ids is None:
+        rows = _fetched(connection.execute(query))
+    else:
+        chosen = query.where(among(key))
+        rows = [
+            row
+            for part in batched(ids.tolist())
+            for row in _fetched(connection.execute(chosen, {"values": json.dumps(part)}))
+        ]
+    return list(zip(*rows, strict=True)) or [()] * len(query.selected_columns)
 
 
-def _first_column(rows: Sequence[Any]) -> NDArray[np.int64]:
-    return np.array([row[0] for row in rows], dtype=np.int64)
+def _fetched(result: CursorResult[Any]) -> list[tuple[Any, ...]]:
+    assert result.cursor is not None
+    rows: list[tuple[Any, ...]] = result.cursor.fetchall()  # type: ignore[assignment]
+    result.close()
+    return rows
+
+
+def _lists(packed: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each list of ids begins, with the end of the last one, and the ids of all lists in a row."""
+    return offsets(len(one) // ID_BYTES for one in packed), unpack_ids(b"".join(packed))
 
 
 def load_architecture(connection: Connection, architecture_id: int, form: Form) -> Architecture | None:
@@ -151,22 +175,18 @@ def load_architectures(connection: Connection, ids: Sequence[int], form: Form) -
     """Load architectures by id, those that have the form; their tensors are named by their number."""
     column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
     query = select(ARCHITECTURE.c.id, column).where(column.is_not(None))
-    orders = {
-        id_: unpack_ids(packed).tolist()
-        for id_, packed in _rows(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
-    }
-    wanted = np.array(sorted({block for order in orders.values() for block in order}), dtype=np.int64)
+    found, packed = _columns(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
+    orders = {id_: unpack_ids(one).tolist() for id_, one in zip(found, packed, strict=True)}
+    wanted = np.unique(_lists(packed)[1])
+    query = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids)
+    found, single, packed = _columns(connection, query, BLOCK.c.id, wanted)
     blocks = {
-        id_: (single, unpack_ids(packed).tolist())
-        for id_, single, packed in _rows(
-            connection, select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids), BLOCK.c.id, wanted
-        )
+        id_: (bool(alone), unpack_ids(one).tolist()) for id_, alone, one in zip(found, single, packed, strict=True)
     }
-    members = np.array(sorted({layer for _, found in blocks.values() for layer in found}), dtype=np.int64)
-    layers = {
-        id_: Layer.from_canonical(json.loads(canonical))
-        for id_, canonical in _rows(connection, select(LAYER.c.id, LAYER.c.canonical), LAYER.c.id, members)
-    }
+    wanted = np.unique(_lists(packed)[1])
+    found, texts = _columns(connection, select(LAYER.c.id, LAYER.c.canonical), LAYER.c.id, wanted)
+    canonical = json.loads(f"[{','.join(texts)}]")
+    layers = dict(zip(found, map(Layer.from_canonical, canonical), strict=True))
     return {id_: _named(form, [blocks[block] for block in order], layers) for id_, order in orders.items()}
 
 
@@ -249,6 +269,6 @@ def _parts(
     if ids is None:
         yield from connection.execute(query).partitions(_AT_ONCE)
         return
-    chosen = query.where(key.in_(bindparam("ids", expanding=True)))
+    chosen = query.where(among(key))
     for part in batched(ids.tolist()):
-        yield connection.execute(chosen, {"ids": part}).all()
+        yield connection.execute(chosen, {"values": json.dumps(part)}).all()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, text
+from sqlalchemy import Connection, func, or_, select, text
 
-from zoo_index.database.packing import batched
+from zoo_index.database.packing import among, batched
 from zoo_index.database.schema import (
     ARCHITECTURE,
     BASIS,
@@ -128,11 +129,11 @@ def entry_rows(
         query = query.where(or_(ENTRY.c.name == name, ENTRY.c.architecture_id.in_(named)))
     if architectures is None:
         return [dict(row) for row in connection.execute(query).mappings()]
-    query = query.where(ENTRY.c.architecture_id.in_(bindparam("ids", expanding=True)))
+    query = query.where(among(ENTRY.c.architecture_id))
     return [
         dict(row)
         for part in batched(sorted(architectures))
-        for row in connection.execute(query, {"ids": part}).mappings()
+        for row in connection.execute(query, {"values": json.dumps(part)}).mappings()
     ]
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, CursorResult, Row, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, CursorResult, Row, delete, insert, select, update
 
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import FEATURES
-from zoo_index.database.packing import batched, unpack_ids
+from zoo_index.database.packing import among, batched, unpack_ids
 from zoo_index.database.schema import (
     ARCHITECTURE,
     BASIS,
@@ -112,9 +112,9 @@ def _with(
     if values is None:
         yield from connection.execute(query)
         return
-    chosen = query.where(column.in_(bindparam("values", expanding=True)))
+    chosen = query.where(among(column))
     for part in batched(values):
-        yield from connection.execute(chosen, {"values": part})
+        yield from connection.execute(chosen, {"values": json.dumps(part)})
 
 
 def drop_architectures(connection: Connection, catalogue: str, keep: Iterable[str]) -> int:
