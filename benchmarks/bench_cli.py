@@ -38,8 +38,8 @@ with torch.device("meta"):
 
 MANY = """
 import random, time
-from zoo_index.zoo import Zoo
-zoo = Zoo()
+from zoo_index import open_zoo
+zoo = open_zoo()
 names = random.Random(0).sample(sorted({row["architecture"] for row in zoo.entries()}), 101)
 answers = zoo.recommend_many(names)
 next(answers)

@@ -163,7 +163,7 @@ def growing() -> str:
 Generated architectures: timm's, varied in width, depth, kernel and kind of blocks (`benchmarks/_generator.py`). 40
 questions for architectures of the index, ten results each; recall against exact ranking. Limits at a million: p95
 {seconds(limits["question_p95_s"])}, recall {limits["recall_at_10"]}, 3 GB.
-{origin(figures, "faiss-cpu", "numpy", "SQLAlchemy")}
+{origin(figures, "faiss-cpu", "numpy", "SQLAlchemy")} {figures.get("note", "")}
 
 {table(["architectures", *(f"{row['architectures']:,}" for row in found)], rows)}
 
