@@ -25,6 +25,7 @@ GATEKEEPERS = {
         "zoo_index/database/descriptions.py",
         "zoo_index/database/migrate.py",
         "zoo_index/database/loading.py",
+        "zoo_index/database/packing.py",
         "zoo_index/database/queries.py",
         "zoo_index/database/schema.py",
         "zoo_index/database/store.py",
