@@ -89,7 +89,7 @@ def u_net(width: int) -> Net:
 
     def run(net: Net, x: torch.Tensor) -> torch.Tensor:
         y = net.m(net.d(skipped := net.a(x).relu()).relu()).relu()
-        return net.c(net.b(torch.cat([net.u(y), skipped], 1)).relu())  # type: ignore[no-any-return]
+        return net.c(net.b(torch.cat([net.u(y), skipped], 1)).relu())
 
     return Net(
         run,
@@ -132,7 +132,7 @@ class Attention(nn.Module):
         else:
             q, k, v = self.qkv(x).reshape(n, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         y = functional.scaled_dot_product_attention(q, k, v)
-        return x + self.proj(y.transpose(1, 2).reshape(n, length, width))  # type: ignore[no-any-return]
+        return x + self.proj(y.transpose(1, 2).reshape(n, length, width))
 
 
 def attention(size: tuple[int, int], *, is_by_head: bool) -> Net:
@@ -152,7 +152,7 @@ def c2f(size: tuple[int, int]) -> Net:
         parts = list(net.a(x).chunk(2, 1))
         for block in net.m.children():
             parts.append(parts[-1] + block(parts[-1]))
-        return net.c(net.b(torch.cat(parts, 1)).relu())  # type: ignore[no-any-return]
+        return net.c(net.b(torch.cat(parts, 1)).relu())
 
     half = width // 2
     blocks = [nn.Sequential(conv(half, half), nn.ReLU(), conv(half, half)) for _ in range(depth)]
@@ -183,7 +183,7 @@ class Grouped(nn.Module):
         k, v = self.kv(x).reshape(n, length, 2, self.num_heads // 2, -1).permute(2, 0, 3, 1, 4)
         k, v = (t[:, :, None].expand(-1, -1, 2, -1, -1).flatten(1, 2) for t in (k, v))
         y = ((q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5).softmax(-1) @ v
-        return x + self.proj(y.transpose(1, 2).reshape(n, length, width))  # type: ignore[no-any-return]
+        return x + self.proj(y.transpose(1, 2).reshape(n, length, width))
 
 
 def grouped_queries(size: tuple[int, int]) -> Net:

@@ -39,7 +39,7 @@ class Grouped:
 
     @property
     def _per_group(self) -> int:
-        """How many groups of the source go into one of the target."""
+        """How many groups of the source go into one of the target, so that all find a place."""
         return -(-self.source_groups // self.n_groups)
 
     def edges(self, starts: set[int]) -> list[int]:
@@ -55,9 +55,7 @@ class Grouped:
     def stretches(self, starts: set[int]) -> Iterator[tuple[int, int, int, int]]:
         """Yield first group, number of groups, and the bundles that are read and written, stretch by stretch."""
         edges = self.edges(starts)
-        for j, end in zip(
-            edges, [*edges[1:], self.n_groups], strict=False
-        ):  # which have one more if there are none
+        for j, end in zip(edges, (*edges[1:], self.n_groups), strict=False):
             yield j, end - j, self.reads[j * self.width[0]], self.writes[j * self.width[1]]
 
     def own_sizes(self, starts: set[int]) -> dict[int, int]:

@@ -74,17 +74,17 @@ def _heads(alignment: Alignment, traced: Mapping[str, Channels], flow: Flow | No
         source, target = alignment.source.items[pair.source_item], alignment.target.items[pair.target_item]
         if isinstance(source, Block) and isinstance(target, Block):
             channels = attention_channels(source.layers, target.layers, pair.source, pair.target)
-            seen = traced.get(pair.target.path)
-            placed = channels.get(pair.target.path)
-            row = flow.writes.get(pair.target.tensors[0].name) if flow and placed else None
-            is_seen = row is not None and 0 not in row
-            if placed and (_agree(placed, seen, pair, row) if row is not None and is_seen else seen is None):
+            if channels and _is_possible(channels[pair.target.path], pair, traced, flow):
                 found |= channels
     return found
 
 
-def _agree(placed: Channels, seen: Channels | None, pair: LayerPair, row: Sequence[int]) -> bool:
-    """Whether the parts of a fused layer were seen to lie one after the other, as shapes were taken to say."""
+def _is_possible(placed: Channels, pair: LayerPair, traced: Mapping[str, Channels], flow: Flow | None) -> bool:
+    """Whether the parts of a fused layer may lie one after the other, as shapes say, for all that was seen."""
+    seen = traced.get(pair.target.path)
+    row = flow.writes.get(pair.target.tensors[0].name) if flow else None
+    if not row or 0 in row:
+        return seen is None
     is_by_head = placed.operator == "by head" and placed.outputs
     n_heads = min(pair.source.n_heads, pair.target.n_heads) if is_by_head else 1
     n_parts = len(placed.outputs or ()) // n_heads

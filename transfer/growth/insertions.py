@@ -40,9 +40,8 @@ def place_insertions(
     identity : dict of str to tuple of Constant
         What tensors are set to, by their names.
     """
-    known: dict[
-        Hashable, list[Place]
-    ] = {}  # blocks of equal layers behave alike, and asking one of them takes a while
+    # blocks of equal layers behave alike, and asking one of them takes a while
+    known: dict[Hashable, list[Place]] = {}
     if (found := contained(alignment)) is not None:
         own = {pair.target_item for pair in found.pairs}
         fed = fed_by_neighbours(found, alignment)

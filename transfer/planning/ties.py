@@ -48,6 +48,6 @@ def _key(tensor: torch.Tensor) -> Hashable:
     """Tell tensors apart: parameters may share their elements without being one object."""
     try:
         place = tensor.data_ptr()
-    except (RuntimeError, NotImplementedError):  # quantized, sparse
+    except RuntimeError:  # sparse tensors and the like have no place of their own
         place = 0
     return (place, tensor.device, tensor.dtype, tensor.shape, tensor.stride()) if place else id(tensor)

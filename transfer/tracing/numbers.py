@@ -79,7 +79,7 @@ class Numbers:
 
 def _once(both: torch.Tensor) -> torch.Tensor:
     """Each pair of numbers once."""
-    pairs = (both[0] << 32 | both[1]).unique()  # type: ignore[no-untyped-call]
+    pairs: torch.Tensor = torch.unique(both[0] << 32 | both[1])
     return torch.stack([pairs >> 32, pairs & 0xFFFFFFFF])
 
 

@@ -102,7 +102,7 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         if not tensors:
             return []
         roots = self.numbers.roots(torch.cat(tensors))
-        _, ranks = torch.cat([torch.zeros(1, dtype=torch.long), roots]).unique(return_inverse=True)  # type: ignore[no-untyped-call]
+        _, ranks = torch.unique(torch.cat([torch.zeros(1, dtype=torch.long), roots]), return_inverse=True)
         return [row.tolist() for row in ranks[1:].split([len(tensor) for tensor in tensors])]
 
     def _follow(self, name: str, func: Any, args: tuple[Any, ...], kwargs: Any, result: Any) -> Any:

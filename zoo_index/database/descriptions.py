@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 from transfer.structure.records import Form
 from transfer.structure.standardization import FORMS
 from zoo_index.catalogues.description import FEATURES, Description, EncodedArchitecture, digest
-from zoo_index.database.packing import among, batched, pack_ids
+from zoo_index.database.packing import pack_ids, rows_among
 from zoo_index.database.schema import ARCHITECTURE, BLOCK, EMBEDDING, FAILURE, LAYER
 
 __all__ = ["put_description", "put_descriptions"]
@@ -69,13 +68,10 @@ def put_descriptions(
 def _architectures(connection: Connection, catalogue: str, names: Sequence[str]) -> dict[str, tuple[int, str]]:
     """Id and fingerprint of stored architectures by name."""
     query = select(ARCHITECTURE.c.name, ARCHITECTURE.c.id, ARCHITECTURE.c.fingerprint).where(
-        ARCHITECTURE.c.catalogue == catalogue, among(ARCHITECTURE.c.name)
+        ARCHITECTURE.c.catalogue == catalogue
     )
-    return {
-        row.name: (row.id, row.fingerprint)
-        for part in batched(names)
-        for row in connection.execute(query, {"values": json.dumps(part)})
-    }
+    rows = rows_among(connection, query, ARCHITECTURE.c.name, names)
+    return {row.name: (row.id, row.fingerprint) for row in rows}
 
 
 def _put_items(
@@ -107,14 +103,10 @@ def _ids(
     wanted: dict[str, dict[str, Any]],
 ) -> dict[str, int]:
     """Ids of rows by digest; missing rows are inserted."""
-    query = select(table.c.digest, table.c.id).where(table.c.form == form, among(table.c.digest))
+    query = select(table.c.digest, table.c.id).where(table.c.form == form)
 
     def find(keys: Sequence[str]) -> dict[str, int]:
-        return {
-            row.digest: row.id
-            for part in batched(keys)
-            for row in connection.execute(query, {"values": json.dumps(part)})
-        }
+        return {row.digest: row.id for row in rows_among(connection, query, table.c.digest, keys)}
 
     found = find(list(wanted))
     missing = [key for key in wanted if key not in found]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,11 @@ from sqlalchemy import select
 
 from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, kind_code, offsets
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
-from zoo_index.database.packing import ID_BYTES, among, batched, unpack_ids
+from zoo_index.database.packing import ID_BYTES, rows_among, unpack_ids
 from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, CursorResult
+    from sqlalchemy import ColumnElement, Connection
 
 __all__ = [
     "Basis",
@@ -138,27 +139,15 @@ def load_table(connection: Connection, form: Form, ids: NDArray[np.int64] | None
 def _columns(
     connection: Connection, query: Any, key: ColumnElement[int], ids: NDArray[np.int64] | None
 ) -> Sequence[Sequence[Any]]:
-    """Columns of a query, of all rows or of those of some ids, which must be ascending.
-
-    Values come as the driver gives them: making SQLAlchemy's rows of them would take longer than reading them.
-    """
-    if ids is None:
-        rows = _fetched(connection.execute(query))
-    else:
-        chosen = query.where(among(key))
-        rows = [
-            row
-            for part in batched(ids.tolist())
-            for row in _fetched(connection.execute(chosen, {"values": json.dumps(part)}))
-        ]
+    """Columns of a query, of all rows or of those of some ids, which must be ascending."""
+    rows = _rows(connection, query, key, ids)
     return list(zip(*rows, strict=True)) or [()] * len(query.selected_columns)
 
 
-def _fetched(result: CursorResult[Any]) -> list[tuple[Any, ...]]:
-    assert result.cursor is not None
-    rows: list[tuple[Any, ...]] = result.cursor.fetchall()  # type: ignore[assignment]
-    result.close()
-    return rows
+def _rows(
+    connection: Connection, query: Any, key: ColumnElement[int], ids: NDArray[np.int64] | None
+) -> Iterable[Any]:
+    return connection.execute(query) if ids is None else rows_among(connection, query, key, ids.tolist())
 
 
 def _lists(packed: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -180,9 +169,7 @@ def load_architectures(connection: Connection, ids: Sequence[int], form: Form) -
     wanted = np.unique(_lists(packed)[1])
     query = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids)
     found, single, packed = _columns(connection, query, BLOCK.c.id, wanted)
-    blocks = {
-        id_: (bool(alone), unpack_ids(one).tolist()) for id_, alone, one in zip(found, single, packed, strict=True)
-    }
+    blocks = {id_: (alone, unpack_ids(one).tolist()) for id_, alone, one in zip(found, single, packed, strict=True)}
     wanted = np.unique(_lists(packed)[1])
     found, texts = _columns(connection, select(LAYER.c.id, LAYER.c.canonical), LAYER.c.id, wanted)
     canonical = json.loads(f"[{','.join(texts)}]")
@@ -247,7 +234,8 @@ def load_vectors(
     query = select(EMBEDDING.c.architecture_id, EMBEDDING.c.vector).order_by(EMBEDDING.c.architecture_id)
     rows: NDArray[np.float32] | None = None
     n = 0
-    for part in _parts(connection, query, EMBEDDING.c.architecture_id, None if wanted is None else ids):
+    read = iter(_rows(connection, query, EMBEDDING.c.architecture_id, None if wanted is None else ids))
+    while part := list(islice(read, _AT_ONCE)):
         block = np.frombuffer(b"".join(row[1] for row in part), dtype="<f4").reshape(len(part), -1)
         if rows is None:
             rows = np.empty((len(ids), block.shape[1]), dtype=np.float32)
@@ -260,15 +248,3 @@ def _column(connection: Connection, query: Any) -> NDArray[np.int64]:
     parts = connection.execute(query).partitions(_AT_ONCE)
     found = (np.array([row[0] for row in part], dtype=np.int64) for part in parts)
     return np.concatenate([np.zeros(0, dtype=np.int64), *found])
-
-
-def _parts(
-    connection: Connection, query: Any, key: ColumnElement[int], ids: NDArray[np.int64] | None
-) -> Iterator[Sequence[Any]]:
-    """Rows of a query in parts: all, or those of some ids, which must be ascending."""
-    if ids is None:
-        yield from connection.execute(query).partitions(_AT_ONCE)
-        return
-    chosen = query.where(among(key))
-    for part in batched(ids.tolist()):
-        yield connection.execute(chosen, {"values": json.dumps(part)}).all()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
-__all__ = ["ID_BYTES", "among", "batched", "pack_ids", "unpack_ids"]
+__all__ = ["ID_BYTES", "batched", "pack_ids", "rows_among", "unpack_ids"]
 
 T = TypeVar("T")
 
@@ -35,9 +36,15 @@ def batched(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + _MOST_VALUES]
 
 
-def among(column: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Condition that a column has one of the values in the JSON list bound to ``values``.
+def rows_among(
+    connection: Connection, query: Any, column: ColumnElement[Any], values: Sequence[Any]
+) -> Iterator[Any]:
+    """Yield the rows of a query whose column has one of some values.
 
-    One parameter, however many values: a statement with a parameter for each takes longer to write than to run.
+    The values are one parameter, a JSON list, however many there are: a statement with a parameter for each takes
+    longer to write than to run.
     """
-    return column.in_(select(func.json_each(bindparam("values")).table_valued("value").c.value))
+    listed = select(func.json_each(bindparam("values")).table_valued("value").c.value)
+    chosen = query.where(column.in_(listed))
+    for part in batched(values):
+        yield from connection.execute(chosen, {"values": json.dumps(part)})

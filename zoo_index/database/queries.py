@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, or_, select, text
 
-from zoo_index.database.packing import among, batched
+from zoo_index.database.packing import rows_among
 from zoo_index.database.schema import (
     ARCHITECTURE,
     BASIS,
@@ -129,12 +128,8 @@ def entry_rows(
         query = query.where(or_(ENTRY.c.name == name, ENTRY.c.architecture_id.in_(named)))
     if architectures is None:
         return [dict(row) for row in connection.execute(query).mappings()]
-    query = query.where(among(ENTRY.c.architecture_id))
-    return [
-        dict(row)
-        for part in batched(sorted(architectures))
-        for row in connection.execute(query, {"values": json.dumps(part)}).mappings()
-    ]
+    rows = rows_among(connection, query, ENTRY.c.architecture_id, sorted(architectures))
+    return [dict(row._mapping) for row in rows]
 
 
 def names_like(connection: Connection, name: str, most: int = 20_000) -> list[str]:

@@ -62,7 +62,8 @@ def _bytes(name: str, *, nullable: bool = False) -> Column[bytes]:
 STATE = Table(
     "state", METADATA, _key(), _number("generation"), _text("vectors_sha256"), _number("vectors_generation")
 )
-"""One row: the generation of the content, raised by every change that recommendations depend on."""
+"""One row: the generation of the content, raised by every change that recommendations depend on; generation and
+digest (a sha256, of a large file over samples) of the vector file."""
 
 RUN = Table(
     "run",

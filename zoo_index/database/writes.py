@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, CursorResult, Row, delete, ins
 
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import FEATURES
-from zoo_index.database.packing import among, batched, unpack_ids
+from zoo_index.database.packing import batched, rows_among, unpack_ids
 from zoo_index.database.schema import (
     ARCHITECTURE,
     BASIS,
@@ -112,9 +112,7 @@ def _with(
     if values is None:
         yield from connection.execute(query)
         return
-    chosen = query.where(among(column))
-    for part in batched(values):
-        yield from connection.execute(chosen, {"values": json.dumps(part)})
+    yield from rows_among(connection, query, column, values)
 
 
 def drop_architectures(connection: Connection, catalogue: str, keep: Iterable[str]) -> int:

@@ -5,8 +5,8 @@ file that is missing, altered or of another generation is replaced, and where th
 lives in memory. Of a large file only samples are looked at, so that opening it does not mean reading it: it is
 mapped.
 
-Up to `MOST_FLAT` vectors every one is compared with (18 ms for a million on two cores, docs/performance.md); beyond
-that they are put into lists, of which the nearest are searched (``IndexIVFFlat``).
+Up to `MOST_FLAT` vectors every one is compared with (some tens of milliseconds for a million, docs/performance.md);
+beyond that they are put into lists, of which the nearest are searched (``IndexIVFFlat``).
 """
 
 from __future__ import annotations
