@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from zoo_index.answers import Filters, Recommendation, Recommendations
 from zoo_index.candidates import find_candidates
 from zoo_index.entries import Entries, Entry
 from zoo_index.errors import NothingFoundError
+from zoo_index.garbage import without_collections
 from zoo_index.index import embedding
 from zoo_index.index.search import Search
 from zoo_index.resolve import Resolved
@@ -26,19 +25,7 @@ from zoo_index.resolve import Resolved
 __all__ = ["order_sources", "recommend"]
 
 
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Let the garbage collector wait: plans are many small objects, and looking for cycles costs a fifth."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@_without_collections()
+@without_collections()
 def recommend(
     search: Search,
     entries: Entries,

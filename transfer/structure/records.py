@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any, Literal, NamedTuple
 
@@ -120,13 +120,9 @@ class Layer:
         """Shape that scoring compares; None where the layer scores 0 against everything."""
         return self.tensors[0].shape if self.tensors else None
 
-    def canonical(self) -> list[Any]:
-        """Return the layer without its names, as JSON values."""
-        return [self.kind, [[t.role, list(t.shape)] for t in self.tensors]]
-
     @classmethod
     def from_canonical(cls, value: list[Any]) -> Layer:
-        """Rebuild a nameless layer from what `canonical` returned."""
+        """Rebuild a nameless layer from its canonical text, see `canonical_texts`."""
         kind, tensors = value
         return cls(kind, tuple(Tensor(role, tuple(shape)) for role, shape in tensors))
 
@@ -154,9 +150,15 @@ def canonical_texts(layers: Iterable[Layer]) -> list[str]:
     texts = []
     for layer in layers:
         if (key := id(layer)) not in known:  # architectures that were not read from a network share layers
-            known[key] = json.dumps(layer.canonical(), separators=(",", ":"))
+            known[key] = _canonical_text(layer.kind, tuple((t.role, t.shape) for t in layer.tensors))
         texts.append(known[key])
     return texts
+
+
+@lru_cache(maxsize=2**16)
+def _canonical_text(kind: str, tensors: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
+    """Text of one layer; networks have few distinct ones."""
+    return json.dumps([kind, tensors], separators=(",", ":"))
 
 
 @dataclass(frozen=True)

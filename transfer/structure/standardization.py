@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from transfer.errors import InputError, MethodError
@@ -87,7 +88,9 @@ def standardize(network: NetworkLike, *, method: str = "dpiat") -> Architecture:
             )
         from transfer.structure.paper_form import from_module
 
-        header_of(module)  # raises for networks without shapes
+        parameters = list(module.parameters())
+        if not parameters or any(map(_is_lazy, parameters)):
+            header_of(module)  # says what is wrong
         return from_module(module)
     return standardize_header(header_of(network), as_module(network))
 
@@ -113,11 +116,10 @@ def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
     """Note what shapes do not tell: heads of the layers right under an attention, groups and direction."""
     heads, groups, transposed = {}, {}, set()
     for path, part in module.named_modules():
-        n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if hasattr(part, name)), None)
+        n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if _has(part, name)), None)
         if isinstance(n_heads, int) and n_heads > 0:
             heads[path] = n_heads
-        n_groups = getattr(part, "groups", None)
-        if isinstance(n_groups, int) and hasattr(part, "kernel_size"):
+        if _has(part, "groups") and _has(part, "kernel_size") and isinstance(n_groups := part.groups, int):
             groups[path] = n_groups
             if getattr(part, "transposed", False) is True:
                 transposed.add(path)
@@ -136,6 +138,11 @@ def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
         for item in architecture.items
     ]
     return Architecture(architecture.form, tuple(items))
+
+
+def _has(part: nn.Module, name: str) -> bool:
+    """Whether a module has a plain attribute; `hasattr` is slow on modules that lack it."""
+    return name in part.__dict__ or hasattr(type(part), name)
 
 
 def header_of(network: NetworkLike) -> dict[str, Signature]:
@@ -183,10 +190,9 @@ def header_of(network: NetworkLike) -> dict[str, Signature]:
 def _tensors(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Tensors of a module's state dict; extra state of other types is passed over."""
     from torch import Tensor
-    from torch.nn.parameter import is_lazy
 
     for name, value in state.items():
-        if is_lazy(value):
+        if _is_lazy(value):
             raise InputError(
                 f"expected a network whose shapes are known, {name!r} is lazy; run it once on an example input"
             )
@@ -197,8 +203,18 @@ def _tensors(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _signature(value: Any) -> Signature:
     if not hasattr(value, "shape") and not isinstance(value, tuple | list):
         raise InputError(f"expected tensors or shapes in a state dict, got {type(value).__name__}; leave it out")
-    dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
-    return Signature(tuple(getattr(value, "shape", value)), dtype)
+    return Signature(tuple(getattr(value, "shape", value)), _dtype_name(getattr(value, "dtype", "")))
+
+
+@lru_cache(maxsize=256)
+def _dtype_name(dtype: object) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _is_lazy(value: Any) -> bool:
+    from torch.nn.parameter import is_lazy
+
+    return bool(is_lazy(value))
 
 
 def as_module(network: object) -> nn.Module | None:

@@ -89,7 +89,7 @@ LAYER = Table(
     _text("canonical"),
     UniqueConstraint("form", "digest"),
 )
-"""A distinct layer: `Layer.canonical` as JSON."""
+"""A distinct layer: `canonical_texts` of it."""
 
 BLOCK = Table(
     "block",

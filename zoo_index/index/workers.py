@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, open_catalogue
 from zoo_index.catalogues.description import Description
 from zoo_index.errors import CatalogueError
+from zoo_index.garbage import without_collections
 
 __all__ = ["default_processes", "describe_safely", "standardize_entries"]
 
@@ -67,6 +68,7 @@ def standardize_entries(
         pool.shutdown(wait=False, kill_workers=True)
 
 
+@without_collections()
 def describe_safely(catalogue_name: str, entry: CatalogueEntry) -> Description | str:
     """Describe one entry; any exception of its code comes back as text."""
     try:
