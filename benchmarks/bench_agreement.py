@@ -13,10 +13,8 @@ folder; where that is not possible their figures are missing.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
@@ -29,6 +27,7 @@ import numpy as np
 import skimage.data
 import torch
 from _common import save
+from _peer import install, install_iatransfer, load_iatransfer, run_iatransfer
 from sklearn.datasets import load_sample_images
 from torch import nn
 
@@ -110,9 +109,8 @@ def share(hits: torch.Tensor) -> float:
 def transfers(folder: str) -> dict[str, Move]:
     """Return both methods, their peer where it can be had, and `dpiat` with one choice made otherwise at a time."""
     found: dict[str, Move] = {"dpiat": transfer.transfer, "paper": partial(transfer.transfer, method="paper")}
-    theirs = peer(folder)
-    if theirs is not None:
-        found["iatransfer"] = theirs
+    if install_iatransfer(folder):
+        found["iatransfer"] = partial(run_iatransfer, load_iatransfer(folder))
     default, kinds = Options(), get_type_hints(Options)
     for field in fields(Options):
         value = getattr(default, field.name)
@@ -120,35 +118,6 @@ def transfers(folder: str) -> dict[str, Move]:
             if other != value:
                 found[f"{field.name}={other}"] = partial(transfer.transfer, options=Options(**{field.name: other}))
     return found
-
-
-def install(folder: str, *packages: str) -> bool:
-    """Install packages without what they depend on; False if that is not possible."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, *packages]
-    sys.path.insert(0, folder)
-    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
-
-
-def peer(folder: str) -> Move | None:
-    """Return the transfer of iatransfer 1.0.3; an empty package replaces one that imports down to plotting."""
-    if not install(folder, "iatransfer==1.0.3", "inflection"):
-        return None
-    toolkit = types.ModuleType("iatransfer.toolkit")
-    toolkit.__path__ = [str(Path(folder) / "iatransfer" / "toolkit")]
-    sys.modules["iatransfer.toolkit"] = toolkit
-    from iatransfer.toolkit.matching.dp_matching import DPMatching
-    from iatransfer.toolkit.score.shape_score import ShapeScore
-    from iatransfer.toolkit.standardization.blocks_standardization import BlocksStandardization
-    from iatransfer.toolkit.transfer.clip_transfer import ClipTransfer
-
-    def run(source: nn.Module, target: nn.Module) -> None:
-        matching, score, standardize = DPMatching(), ShapeScore(), BlocksStandardization()
-        score.precompute_scores(source, target)
-        matching.set_score(score)
-        found = matching(standardize(source), standardize(target), context={})
-        ClipTransfer()(found)
-
-    return run
 
 
 def checkpoint(folder: str, images: torch.Tensor) -> dict[str, Any]:

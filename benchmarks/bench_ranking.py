@@ -6,24 +6,19 @@ iatransfer 1.0.3 on the same 20 pairs in one run, with equal values.
 
 The roofline says how far that is from what the machine can do: the number of updates that the programmes cannot do
 without, and how many of the kind a bare compiled loop does in a second on one core.
-
-iatransfer is not a dependency: it is installed for this run into a temporary folder. Its own ``__init__`` imports
-everything down to plotting, so an empty package takes its place before the needed submodules are imported.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import time
-import types
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _common import save
+from _peer import install_iatransfer, load_iatransfer
 
 from transfer.alignment.ranking import item_scores, rank
 from transfer.alignment.tables import Table, tabulate
@@ -59,25 +54,12 @@ PAIRS = [
 ]
 
 
-def load_peer(folder: str) -> tuple[Any, Any]:
-    """Install iatransfer into a folder and return its standardization and matching."""
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
-    subprocess.run([*install, "iatransfer==1.0.3", "inflection"], check=True, stderr=subprocess.DEVNULL)
-    sys.path.insert(0, folder)
-    toolkit = types.ModuleType("iatransfer.toolkit")
-    toolkit.__path__ = [str(Path(folder) / "iatransfer" / "toolkit")]
-    sys.modules["iatransfer.toolkit"] = toolkit
-    from iatransfer.toolkit.matching.dp_matching import DPMatching
-    from iatransfer.toolkit.score.shape_score import ShapeScore
-    from iatransfer.toolkit.standardization.blocks_standardization import BlocksStandardization
-
-    matching = DPMatching()
-    matching.set_score(ShapeScore())
-    return BlocksStandardization(), matching
-
-
 def peer_pairs(folder: str) -> dict[str, Any]:
-    standardization, matching = load_peer(folder)
+    if not install_iatransfer(folder):
+        raise SystemExit("expected to install iatransfer 1.0.3 with pip, it failed; look at pip's configuration")
+    toolkit = load_iatransfer(folder)
+    standardization, matching = toolkit.BlocksStandardization(), toolkit.DPMatching()
+    matching.set_score(toolkit.ShapeScore())
     peer_s, own_s, difference = [], [], 0.0
     for source_name, target_name in PAIRS:
         source, target = build(source_name), build(target_name)

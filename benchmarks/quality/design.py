@@ -1,0 +1,69 @@
+"""Which starts are measured."""
+
+from __future__ import annotations
+
+import random
+from itertools import permutations
+
+from quality.jobs import Job
+from quality.methods import ablations
+from quality.networks import NETWORKS, family
+from quality.training import STEPS
+
+SEEDS = (0, 1, 2)
+EARLY = tuple(step for step in STEPS if step <= 100)
+COMPARED = ("same name", "weight selection", "iatransfer", "paper", "dpiat")
+N_ACROSS = 12
+
+Pair = tuple[str, str]
+
+
+def within() -> list[Pair]:
+    """Return all ordered (source, target) pairs of one family."""
+    return [pair for pair in permutations(NETWORKS, 2) if family(pair[0]) == family(pair[1])]
+
+
+def across() -> list[Pair]:
+    """Return a fixed sample of the pairs of two families."""
+    every = [pair for pair in permutations(NETWORKS, 2) if family(pair[0]) != family(pair[1])]
+    return random.Random(0).sample(every, N_ACROSS)
+
+
+def baseline() -> list[Job]:
+    return [Job("same labels", "", target, "random", seed, STEPS) for target in NETWORKS for seed in SEEDS]
+
+
+def comparison() -> list[Job]:
+    """Every method on all pairs within families, and on some across, to the end."""
+    methods = [(pair, method) for pair in within() for method in COMPARED]
+    methods += [(pair, method) for pair in across() for method in ("iatransfer", "paper", "dpiat")]
+    return [Job("same labels", *pair, method, seed, STEPS) for seed in SEEDS for pair, method in methods]
+
+
+def other_labels() -> list[Job]:
+    """Start from sources that learnt other classes than the target is going to."""
+    methods = [("", target, "random") for target in NETWORKS]
+    methods += [(*pair, method) for pair in within() for method in ("same name", "iatransfer", "dpiat")]
+    return [Job("other labels", *each, seed, EARLY) for seed in SEEDS for each in methods]
+
+
+def ablation() -> list[Job]:
+    """Measure one choice of `dpiat` made otherwise, within families, early."""
+    steps = tuple(step for step in EARLY if step <= 50)
+    methods = [(*pair, method) for pair in within() for method in ablations()]
+    return [Job("same labels", *each, seed, steps) for seed in SEEDS for each in methods]
+
+
+def every_source() -> list[Job]:
+    """`dpiat` from every source into every target, early: what a recommender should know."""
+    pairs = list(permutations(NETWORKS, 2))
+    return [Job("same labels", *pair, "dpiat", seed, EARLY) for seed in SEEDS[:2] for pair in pairs]
+
+
+PARTS = {
+    "baseline": baseline,
+    "comparison": comparison,
+    "other labels": other_labels,
+    "ablation": ablation,
+    "every source": every_source,
+}

@@ -1,0 +1,137 @@
+"""What is measured: one start of one target, and the cache that makes the laboratory resumable.
+
+Results are kept under a digest of the target as it is before the first step, its data and its seed, so that equal
+starts are trained once, whatever they are called, and a changed transfer is noticed by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from quality.data import SETTINGS, Images, load, only
+from quality.methods import starts
+from quality.networks import build
+from quality.training import BATCH, N_PROBE, RATE, RIDGE, learn, pretrain, probe
+
+N_PRETRAIN = 1000
+N_TEST = 2000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One start: `source` is empty for random ones; `steps` are those at which accuracy is measured."""
+
+    setting: str
+    source: str
+    target: str
+    method: str
+    seed: int
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Folders: of Fashion-MNIST, of what is kept, of iatransfer."""
+
+    data: str
+    cache: str
+    peer: str
+
+    def part(self, setting: str, name: str) -> Images:
+        """Return the images of a setting: of 'source', 'target' or 'test'."""
+        return part(self.data, setting, name)
+
+    def source(self, setting: str, name: str) -> nn.Module:
+        """Return a trained network of the mini-zoo, from the cache if it is there."""
+        model = build(name, len(SETTINGS[setting].source_labels), seed=1000)
+        initial = digest(model, setting, N_PRETRAIN)
+        path = Path(self.cache) / "sources" / f"{name}-{initial[:16]}.pt"
+        if path.exists():
+            model.load_state_dict(torch.load(path, weights_only=True))
+        else:
+            model = model.to(memory_format=torch.channels_last)
+            pretrain(model, self.part(setting, "source"), N_PRETRAIN)
+            write(path, lambda scratch: torch.save(model.state_dict(), scratch))
+        return model.eval()
+
+    def measure(self, job: Job) -> dict[str, Any] | None:
+        """Start and train one target; None where the method does not apply."""
+        torch.set_num_threads(1)
+        target = build(job.target, len(SETTINGS[job.setting].target_labels), seed=job.seed)
+        if job.source and starts(self.peer)[job.method](self.source(job.setting, job.source), target) is False:
+            return None
+        train, test = self.part(job.setting, "target"), self.part(job.setting, "test")
+        test = (test[0][:N_TEST], test[1][:N_TEST])
+        return asdict(job) | train_once(self.cache, target, train, test, job.steps, job.seed, job.setting)
+
+
+def train_once(
+    folder: str, target: nn.Module, train: Images, test: Images, steps: tuple[int, ...], seed: int, setting: str
+) -> dict[str, Any]:
+    """Probe and train a target, or read what an equal one gave before."""
+    target = target.to(memory_format=torch.channels_last)
+    key = digest(target, setting, seed, len(train[1]), len(test[1]), BATCH, RATE, N_PROBE, RIDGE)
+    path = Path(folder) / "runs" / f"{key}.json"
+    known = json.loads(path.read_text()) if path.exists() else {"accuracy": {}}
+    if not {str(step) for step in steps} <= set(known["accuracy"]):
+        probed = probe(target, train, test)
+        found = learn(target, train, test, steps, seed)
+        known = {"probe": probed, "accuracy": {str(step): value for step, value in found.items()}}
+        write(path, lambda scratch: scratch.write_text(json.dumps(known)))
+    return {"probe": known["probe"], "accuracy": {str(step): known["accuracy"][str(step)] for step in steps}}
+
+
+@cache
+def part(data: str, setting: str, name: str) -> Images:
+    labels = SETTINGS[setting].source_labels if name == "source" else SETTINGS[setting].target_labels
+    whole = load(data)[name]
+    return whole if len(labels) == 10 else only(whole, labels)
+
+
+def digest(model: nn.Module, *context: object) -> str:
+    """Return a digest of a network's class, parameters and buffers, and of what it is going to learn."""
+    made = hashlib.sha256(repr((str(model), context)).encode())
+    for name, value in model.state_dict().items():
+        made.update(name.encode())
+        made.update(value.contiguous().numpy().tobytes())
+    return made.hexdigest()
+
+
+def write(path: Path, save: Any) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(f".{os.getpid()}")
+    save(scratch)
+    scratch.replace(path)
+
+
+def prepare(laboratory: Laboratory, setting: str, name: str) -> None:
+    torch.set_num_threads(1)
+    laboratory.source(setting, name)
+
+
+def run_all(laboratory: Laboratory, jobs: Iterable[Job], processes: int) -> Iterator[dict[str, Any]]:
+    """Train the sources, then measure every job in worker processes of one thread each; in any order."""
+    from loky import ProcessPoolExecutor
+
+    jobs = list(jobs)
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    folder = str(Path(__file__).parents[1])
+    with ProcessPoolExecutor(processes, timeout=600, env={**os.environ, **threads, "PYTHONPATH": folder}) as pool:
+        needed = {(job.setting, job.source) for job in jobs if job.source}
+        for future in [pool.submit(prepare, laboratory, *each) for each in sorted(needed)]:
+            future.result()
+        for future in as_completed([pool.submit(laboratory.measure, job) for job in jobs]):
+            if (row := future.result()) is not None:
+                yield row
