@@ -106,13 +106,24 @@ def test_an_architecture_without_a_vector_is_scored_all_the_same(zoo: Zoo, monke
 def test_ties_have_a_total_order() -> None:
     scores = np.array([0.5, 1.0, 1.0, 1.0, 1.0, 1.0])
     n_scoring = np.array([9, 30, 10, 10, 10, 10])
+    accuracies = [90.0, 90.0, None, 70.0, 70.0, None]
     sizes = [100, 100, 300, 110, 110, 90]
     names = ["low", "surplus", "far", "b", "a", "smaller"]
-    order = order_sources(scores, n_scoring, 10, sizes, 100, names)
+    order = order_sources(scores, n_scoring, 10, accuracies, sizes, 100, names)
     assert [names[i] for i in order] == ["a", "b", "smaller", "far", "surplus", "low"]
+    unknown = order_sources(scores, n_scoring, 10, [None] * 6, sizes, 100, names)
+    assert [names[i] for i in unknown] == ["a", "b", "smaller", "far", "surplus", "low"]
+    best_last = order_sources(scores, n_scoring, 10, [90.0, 90.0, 80.0, 70.0, 71.0, None], sizes, 100, names)
+    assert [names[i] for i in best_last] == ["far", "a", "b", "smaller", "surplus", "low"]
     shuffled = [3, 0, 5, 2, 1, 4]
     again = order_sources(
-        scores[shuffled], n_scoring[shuffled], 10, [sizes[i] for i in shuffled], 100, [names[i] for i in shuffled]
+        scores[shuffled],
+        n_scoring[shuffled],
+        10,
+        [accuracies[i] for i in shuffled],
+        [sizes[i] for i in shuffled],
+        100,
+        [names[i] for i in shuffled],
     )
     assert [shuffled[i] for i in again] == order
 

@@ -9,17 +9,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zoo_index.answers import RANKING_DATASET
+
 if TYPE_CHECKING:
     from transfer.execution.apply import TransferReport
     from transfer.planning.planned import PlannedTensor, TransferPlan
     from zoo_index.answers import Recommendations
     from zoo_index.doctor import Finding
     from zoo_index.index.refresh import RefreshReport
+    from zoo_index.metrics import MetricsReport
 
 __all__ = [
     "show_entries",
     "show_entry",
     "show_findings",
+    "show_metrics",
     "show_plan",
     "show_recommendations",
     "show_refresh",
@@ -210,6 +214,8 @@ def show_status(console: Console, status: Mapping[str, Any]) -> None:
         console,
         ((key, value) for key, value in status.items() if not isinstance(value, list | dict)),
     )
+    for dataset, n in status["metrics"].items():
+        console.print(f"results on {dataset}: {n} weight sets")
     for row in status["catalogues"]:
         console.print(
             f"catalogue {row['catalogue']} {row['catalogue_version']}: {row['architectures']} architectures"
@@ -235,6 +241,19 @@ def show_refresh(console: Console, report: RefreshReport) -> None:
     )
     for name, error in report.failed.items():
         console.print(f"[red]failed[/] {name}: {error}")
+
+
+def show_metrics(console: Console, report: MetricsReport) -> None:
+    """Print what an import of results did."""
+    console.print(
+        f"results on [bold]{report.dataset}[/] of {report.results} weight sets, {report.matched} in the index"
+    )
+    if report.unmatched:
+        shown = ", ".join(report.unmatched[:5])
+        rest = f" and {len(report.unmatched) - 5} more" if len(report.unmatched) > 5 else ""
+        console.print(f"[dim]kept, but not in the index: {shown}{rest}[/]")
+    if report.dataset != RANKING_DATASET:
+        console.print(f"[dim]kept; sources are ordered by results on {RANKING_DATASET}[/]")
 
 
 def show_findings(console: Console, findings: Iterable[Finding]) -> None:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Filters", "Recommendation", "Recommendations"]
+__all__ = ["RANKING_DATASET", "Filters", "Recommendation", "Recommendations"]
+
+RANKING_DATASET = "imagenet"
+"""Whose published results entries are shown with and ties are broken by."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Recommendation:
     n_classes : int
     n_weights : int
         Number of weight sets of this architecture that pass the filters.
+    top1 : float or None
+        Published accuracy on ImageNet in percent, where it was imported.
     """
 
     rank: int
@@ -95,6 +100,7 @@ class Recommendation:
     input_size: str
     n_classes: int
     n_weights: int
+    top1: float | None
 
 
 @dataclass(frozen=True)

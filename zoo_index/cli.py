@@ -363,6 +363,29 @@ def add_command(
         click.echo(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
 
 
+@cli.group()
+def metrics() -> None:
+    """Keep published results of pretrained weights, which break ties among sources."""
+
+
+@metrics.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dataset", help="What was measured on; default: what the file name says (results-imagenet.csv).")
+@json_option
+@click.pass_context
+def metrics_import_command(ctx: click.Context, file: Path, dataset: str | None, as_json: bool) -> None:
+    """Take the results in FILE, a CSV as timm publishes it, in place of those on the same data set."""
+    from dataclasses import asdict
+
+    report = _zoo(ctx).import_metrics(file, dataset)
+    if as_json:
+        _print_json(asdict(report))
+    else:
+        from zoo_index._render import show_metrics
+
+        show_metrics(_console(), report)
+
+
 @cli.command("doctor")
 @json_option
 @click.pass_context

@@ -74,13 +74,15 @@ def recommend(
         admits=lambda entry: filters.admits(entry) and (not filters.available or is_available(entry)),
         filters=filters.describe(),
     )
-    chosen, weights = found.table, found.entries
+    chosen = found.table
     scores = embedding.target_row(wanted, chosen)
+    weights = {id_: sorted(entries_, key=_by_quality) for id_, entries_ in found.entries.items()}
     preferred = [weights[id_][0] for id_ in chosen.ids.tolist()]
     order = order_sources(
         scores,
         chosen.n_scoring,
         wanted.n_scoring,
+        [entry["top1"] for entry in preferred],
         [entry["n_params"] for entry in preferred],
         target.n_params,
         [entry["name"] for entry in preferred],
@@ -105,6 +107,11 @@ def recommend(
         n_scored=len(chosen.ids),
         seconds=time.perf_counter() - started,
     )
+
+
+def _by_quality(entry: Entry) -> tuple[float, int]:
+    """Order weights of one architecture: published accuracy, known before unknown, then the catalogue's order."""
+    return (0.0 if entry["top1"] is None else -entry["top1"], entry["position"])
 
 
 def _forms_of(sources: Mapping[Form, Mapping[int, Architecture]], id_: int) -> dict[Form, Architecture]:
@@ -145,6 +152,7 @@ def _result(
         available=here is not None,
         input_size=shown["input_size"],
         n_classes=shown["n_classes"],
+        top1=shown["top1"],
         n_weights=len(alternatives),
     )
 
@@ -164,6 +172,7 @@ def order_sources(
     scores: NDArray[np.float64],
     n_scoring: NDArray[np.int64],
     n_target: int,
+    accuracies: Sequence[float | None],
     sizes: Sequence[int],
     target_size: int,
     names: Sequence[str],
@@ -171,8 +180,8 @@ def order_sources(
     """Rows of the sources, best first, in a total order.
 
     Ties are common: under the published measure half of timm's architectures have another one at exactly 1.
-    The order is: similarity; then the symmetric similarity (fewer source layers that go unused); then
-    the number of parameters nearest to the target's; then the name.
+    The order is: similarity; then the symmetric similarity (fewer source layers that go unused); then the
+    published accuracy, known before unknown; then the number of parameters nearest to the target's; then the name.
 
     Parameters
     ----------
@@ -181,6 +190,8 @@ def order_sources(
         Scoring layers of each source.
     n_target : int
         Scoring layers of the target.
+    accuracies : sequence of float or None
+        Published, of each source.
     sizes : sequence of int
         Parameters of each source.
     target_size : int
@@ -192,10 +203,12 @@ def order_sources(
     list of int
     """
 
-    def key(row: int) -> tuple[float, float, float, str]:
+    def key(row: int) -> tuple[float, float, float, float, str]:
         surplus = math.log(max(int(n_scoring[row]), 1) / max(n_target, 1))
         size = abs(math.log(max(sizes[row], 1) / max(target_size, 1)))
         # rounded: equal networks whose sums were added up in another order stay equal
-        return (-round(float(scores[row]), 12), max(surplus, 0.0), round(size, 12), names[row])
+        known = accuracies[row]
+        quality = 0.0 if known is None else -known
+        return (-round(float(scores[row]), 12), max(surplus, 0.0), quality, round(size, 12), names[row])
 
     return sorted(range(len(scores)), key=key)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zoo_index.answers import Recommendations
     from zoo_index.index.refresh import Progress, RefreshReport
     from zoo_index.index.search import Search
+    from zoo_index.metrics import MetricsReport
     from zoo_index.resolve import NetworkSpec
 
 __all__ = ["Zoo", "open_zoo"]
@@ -136,6 +137,13 @@ class Zoo:
         add_checkpoint(self.store, Path(checkpoint), name, license=license, family=family)
         return self.entry(name)
 
+    def import_metrics(self, path: str | os.PathLike[str], dataset: str | None = None) -> MetricsReport:
+        """Take published results of entries into the index (see `metrics.import_metrics`)."""
+        from zoo_index.metrics import import_metrics
+
+        self.ensure()
+        return import_metrics(self.store, Path(path), dataset)
+
     def status(self) -> dict[str, Any]:
         """Return counts, versions and the last run of the index."""
         from zoo_index.index.vectors import kind_of
@@ -151,6 +159,7 @@ class Zoo:
                 "recall": queries.recall(connection),
                 **counts,
                 "catalogues": queries.by_catalogue(connection),
+                "metrics": queries.metric_datasets(connection),
                 "last_run": queries.last_run(connection),
                 "failed": queries.failures(connection),
             }

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
+from transfer.alignment.scaling import at_common_scale
 from transfer.channels.choice import choose_channels
 from transfer.channels.coupling import coupled_groups
 from transfer.channels.fusion import Parts, fill_parts, pair_parts
@@ -49,6 +50,7 @@ def dpiat_rows(
     """
     if alignment.source.is_like(alignment.target) and len(alignment.pairs) == alignment.target.n_scoring:
         return alignment, _twin_rows(alignment, options)
+    alignment = at_common_scale(alignment)
     identity: dict[str, tuple[Constant, ...]] = {}
     factors: dict[str, float] = {}
     if options.identity_blocks:

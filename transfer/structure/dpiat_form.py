@@ -8,7 +8,8 @@ Which nodes of the tree are blocks: read a node's children as single layers or a
 block if it holds at least two convolution or linear layers, otherwise its layers count as single ones.
 A node that has more blocks than single layers below it, or that contains such a node, is a container
 and its items go to its parent one by one; any other node becomes a group itself. So a residual block, a
-transformer block or an inverted residual is one block, while a stage is a list of blocks.
+transformer block or an inverted residual is one block, while a stage is a list of blocks. A stage of one block
+shows by that block being the only child of a node, beside at most one convolution that leads there.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class _Group:
 
     items: list[Item]
     is_container: bool
+    is_alone: bool = False
+    """Whether it is the only child of a node: perhaps a list of one."""
 
     @property
     def is_block(self) -> bool:
@@ -100,12 +103,15 @@ def _visit(node: _Node) -> _Group:
     own = _own_layers(node)
     groups = [_visit(child) for child in node.children.values()]
     if not own and len(groups) == 1:
-        return groups[0]
+        return replace(groups[0], is_alone=True)
     items: list[Item] = [*own]
     for group in groups:
         items.extend(_as_items(group))
     n_blocks = sum(isinstance(item, Block) for item in items)
-    if any(group.is_container for group in groups) or n_blocks > len(items) - n_blocks:
+    is_stage = (
+        not own and n_blocks == 1 and any(g.is_block and g.is_alone for g in groups) and _n_weighted(items) <= 1
+    )
+    if is_stage or any(group.is_container for group in groups) or n_blocks > len(items) - n_blocks:
         return _Group(items, is_container=True)
     flat: list[Item] = []
     for item in items:

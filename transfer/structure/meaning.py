@@ -11,6 +11,7 @@ from transfer.structure.records import Architecture, Block, Layer, Tensor
 
 __all__ = [
     "dims_of",
+    "head_layers",
     "head_paths",
     "in_width",
     "is_dense",
@@ -29,7 +30,12 @@ _FUSED = (2, 3)
 
 
 def head_paths(architecture: Architecture) -> set[str]:
-    """Paths of the classifier layers: what ends an architecture, linear or of one position.
+    """Paths of the classifier layers, see `head_layers`."""
+    return {layer.path for layer in head_layers(architecture)}
+
+
+def head_layers(architecture: Architecture) -> list[Layer]:
+    """Find the classifier layers, the last one first: what ends an architecture, linear or of one position.
 
     Several side by side if they read and give as much as each other, but not a stack. An architecture that ends in
     anything else has no head.
@@ -43,7 +49,7 @@ def head_paths(architecture: Architecture) -> set[str]:
         ):
             break
         found.append(item)
-    return {layer.path for layer in found}
+    return found
 
 
 def n_fused_parts(layers: Sequence[Layer], index: int) -> int:

@@ -13,7 +13,7 @@ from transfer.structure.records import Architecture, Block, Form, canonical_text
 
 __all__ = ["FEATURES", "Description", "EncodedArchitecture", "EncodedItem", "describe", "digest", "encode"]
 
-FEATURES = 2
+FEATURES = 3
 """Version of the standardization; raised when the same network would give another architecture, or two
 architectures another similarity."""
 

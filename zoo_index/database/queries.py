@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, text
+from sqlalchemy import Connection, and_, func, or_, select, text
 
+from zoo_index.answers import RANKING_DATASET
 from zoo_index.database.packing import rows_among
 from zoo_index.database.schema import (
     ARCHITECTURE,
@@ -16,6 +17,7 @@ from zoo_index.database.schema import (
     ENTRY,
     FAILURE,
     LAYER,
+    METRIC,
     RUN,
     STATE,
 )
@@ -23,11 +25,13 @@ from zoo_index.database.schema import (
 __all__ = [
     "by_catalogue",
     "counts",
+    "entry_names",
     "entry_rows",
     "failures",
     "fingerprints",
     "integrity",
     "last_run",
+    "metric_datasets",
     "n_architectures",
     "names_like",
     "recall",
@@ -105,6 +109,8 @@ def entry_rows(
 ) -> list[dict[str, Any]]:
     """Return entries with their architecture's name, size and fingerprint, in catalogue order.
 
+    With them goes the published accuracy, `top1` and `top5` in percent, where it was imported.
+
     Parameters
     ----------
     connection : Connection
@@ -119,8 +125,11 @@ def entry_rows(
             ARCHITECTURE.c.name.label("architecture"),
             ARCHITECTURE.c.n_params,
             ARCHITECTURE.c.fingerprint,
+            METRIC.c.top1,
+            METRIC.c.top5,
         )
         .join(ARCHITECTURE, ENTRY.c.architecture_id == ARCHITECTURE.c.id)
+        .outerjoin(METRIC, and_(METRIC.c.name == ENTRY.c.name, METRIC.c.dataset == RANKING_DATASET))
         .order_by(ENTRY.c.architecture_id, ENTRY.c.position)
     )
     if name is not None:
@@ -130,6 +139,17 @@ def entry_rows(
         return [dict(row) for row in connection.execute(query).mappings()]
     rows = rows_among(connection, query, ENTRY.c.architecture_id, sorted(architectures))
     return [dict(row._mapping) for row in rows]
+
+
+def entry_names(connection: Connection) -> set[str]:
+    """Return the names of all entries."""
+    return {row[0] for row in connection.execute(select(ENTRY.c.name))}
+
+
+def metric_datasets(connection: Connection) -> dict[str, int]:
+    """Return how many results there are of each data set."""
+    rows = connection.execute(select(METRIC.c.dataset, func.count()).group_by(METRIC.c.dataset))
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def names_like(connection: Connection, name: str, most: int = 20_000) -> list[str]:

@@ -29,6 +29,7 @@ __all__ = [
     "FAILURE",
     "LAYER",
     "METADATA",
+    "METRIC",
     "RUN",
     "STATE",
 ]
@@ -162,6 +163,17 @@ BASIS = Table(
 )
 """What the embedding is made of: landmark layers (JSON), the projection (float32, row by row), and the recall of
 shortlists that was found with it."""
+
+METRIC = Table(
+    "metric",
+    METADATA,
+    _text("dataset", primary_key=True),
+    _text("name", primary_key=True),
+    Column("top1", Float, nullable=False),
+    Column("top5", Float),
+    Column("image_size", Integer),
+)
+"""Published result of a weight set on a data set, in percent; by name, so that it outlives refreshes."""
 
 FAILURE = Table(
     "failure",

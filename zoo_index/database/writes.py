@@ -22,6 +22,7 @@ from zoo_index.database.schema import (
     ENTRY,
     FAILURE,
     LAYER,
+    METRIC,
     RUN,
     STATE,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "put_basis",
     "put_entries",
     "put_failure",
+    "put_metrics",
     "put_recall",
     "put_vectors",
     "put_vectors_stamp",
@@ -141,6 +143,12 @@ def put_failure(connection: Connection, catalogue: str, catalogue_version: str, 
     connection.execute(
         insert(FAILURE).values(catalogue=catalogue, name=name, catalogue_version=catalogue_version, error=error)
     )
+
+
+def put_metrics(connection: Connection, dataset: str, results: Sequence[dict[str, Any]]) -> None:
+    """Replace the results on a data set."""
+    connection.execute(delete(METRIC).where(METRIC.c.dataset == dataset))
+    connection.execute(insert(METRIC), [{"dataset": dataset, **result} for result in results])
 
 
 def start_run(connection: Connection, kind: str, n_planned: int, detail: str = "") -> int:
