@@ -59,3 +59,8 @@ def keep(figure: Any, name: str) -> None:
     (DOCS / "img").mkdir(exist_ok=True)
     figure.savefig(DOCS / "img" / f"{name}.svg", metadata={"Date": None})
     plt.close(figure)
+
+
+def keep_page(name: str, text: str) -> None:
+    """Write a document."""
+    (DOCS / f"{name}.md").write_text(text)

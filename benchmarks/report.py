@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from _writing import DOCS, STYLE, keep, megabytes, origin, result, seconds, table, with_limit
+from _writing import STYLE, keep, keep_page, megabytes, origin, result, seconds, table, with_limit
 from matplotlib import pyplot as plt
 
 
@@ -251,7 +251,7 @@ def main() -> None:
 Written by `make performance` from `benchmarks/results`, which `make bench` fills. Limits in brackets. What was
 tried to get there is in docs/ranking.md and docs/transfer.md.
 """
-    (DOCS / "performance.md").write_text("\n".join([head, *parts]))
+    keep_page("performance", "\n".join([head, *parts]))
 
 
 if __name__ == "__main__":
