@@ -84,7 +84,7 @@ def test_attention_grows_without_changing_its_function(width: int, n_heads: int)
 
 def test_heads_stay_whole_when_they_are_narrower() -> None:
     source, target = attention(1, 24, 2), attention(2, 12, 2)
-    transfer.transfer(source, target, options=Options(rescale=False))
+    transfer.transfer(source, target, options=Options(rescale=False, channels="leading"))
     given = source[1].qkv.weight.unflatten(0, (3, 2, 12))
     assert torch.equal(target[1].qkv.weight.unflatten(0, (3, 2, 6)), given[:, :, :6, :12])
     assert torch.equal(

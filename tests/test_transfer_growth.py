@@ -254,7 +254,7 @@ def test_query_key_and_value_are_cropped_apart() -> None:
         build("vit_small_patch16_224", device="cpu", depth=1),
         build("vit_tiny_patch16_224", device="cpu", depth=1),
     )
-    transfer.transfer(source, target, options=Options(rescale=False))
+    transfer.transfer(source, target, options=Options(rescale=False, channels="leading"))
     for role in ("weight", "bias"):
         given = getattr(source.blocks[0].attn.qkv, role).chunk(3)
         for part, found in zip(given, getattr(target.blocks[0].attn.qkv, role).chunk(3), strict=True):

@@ -9,7 +9,7 @@ from transfer.errors import MethodError
 
 __all__ = ["ChannelChoice", "Options"]
 
-ChannelChoice = Literal["leading", "importance"]
+ChannelChoice = Literal["importance", "leading"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,14 @@ class Options:
         Where a layer loses inputs and no norm follows it, enlarge the weights that are left so that its outputs
         keep their spread.
     compensate : bool
-        Where a layer loses inputs and a batch norm follows it, take out of the running statistics what those inputs
-        contributed.
-    channels : {'leading', 'importance'}
-        Which channels a narrower target gets: the first ones, or, of each coupled group, those whose weights matter
-        most to what reads them.
+        Where a layer loses inputs, or blocks whose sum it reads, and a batch norm follows it, take out of the
+        running statistics what those contributed.
+    gates : bool
+        Let squeeze-excite branches that only the target has start by passing all channels alike, and put what those
+        that only the source has do on average into the weights that read their channels.
+    channels : {'importance', 'leading'}
+        Which channels a narrower target gets: of each coupled group those whose weights matter most to what reads
+        them, or the first ones.
     """
 
     head: bool = True
@@ -53,8 +56,9 @@ class Options:
     keep_norms: bool = True
     rescale: bool = True
     compensate: bool = True
-    channels: ChannelChoice = "leading"
+    gates: bool = True
+    channels: ChannelChoice = "importance"
 
     def __post_init__(self) -> None:
         if self.channels not in get_args(ChannelChoice):
-            raise MethodError(f"expected channels 'leading' or 'importance', got {self.channels!r}")
+            raise MethodError(f"expected channels 'importance' or 'leading', got {self.channels!r}")

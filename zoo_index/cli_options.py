@@ -25,7 +25,10 @@ __all__ = [
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_PARTS = ("zero-new-inputs", "identity-blocks", "split-fused", "resample", "keep-norms", "rescale", "compensate")
+_PARTS = (
+    *("zero-new-inputs", "identity-blocks", "split-fused", "resample"),
+    *("keep-norms", "rescale", "compensate", "gates"),
+)
 """What can be left out, by the names of `transfer.Options`."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -49,8 +52,8 @@ def transfer_options(command: Command) -> Command:
         ),
         click.option(
             "--channels",
-            type=click.Choice(["leading", "importance"]),
-            default="leading",
+            type=click.Choice(["importance", "leading"]),
+            default="importance",
             show_default=True,
             help="Which channels a narrower target gets.",
         ),

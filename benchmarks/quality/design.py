@@ -13,7 +13,7 @@ from quality.training import STEPS
 SEEDS = (0, 1, 2)
 EARLY = tuple(step for step in STEPS if step <= 100)
 COMPARED = ("same name", "weight selection", "iatransfer", "paper", "dpiat")
-N_ACROSS = 12
+N_ACROSS = 9
 
 Pair = tuple[str, str]
 
@@ -57,7 +57,7 @@ def ablation() -> list[Job]:
 def every_source() -> list[Job]:
     """`dpiat` from every source into every target, early: what a recommender should know."""
     pairs = list(permutations(NETWORKS, 2))
-    return [Job("same labels", *pair, "dpiat", seed, EARLY) for seed in SEEDS[:2] for pair in pairs]
+    return [Job("same labels", *pair, "dpiat", seed, EARLY) for seed in SEEDS[:1] for pair in pairs]
 
 
 PARTS = {

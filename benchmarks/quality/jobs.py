@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
@@ -85,11 +86,13 @@ def train_once(
     path = Path(folder) / "runs" / f"{key}.json"
     known = json.loads(path.read_text()) if path.exists() else {"accuracy": {}}
     if not {str(step) for step in steps} <= set(known["accuracy"]):
+        started = time.process_time()
         probed = probe(target, train, test)
         found = learn(target, train, test, steps, seed)
-        known = {"probe": probed, "accuracy": {str(step): value for step, value in found.items()}}
+        accuracies = {str(step): value for step, value in found.items()}
+        known = {"probe": probed, "accuracy": accuracies, "seconds": time.process_time() - started}
         write(path, lambda scratch: scratch.write_text(json.dumps(known)))
-    return {"probe": known["probe"], "accuracy": {str(step): known["accuracy"][str(step)] for step in steps}}
+    return known | {"accuracy": {str(step): known["accuracy"][str(step)] for step in steps}, "key": key}
 
 
 @cache

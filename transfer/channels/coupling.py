@@ -23,7 +23,7 @@ from math import isqrt, prod
 
 from transfer.channels.adjacency import UnclearError, attention_parents, has_group_norm, is_chain, n_parts_beside
 from transfer.channels.groups import Group, Port, Side
-from transfer.structure.meaning import dims_of, is_dense, is_spatial, parent_of
+from transfer.structure.meaning import dims_of, is_dense, is_spatial, is_weighted, parent_of
 from transfer.structure.records import Architecture, Block, Layer, Tensor
 
 __all__ = ["coupled_groups"]
@@ -145,7 +145,8 @@ class _Walk:
         previous = 0
         for i, layer in enumerate(layers):
             inside = parent_of(layer) in attention
-            if is_dense(layer):
+            is_first = is_weighted(layer) and not self.nodes  # of a grey image it looks depthwise
+            if is_dense(layer) or is_first:
                 n_parts = n_parts_beside(layers, i)
                 is_grouped = False
                 if private is not None:

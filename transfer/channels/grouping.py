@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from transfer.channels.gates import gate_end
 from transfer.regions import Span
 from transfer.structure.meaning import in_width, is_dense, is_weighted, out_width
 from transfer.structure.records import Layer
@@ -133,7 +134,7 @@ def axis_of(layers: Sequence[Layer], index: int) -> tuple[list[Layer], list[Laye
         elif not is_dense(layer):
             producers.append(layer)
         else:
-            expand = _gate_end(layers, i)
+            expand = gate_end(layers, i)
             consumers.append(layer)
             if expand is None:
                 break
@@ -141,13 +142,3 @@ def axis_of(layers: Sequence[Layer], index: int) -> tuple[list[Layer], list[Laye
             i = expand
         i += 1
     return producers, consumers
-
-
-def _gate_end(layers: Sequence[Layer], index: int) -> int | None:
-    """Position of the last layer of the squeeze-excite branch that starts here (arXiv 1709.01507)."""
-    n = in_width(layers[index])
-    rest = [i for i in range(index + 1, len(layers)) if is_weighted(layers[i])]
-    if not rest or out_width(layers[index]) >= n or out_width(layers[rest[0]]) != n:
-        return None
-    is_read_again = len(rest) > 1 and in_width(layers[rest[1]]) == n
-    return rest[0] if in_width(layers[rest[0]]) == out_width(layers[index]) and is_read_again else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -142,22 +142,22 @@ def transfer(
     planned = plan(structure, target, method=method, options=options)
     with _reader(network) as found:
         module = structure if isinstance(structure, nn.Module) else None
-        read, compensated = prepared(found, planned, options or Options(), module)
+        read, notes = prepared(found, planned, options or Options(), module)
         report = apply_plan(planned, read, target, allow_nonfinite=allow_nonfinite)
     return replace(
         report,
-        tensors=tuple(_noted(row, compensated) for row in report.tensors),
+        tensors=tuple(_noted(row, notes) for row in report.tensors),
         source=source_name or _name(network),
         target=target_name or _name(target),
         seconds=time.perf_counter() - started,
     )
 
 
-def _noted(row: PlannedTensor, compensated: Collection[str]) -> PlannedTensor:
-    """Say in the report where statistics are not those of the source."""
-    if row.source not in compensated or not row.regions:
+def _noted(row: PlannedTensor, notes: Mapping[str, str]) -> PlannedTensor:
+    """Say in the report where values are not those of the source."""
+    note = notes.get(row.source or "")
+    if note is None or not row.regions:
         return row
-    note = "without what the channels contributed that were left out"
     return replace(row, reason=f"{row.reason}; {note}" if row.reason else note)
 
 

@@ -19,7 +19,7 @@ from transfer.tracing.copies import common_path, owners, random_copy
 from transfer.tracing.examples import MOST_WITH_POOLING, call, examples, is_close, network_examples
 from transfer.tracing.isolation import careful
 
-__all__ = ["find_exits", "is_identity_without", "norm_epsilon", "passes_through"]
+__all__ = ["constant_factor", "find_exits", "is_identity_without", "norm_epsilon", "passes_through"]
 
 
 @careful(None)
@@ -225,6 +225,38 @@ def passes_through(target: nn.Module, before: str, inserted: Sequence[str], afte
         if not owner:
             return False
         owner = owner.rpartition(".")[0]
+
+
+@careful(None)
+def constant_factor(target: nn.Module, path: str, names: Collection[str]) -> float | None:
+    """Find what a part of a network multiplies its input by once some of its tensors are zero.
+
+    Parameters
+    ----------
+    target : nn.Module
+        Not changed; may be on the meta device.
+    path : str
+        Of the part.
+    names : collection of str
+        Tensors of the part, by their names in the target.
+
+    Returns
+    -------
+    float or None
+        None if it does not multiply by a positive number, or could not be called on the usual inputs.
+    """
+    part = random_copy(target.get_submodule(path))
+    if part is None:
+        return None
+    state = part.state_dict(keep_vars=True)
+    for name in names:
+        state[name[len(path) + 1 :]].data.zero_()
+    for example in examples(part):
+        result = call(part, example)
+        if result is not None and result.shape == example.shape:
+            factor = float((result * example).sum() / example.square().sum())
+            return factor if factor > 0.01 and is_close(result, factor * example) else None
+    return None
 
 
 def norm_epsilon(module: nn.Module) -> float:

@@ -1,11 +1,12 @@
-"""Batch norms of a narrower target: what the channels that were cut contributed is taken out of their statistics.
+"""Batch norms of a smaller target: what was left out is taken out of their running statistics.
 
-A layer that reads fewer channels returns another mean and a smaller variance than the running statistics of the
-batch norm after it tell. Both follow from weights alone (`moments`): the cut channels' mean contribution is
-subtracted from the running mean, the running variance is scaled by the share of the variance that is left.
+A layer that reads fewer channels, or the sum of fewer blocks, returns another mean and a smaller variance than the
+running statistics of the batch norm after it tell. Both follow from weights alone (`moments`). The mean that cut
+channels contributed is subtracted. The variance falls with the part of it that is left, and faster where inputs are
+correlated, which the running variance gives away: it is larger than the sum of what the inputs contribute alone.
 
-Only channels that are cut are compensated. Doing the same for residual blocks that the target lacks brings the
-statistics nearer to what they are, and the network further from its source: measured, and left out.
+Blocks that are left out count in the variance, and only where they carry much of it: their means, and smaller
+parts, brought the statistics nearer to what they are and real networks further from their source.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from transfer.narrowing.moments import Moments, expected_inputs, following_norm
+from transfer.narrowing.moments import Expected, expected_inputs, following_norm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Compensated"]
 
+MEAN = False
+_SMALL = 1e-12
 _LEAST_SHARE = 0.05
 """A batch norm's variance is not reduced below this part of it."""
+
+_MOST_WITHOUT_BLOCKS = 0.75
+"""Blocks that were left out count if no more than this part of the variance is left."""
 
 
 class Compensated:
@@ -45,14 +51,16 @@ class Compensated:
     def __init__(self, read: Reader, planned: TransferPlan, groups: Iterable[Group]) -> None:
         self._read = read
         source = planned.alignment.source
-        inputs = expected_inputs(source, groups, read)
+        own = {pair.source_item for pair in planned.alignment.pairs}
+        used = {layer.path for i, item in enumerate(source.items) if i in own for layer in item.layers}
+        inputs = expected_inputs(source, groups, read, used)
         kept = _kept_inputs(planned)
         layers = list(source.layers())
         self._changed: dict[str, torch.Tensor] = {}
         for i, layer in enumerate(layers):
             weight = layer.tensors[0].name if layer.tensors else ""
             norm = following_norm(layers, i) if weight in inputs and weight in kept else None
-            if norm is not None and not bool(kept[weight].all()):
+            if norm is not None:
                 self._changed.update(_changed(read, norm, read(weight), inputs[weight], kept[weight]))
 
     @property
@@ -85,18 +93,26 @@ def _kept_inputs(planned: TransferPlan) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def _changed(
-    read: Reader, norm: Layer, weight: torch.Tensor, inputs: Moments, kept: torch.Tensor
+    read: Reader, norm: Layer, weight: torch.Tensor, inputs: Expected, kept: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Recompute the running statistics of a batch norm whose layer reads only some channels."""
+    """Recompute the running statistics of a batch norm whose layer reads less than it did; empty if they stay."""
+    whole, left = inputs
     names = {tensor.role: tensor.name for tensor in norm.tensors}
+    mean, var = read(names["running_mean"]), read(names["running_var"])
     matrix = weight.detach().to("cpu", torch.float32)
     positions = matrix.flatten(2) if matrix.dim() > 2 else matrix[..., None]
-    lost = positions.sum(2)[:, ~kept] @ inputs.mean[~kept]
-    spread = positions.square().sum(2) * inputs.var
-    share = (spread[:, kept].sum(1) / spread.sum(1).clamp(min=1e-12)).clamp(min=_LEAST_SHARE)
+    lost = positions.sum(2)[:, ~kept] @ whole.mean[~kept]
+    squares = positions.square().sum(2)
+    alone = squares @ whole.var
+    if float((squares @ left.var).sum()) > _MOST_WITHOUT_BLOCKS * float(alone.sum()):
+        left = whole
+    if bool(kept.all()) and left is whole:
+        return {}
+    part = squares[:, kept] @ left.var[kept] / alone.clamp(min=_SMALL)
+    uncorrelated = alone / var.detach().to("cpu", torch.float32).clamp(min=_SMALL)
+    share = (part * (uncorrelated + (1 - uncorrelated) * part)).clamp(_LEAST_SHARE, 1)
     if not (lost.isfinite().all() and share.isfinite().all()):
         return {}  # whoever reads the weights will refuse them, by their own name
-    mean, var = read(names["running_mean"]), read(names["running_var"])
     return {
         names["running_mean"]: mean - lost.to(mean),
         names["running_var"]: var * share.to(var),

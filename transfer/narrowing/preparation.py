@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from transfer.channels.coupling import coupled_groups
 from transfer.narrowing.compensation import Compensated
 from transfer.narrowing.confirmation import confirmed_groups
+from transfer.narrowing.gates import Ungated
 from transfer.narrowing.importance import importance_orders, narrowed
 from transfer.narrowing.reordering import Reordered
 
@@ -23,8 +23,8 @@ __all__ = ["prepared"]
 
 def prepared(
     read: Reader, planned: TransferPlan, options: Options, module: nn.Module | None
-) -> tuple[Reader, Collection[str]]:
-    """Reorder and compensate what is read of a source, as the options say.
+) -> tuple[Reader, dict[str, str]]:
+    """Change what is read of a source as the options say: channels reordered, statistics and gates made up for.
 
     Parameters
     ----------
@@ -37,19 +37,31 @@ def prepared(
     Returns
     -------
     read : Reader
-    compensated : collection of str
-        Source tensors, running statistics, that differ from what they were.
+    notes : dict of str to str
+        What was done to source tensors that differ from what they were, by name.
     """
+    notes: dict[str, str] = {}
+    if planned.method == "paper":
+        return read, notes
+    if options.gates:
+        ungated = Ungated(read, planned)
+        if ungated.names:
+            read = ungated
+            notes |= dict.fromkeys(ungated.names, "with the average of the gate that was left out")
     is_reordered = options.channels == "importance"
-    if planned.method == "paper" or not (is_reordered or options.compensate):
-        return read, ()
-    groups = tuple(narrowed(coupled_groups(planned.alignment.source), planned))
-    if not groups:
-        return read, ()
-    if is_reordered:
+    if not (is_reordered or options.compensate):
+        return read, notes
+    every = coupled_groups(planned.alignment.source)
+    groups = tuple(narrowed(every, planned))
+    used = {pair.source_item for pair in planned.alignment.pairs}
+    if not groups and len(used) == len(planned.alignment.source.items):
+        return read, notes
+    if is_reordered and groups:
         confirmed = groups if module is None else confirmed_groups(module, groups)
         read = Reordered(read, importance_orders(confirmed or (), read))
     if not options.compensate:
-        return read, ()
-    compensated = Compensated(read, planned, coupled_groups(planned.alignment.source))
-    return compensated, compensated.names
+        return read, notes
+    compensated = Compensated(read, planned, every)
+    return compensated, notes | dict.fromkeys(
+        compensated.names, "without what the channels contributed that were left out"
+    )

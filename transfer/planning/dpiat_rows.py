@@ -12,6 +12,7 @@ from transfer.channels.coupling import coupled_groups
 from transfer.channels.fusion import Parts, fill_parts, pair_parts
 from transfer.channels.rescaling import rescale_factor
 from transfer.growth.feeding import shared_exits
+from transfer.growth.gates import open_gates
 from transfer.growth.insertions import place_insertions
 from transfer.growth.widening import AppendMean, Widening, stream_widenings
 from transfer.operators import LEADING, Channels, channel_fill, refusal
@@ -57,6 +58,10 @@ def dpiat_rows(
         alignment, identity = place_insertions(alignment, module)
     else:
         factors = shared_exits(alignment)
+    open_at: dict[str, tuple[Constant, ...]] = {}
+    if options.gates:
+        open_at, made_up = open_gates(alignment, module)
+        factors |= {name: factors.get(name, 1.0) * factor for name, factor in made_up.items()}
     used = alignment
     parts: tuple[Parts, ...] = ()
     if options.split_fused:
@@ -94,13 +99,14 @@ def dpiat_rows(
         if tensor.name in fused:
             source, fill = fused[tensor.name]
             rows[tensor.name] = filled(source, tensor, fill)
-        if tensor.name in identity:
+        set_to = identity.get(tensor.name) or open_at.get(tensor.name)
+        if set_to:
             rows[tensor.name] = PlannedTensor(
                 tensor.name,
                 tensor.shape,
                 "identity",
                 operator="identity",
-                constants=identity[tensor.name],
+                constants=set_to,
                 reason="it was inserted and starts by passing its input on",
             )
     return used, rows

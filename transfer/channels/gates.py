@@ -1,0 +1,112 @@
+"""Squeeze-excite branches: two layers that tell each channel how far to pass (Hu et al., arXiv 1709.01507)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from transfer.structure.meaning import in_width, is_dense, is_pointwise, is_weighted, out_width, parent_of
+from transfer.structure.records import Architecture, Block, Layer
+
+__all__ = ["Gate", "gate_end", "lone_gates"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A branch that multiplies channels, and the layers beside it.
+
+    Parameters
+    ----------
+    squeeze, excite : Layer
+        From n channels to fewer, and back.
+    norm : Layer or None
+        The batch norm of the channels before the branch.
+    reader : Layer or None
+        What reads the multiplied channels in the same block; None at the end of a block.
+    reader_norm : Layer or None
+        The batch norm right after it.
+    """
+
+    squeeze: Layer
+    excite: Layer
+    norm: Layer | None
+    reader: Layer | None
+    reader_norm: Layer | None
+
+    @property
+    def path(self) -> str:
+        """Path of the module that the branch is."""
+        return parent_of(self.squeeze)
+
+
+def gate_end(layers: Sequence[Layer], index: int, *, is_read_again: bool = True) -> int | None:
+    """Find the last layer of the squeeze-excite branch that starts here.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Of one block.
+    index : int
+        Of a weighted layer.
+    is_read_again : bool
+        Whether a layer that reads the multiplied channels has to follow.
+
+    Returns
+    -------
+    int or None
+        None if no branch starts here.
+    """
+    n = in_width(layers[index])
+    rest = [i for i in range(index + 1, len(layers)) if is_weighted(layers[i])]
+    if not rest or out_width(layers[index]) >= n or out_width(layers[rest[0]]) != n:
+        return None
+    if is_read_again and not (len(rest) > 1 and in_width(layers[rest[1]]) == n):
+        return None
+    return rest[0] if in_width(layers[rest[0]]) == out_width(layers[index]) else None
+
+
+def lone_gates(architecture: Architecture, used: Collection[str]) -> Iterator[Gate]:
+    """Find the branches that a network has and its counterpart has not.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        In ``dpiat`` form with tensor names.
+    used : collection of str
+        Paths of its layers that have a counterpart.
+
+    Yields
+    ------
+    Gate
+        Of blocks that have one; the branch is a module of its own, without norms.
+    """
+    for item in architecture.items:
+        layers = item.layers if isinstance(item, Block) else ()
+        if not any(layer.path in used for layer in layers):
+            continue
+        for i, layer in enumerate(layers[:-1]):
+            end = gate_end(layers, i, is_read_again=False) if is_dense(layer) and is_pointwise(layer) else None
+            if end == i + 1 and {layer.path, layers[end].path}.isdisjoint(used) and _is_apart(layers, i, end):
+                yield _gate(layers, i, end)
+
+
+def _is_apart(layers: Sequence[Layer], start: int, end: int) -> bool:
+    """Whether two layers are all that a module owns."""
+    path = parent_of(layers[start])
+    owned = [i for i, layer in enumerate(layers) if layer.path == path or layer.path.startswith(f"{path}.")]
+    return bool(path) and is_pointwise(layers[end]) and owned == [start, end]
+
+
+def _gate(layers: Sequence[Layer], start: int, end: int) -> Gate:
+    n = in_width(layers[start])
+    norm = layers[start - 1] if start else None
+    following = next((i for i in range(end + 1, len(layers)) if is_weighted(layers[i])), None)
+    is_read = following is not None and in_width(layers[following]) == n
+    after = layers[following + 1] if is_read and following is not None and following + 1 < len(layers) else None
+    return Gate(
+        layers[start],
+        layers[end],
+        norm if norm is not None and norm.kind == "batchnorm" and norm.dims == (n,) else None,
+        layers[following] if is_read and following is not None else None,
+        after if after is not None and after.kind == "batchnorm" else None,
+    )
