@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= myarch.safetensors
 
-.PHONY: help demo test check sweep bench performance snapshot clean
+.PHONY: help demo test check sweep bench bench-quality performance snapshot clean
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,9 @@ sweep: $(VENV)/.dev ## the same laws over the whole zoo, slowly
 
 bench: $(VENV)/.dev ## write benchmarks/results
 	cd benchmarks && for script in bench_*.py; do ../$(BIN)/python $$script || exit 1; done
+
+bench-quality: $(VENV)/.dev ## does it help? resumable, an hour on two cores; QUALITY="--data FOLDER" and more
+	cd benchmarks && OMP_NUM_THREADS=1 ../$(BIN)/python -m quality $(QUALITY)
 
 performance: $(VENV)/.dev ## write docs/performance.md from benchmarks/results
 	cd benchmarks && ../$(BIN)/python report.py

@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 from torch import nn
 
+VERSION = "1.0.3"
+
 
 def install(folder: str | Path, *packages: str) -> bool:
     """Install packages without what they depend on, and let them be imported; False if that is not possible."""
@@ -23,7 +25,7 @@ def install(folder: str | Path, *packages: str) -> bool:
 
 
 def install_iatransfer(folder: str | Path) -> bool:
-    return install(folder, "iatransfer==1.0.3", "inflection")
+    return install(folder, f"iatransfer=={VERSION}", "inflection")
 
 
 def load_iatransfer(folder: str | Path) -> SimpleNamespace:

@@ -8,7 +8,7 @@ numba and safetensors; knows nothing of model zoos.
     >>> small = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
     >>> wide = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
     >>> round(transfer.similarity(small, wide), 3)
-    0.5
+    0.707
     >>> report = transfer.transfer(small, wide)
 
 Names are resolved on first use, so that importing the package stays cheap.
@@ -20,7 +20,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transfer.alignment.matching import Alignment, match, similarity
+    from transfer.alignment.matching import Alignment, match
+    from transfer.alignment.scaling import similarity
     from transfer.errors import ZooError
     from transfer.execution.apply import TransferReport, transfer
     from transfer.options import Options
@@ -43,7 +44,7 @@ _HOME = {
     "match": "alignment.matching",
     "open_checkpoint": "weights.checkpoint",
     "plan": "planning.plans",
-    "similarity": "alignment.matching",
+    "similarity": "alignment.scaling",
     "standardize": "structure.standardization",
     "transfer": "execution.apply",
 }

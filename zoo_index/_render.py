@@ -14,7 +14,7 @@ from zoo_index.answers import RANKING_DATASET
 if TYPE_CHECKING:
     from transfer.execution.apply import TransferReport
     from transfer.planning.planned import PlannedTensor, TransferPlan
-    from zoo_index.answers import Recommendations
+    from zoo_index.answers import Recommendation, Recommendations
     from zoo_index.doctor import Finding
     from zoo_index.index.refresh import RefreshReport
     from zoo_index.metrics import MetricsReport
@@ -42,6 +42,7 @@ _STATUS_STYLE = {
 _MAX_PARTS = 40
 """Rows of a report that still fit a screen or two."""
 
+_BENEFIT_STYLE = {"strong": "green", "some": "cyan", "none": "yellow", "likely to hurt": "red"}
 _FINDING_STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
@@ -52,13 +53,14 @@ def show_recommendations(console: Console, answer: Recommendations) -> None:
         f"target [bold]{target['name']}[/]: {_count(target['params'])} parameters, "
         f"{target['layers']} layers, {target['blocks']} blocks"
     )
-    table = _table("#", "source", "similarity", "paper", "coverage", "params", "license", "weights")
+    table = _table("#", "source", "similarity", "benefit", "paper", "coverage", "params", "license", "weights")
     for result in answer.results:
         here = Text("here", "green") if result.available else Text("hub", "dim")
         table.add_row(
             str(result.rank),
             result.name,
             f"{result.similarity:.3f}",
+            Text(result.benefit or "-", _BENEFIT_STYLE.get(result.benefit or "", "")),
             "-" if result.paper_similarity is None else f"{result.paper_similarity:.3f}",
             f"{result.coverage:.1%}",
             _count(result.params),
@@ -66,10 +68,22 @@ def show_recommendations(console: Console, answer: Recommendations) -> None:
             here,
         )
     console.print(table)
+    _show_verdict(console, answer.results[0])
     console.print(
         f"[dim]measure {answer.measure}; {answer.n_considered} architectures considered, {answer.n_scored} scored "
         f"exactly, {answer.seconds:.2f} s; coverage is the part of the target that a transfer fills[/]"
     )
+
+
+def _show_verdict(console: Console, best: Recommendation) -> None:
+    """Say what to expect of the first result, and on what grounds."""
+    if best.benefit is None:
+        return
+    style = _BENEFIT_STYLE[best.benefit]
+    if best.benefit in ("none", "likely to hurt"):
+        console.print(f"[{style}]no useful source[/]: the benefit of the best is {best.benefit}; {best.evidence}")
+    else:
+        console.print(f"expected benefit of the first: [{style}]{best.benefit}[/]; {best.evidence}")
 
 
 def show_report(console: Console, report: TransferReport, *, verbose: bool) -> None:

@@ -84,6 +84,10 @@ class Recommendation:
         Number of weight sets of this architecture that pass the filters.
     top1 : float or None
         Published accuracy on ImageNet in percent, where it was imported.
+    benefit : {'strong', 'some', 'none', 'likely to hurt'} or None
+        To be expected of a transfer by `dpiat`; None for a source of which only the published form is known.
+    evidence : str
+        What was measured at like similarity.
     """
 
     rank: int
@@ -101,6 +105,8 @@ class Recommendation:
     n_classes: int
     n_weights: int
     top1: float | None
+    benefit: str | None
+    evidence: str
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,17 @@ def main() -> None:
         sys.exit(0)
 
 
-_HARDLY_ALIKE = 0.1
-"""Similarity below which a transfer is questioned."""
+def _question(source: str, similarity: float) -> None:
+    """Warn of a source that is not expected to help."""
+    from zoo_index.verdicts import verdict
+
+    judged = verdict(similarity)
+    if not judged.is_useful:
+        click.echo(
+            f"Warning: {source} has too little in common with the target (similarity {similarity:.3f}), its "
+            f"benefit is {judged.benefit}: {judged.evidence}; train from random initialisation instead",
+            err=True,
+        )
 
 
 def _terminate(_signal: int, _frame: object) -> None:
@@ -337,12 +346,7 @@ def transfer_command(
         from zoo_index._render import show_report
 
         show_report(_console(), report, verbose=verbose)
-    if report.similarity < _HARDLY_ALIKE:
-        click.echo(
-            f"Warning: {report.source} has hardly anything in common with the target (similarity "
-            f"{report.similarity:.3f}); training from random initialisation may do as well",
-            err=True,
-        )
+    _question(report.source, report.similarity)
 
 
 @cli.command("add")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.alignment.matching import match
+from transfer.alignment.scaling import scaled_similarity
 from transfer.planning.plans import plan_alignment
 from transfer.structure.records import Architecture, Block, Form
 from zoo_index.answers import Filters, Recommendation, Recommendations
@@ -21,8 +22,12 @@ from zoo_index.garbage import without_collections
 from zoo_index.index import embedding
 from zoo_index.index.search import Search
 from zoo_index.resolve import Resolved
+from zoo_index.verdicts import verdict
 
 __all__ = ["order_sources", "recommend"]
+
+_N_COMPARED = 32
+"""Sources, the best ones at their true widths, that are compared at the scale that suits them best."""
 
 
 @without_collections()
@@ -78,21 +83,32 @@ def recommend(
     scores = embedding.target_row(wanted, chosen)
     weights = {id_: sorted(entries_, key=_by_quality) for id_, entries_ in found.entries.items()}
     preferred = [weights[id_][0] for id_ in chosen.ids.tolist()]
-    order = order_sources(
-        scores,
-        chosen.n_scoring,
-        wanted.n_scoring,
-        [entry["top1"] for entry in preferred],
-        [entry["n_params"] for entry in preferred],
-        target.n_params,
-        [entry["name"] for entry in preferred],
-    )
-    best = [row for row in order[:k] if scores[row] > 0]
-    if not best:
+
+    def order(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        entries_ = [preferred[row] for row in rows]
+        places = order_sources(
+            scores[rows],
+            chosen.n_scoring[rows],
+            wanted.n_scoring,
+            [entry["top1"] for entry in entries_],
+            [entry["n_params"] for entry in entries_],
+            target.n_params,
+            [entry["name"] for entry in entries_],
+        )
+        return rows[places]
+
+    best = order(np.flatnonzero(scores > 0))[: max(2 * k, _N_COMPARED)]
+    if not len(best):
         raise NothingFoundError(
             f"expected a source with layers like those of {target.name!r}, no architecture of the index has any; "
             "train this one from random initialisation"
         )
+    if form == "dpiat":
+        known = search.architectures(chosen.ids[best].tolist(), form)
+        for row in best:
+            scores[row] = scaled_similarity(match(known[int(chosen.ids[row])], wanted))
+        best = order(best)
+    best = best[:k]
     ids = [int(chosen.ids[row]) for row in best]
     sources = {wanted_form: search.architectures(ids, wanted_form) for wanted_form in target.forms}
     results = tuple(
@@ -135,9 +151,10 @@ def _result(
         if form not in source:
             continue
         alignment = match(source[form], wanted, method=form)
-        similar[form] = alignment.similarity
+        similar[form] = scaled_similarity(alignment)
         if form == "dpiat":
             coverage = plan_alignment(alignment, wanted).coverage
+    judged = verdict(similar["dpiat"]) if "dpiat" in similar else None
     return Recommendation(
         rank=number,
         name=shown["name"],
@@ -154,6 +171,8 @@ def _result(
         n_classes=shown["n_classes"],
         top1=shown["top1"],
         n_weights=len(alternatives),
+        benefit=judged.benefit if judged else None,
+        evidence=judged.evidence if judged else "",
     )
 
 

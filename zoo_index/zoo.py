@@ -293,13 +293,13 @@ class Zoo:
 
     def similarity(self, source: NetworkSpec, target: NetworkSpec, *, measure: str = "dpiat") -> float:
         """How much of the target the source can supply, in [0, 1]."""
-        from transfer.alignment.matching import match
+        from transfer.alignment.scaling import similarity
         from zoo_index.resolve import resolve
 
         form = check_form(measure, "measure")
         self._start_from_snapshot()
         architectures = [resolve(spec, form, self.search, self._entries).forms[form] for spec in (source, target)]
-        return match(*architectures, method=form).similarity
+        return similarity(*architectures, measure=form)
 
     def plan(
         self,

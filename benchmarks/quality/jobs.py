@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -124,17 +124,20 @@ def prepare(laboratory: Laboratory, setting: str, name: str) -> None:
     laboratory.source(setting, name)
 
 
-def run_all(laboratory: Laboratory, jobs: Iterable[Job], processes: int) -> Iterator[dict[str, Any]]:
-    """Train the sources, then measure every job in worker processes of one thread each; in any order."""
+def run_all(laboratory: Laboratory, jobs: Sequence[Job], processes: int) -> Iterator[dict[str, Any]]:
+    """Train the sources, then measure every job; in any order, without those whose method does not apply."""
+    needed = {(job.setting, job.source) for job in jobs if job.source}
+    for _ in run_tasks([partial(prepare, laboratory, *each) for each in sorted(needed)], processes):
+        pass
+    yield from filter(None, run_tasks([partial(laboratory.measure, job) for job in jobs], processes))
+
+
+def run_tasks(tasks: Iterable[Callable[[], Any]], processes: int) -> Iterator[Any]:
+    """Call tasks in worker processes of one thread each; results come in any order."""
     from loky import ProcessPoolExecutor
 
-    jobs = list(jobs)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     folder = str(Path(__file__).parents[1])
     with ProcessPoolExecutor(processes, timeout=600, env={**os.environ, **threads, "PYTHONPATH": folder}) as pool:
-        needed = {(job.setting, job.source) for job in jobs if job.source}
-        for future in [pool.submit(prepare, laboratory, *each) for each in sorted(needed)]:
-            future.result()
-        for future in as_completed([pool.submit(laboratory.measure, job) for job in jobs]):
-            if (row := future.result()) is not None:
-                yield row
+        for future in as_completed([pool.submit(task) for task in tasks]):
+            yield future.result()

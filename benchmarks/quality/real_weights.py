@@ -26,8 +26,15 @@ SEEDS = (0, 1)
 METHODS = ("random", "paper", "dpiat")
 
 
-def lite(size: int, **options: Any) -> nn.Module:
-    return timm.create_model(f"efficientnet_lite{size}", num_classes=10, **options)
+def lite(size: int, num_classes: int = 10) -> nn.Module:
+    return timm.create_model(f"efficientnet_lite{size}", num_classes=num_classes)
+
+
+def source(size: int) -> nn.Module:
+    """Load the published weights, which carry other names, into timm's network."""
+    model = lite(size, 1000)
+    transfer.transfer(weights(size), model)
+    return model.eval()
 
 
 def targets() -> dict[str, Any]:
@@ -60,9 +67,11 @@ def images(part: Images, n: int) -> Images:
     return large.contiguous(memory_format=torch.channels_last), part[1][:n]
 
 
-def recommended(target: nn.Module) -> int:
-    """Return the size of the EfficientNet-Lite that `dpiat` finds most similar, the smaller one if several are."""
-    return max(SIZES, key=lambda size: (round(transfer.similarity(lite(size), target), 9), -size))
+def recommended(target: nn.Module) -> tuple[int, float]:
+    """Return the size of the EfficientNet-Lite that `dpiat` finds most similar, the smaller of equal ones."""
+    similar = {size: round(transfer.similarity(lite(size), target), 9) for size in SIZES}
+    best = max(SIZES, key=lambda size: (similar[size], -size))
+    return best, similar[best]
 
 
 def measure(data: str, folder: str, name: str, method: str, seed: int) -> dict[str, Any]:
@@ -70,10 +79,10 @@ def measure(data: str, folder: str, name: str, method: str, seed: int) -> dict[s
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     target = targets()[name]()
-    size = recommended(target)
+    size, similarity = recommended(target)
     report = None
     if method != "random":
-        report = transfer.transfer(weights(size), target, method=method, source_structure=lite(size))
+        report = transfer.transfer(source(size), target, method=method)
     parts = load(data)
     train, test = images(parts["target"], N_TRAIN), images(parts["test"], N_TEST)
     return {
@@ -81,7 +90,7 @@ def measure(data: str, folder: str, name: str, method: str, seed: int) -> dict[s
         "target": name,
         "method": method,
         "seed": seed,
-        "similarity": transfer.similarity(lite(size), target),
+        "similarity": similarity,
         "coverage": report.coverage if report else 0.0,
         **train_once(folder, target, train, test, STEPS, seed, f"{SIDE} pixels"),
     }

@@ -46,15 +46,13 @@ def facts() -> dict[Pair, dict[str, float]]:
     for source, target in permutations(NETWORKS, 2):
         pair: dict[str, float] = {}
         for form, of in forms.items():
-            there = transfer.match(of[source], of[target], method=form)
-            back = transfer.match(of[target], of[source], method=form)
-            pair[form] = there.similarity
-            pair[f"{form} reverse"] = back.similarity
-            pair[f"{form} symmetric"] = float(np.sqrt(there.similarity * back.similarity))
-            pair[f"{form} mean of both"] = (there.similarity + back.similarity) / 2
+            there, back = (transfer.match(of[a], of[b], method=form).similarity for a, b in both(source, target))
+            name = "dpiat at true widths" if form == "dpiat" else form
+            pair |= {name: there, f"{name}, reverse": back, f"{name}, both ways": float(np.sqrt(there * back))}
+        pair["dpiat"] = transfer.similarity(forms["dpiat"][source], forms["dpiat"][target])
         plan = transfer.plan(networks[source], networks[target])
         pair["coverage"] = plan.coverage
-        pair["dpiat times coverage"] = pair["dpiat"] * plan.coverage
+        pair["dpiat, times coverage"] = pair["dpiat"] * plan.coverage
         pair["largest source"] = sizes[source]
         pair["same family, nearest size"] = (family(source) == family(target)) - abs(
             np.log(sizes[source] / sizes[target])
@@ -62,6 +60,11 @@ def facts() -> dict[Pair, dict[str, float]]:
         pair["any"] = 0.0
         found[source, target] = pair
     return found
+
+
+def both(source: str, target: str) -> tuple[Pair, Pair]:
+    """Return a pair, and the same the other way round."""
+    return (source, target), (target, source)
 
 
 def judge(measure: dict[Pair, float], gain: dict[Pair, float], targets: Sequence[str]) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from transfer.alignment import _kernels
 from transfer.alignment.ranking import item_scores, similarities
 from transfer.alignment.tables import Table, tabulate
 from transfer.structure.records import Architecture, Block, Layer
-from transfer.structure.standardization import check_form, standardize
+from transfer.structure.standardization import standardize
 
 if TYPE_CHECKING:
     from transfer.structure.standardization import NetworkLike
 
-__all__ = ["Alignment", "LayerPair", "match", "match_layers", "similarity"]
+__all__ = ["Alignment", "LayerPair", "match", "match_layers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Alignment:
 
     @property
     def similarity(self) -> float:
-        """Normalised value, in [0, 1], under the measure of the architectures' form."""
+        """Normalised value, in [0, 1], under the measure of the architectures' form, at their true widths."""
         return float(
             similarities(
                 np.array([self.value]),
@@ -114,27 +114,6 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
             known[places] = list(_layer_places(own, other)) if is_block else [(0, 0, float(scores[t, s]))]
         pairs += [LayerPair(own[i], other[j], score, s, t) for i, j, score in known[places]]
     return Alignment(source_form, target_form, tuple(pairs), float(_kernels.align_value(scores)))
-
-
-def similarity(source: NetworkLike, target: NetworkLike, *, measure: str = "dpiat") -> float:
-    """How much of the target the source can supply.
-
-    Parameters
-    ----------
-    source, target : nn.Module, state dict, Checkpoint, path or Architecture
-    measure : {'dpiat', 'paper'}
-        See `ranking.similarities` for the formulas.
-
-    Returns
-    -------
-    float
-        In [0, 1]. Not symmetric under ``paper``.
-    """
-    form = check_form(measure, "measure")
-    source_form = standardize(source, method=form)
-    target_form = standardize(target, method=form)
-    value = float(_kernels.align_value(_scores(source_form, target_form)))
-    return Alignment(source_form, target_form, (), value).similarity
 
 
 def _scores(source: Architecture, target: Architecture) -> NDArray[np.float64]:

@@ -1,14 +1,17 @@
-"""Alignment of networks of different width: stage with stage, whatever their channels.
+"""Networks of different width: compared and aligned stage with stage, whatever their channels.
 
 Shapes alone pair the stage of 48 channels of a narrow network with the stage of 48 of a wide one, though that
-is one stage earlier. So the widths of the source are divided by a common ratio first, and the ratio that lets most
-be matched decides which layer feeds which. The similarity stays that of the true shapes.
+is one stage earlier, and find a Mixer of equal width more like a ViT than a wider ViT. So the widths of the source
+are divided by a common ratio first. The ratio that lets most be matched decides which layer feeds which; and what
+is alike at a ratio counts towards the similarity, less for a larger ratio. The price was chosen on two families of
+networks and holds on three others (docs/quality.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +19,12 @@ from numpy.typing import NDArray
 from transfer.alignment.matching import Alignment, match
 from transfer.structure.meaning import head_layers, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Item, Layer, Tensor
+from transfer.structure.standardization import check_form
 
-__all__ = ["at_common_scale"]
+if TYPE_CHECKING:
+    from transfer.structure.standardization import NetworkLike
+
+__all__ = ["at_common_scale", "scaled_similarity", "similarity"]
 
 _N_POSITIONS = 9
 """Relative depths at which widths are compared."""
@@ -28,8 +35,50 @@ _GAIN = 1.02
 _LEAST = 0.5
 """Similarity at the common scale below which networks are too unlike for their widths to correspond."""
 
+_EXPONENT = 0.5
+"""Of the ratio, where it is the price: 0 to 0.5 pick equally good sources, 0.75 and more take width for kind."""
+
 _FIXED = 4
 """Dimensions up to this are colours of an image, or groups, and the same whatever the width."""
+
+
+def similarity(source: NetworkLike, target: NetworkLike, *, measure: str = "dpiat") -> float:
+    """How much of the target the source can supply.
+
+    Parameters
+    ----------
+    source, target : nn.Module, state dict, Checkpoint, path or Architecture
+    measure : {'dpiat', 'paper'}
+        See `ranking.similarities` for the formulas; ``dpiat`` is the largest value over common ratios of the
+        widths, times the square root of the ratio where that is not 1.
+
+    Returns
+    -------
+    float
+        In [0, 1]. Not symmetric under ``paper``.
+    """
+    form = check_form(measure, "measure")
+    return scaled_similarity(match(source, target, method=form))
+
+
+def scaled_similarity(alignment: Alignment) -> float:
+    """Similarity of two aligned networks, at the common scale that suits them best; plain in the ``paper`` form.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        Of the true shapes.
+
+    Returns
+    -------
+    float
+        In [0, 1], at least that of the alignment.
+    """
+    best = alignment.similarity
+    for ratio in _ratios(alignment.source, alignment.target) if alignment.target.form == "dpiat" else ():
+        if _price(ratio) > best:
+            best = max(best, _priced(match(_scaled(alignment.source, ratio), alignment.target), ratio))
+    return best
 
 
 def at_common_scale(alignment: Alignment) -> Alignment:
@@ -38,12 +87,12 @@ def at_common_scale(alignment: Alignment) -> Alignment:
     Parameters
     ----------
     alignment : Alignment
-        The best-scoring one of the true shapes.
+        The best-scoring one of the true shapes, in ``dpiat`` form.
 
     Returns
     -------
     Alignment
-        With the same value, and the pairs of the ratio that lets most be matched; the same one where that is 1.
+        The pairs of the ratio that lets most be matched; the same one where that is 1.
     """
     source, target = alignment.source, alignment.target
     best, value = alignment, alignment.value * _GAIN
@@ -60,6 +109,14 @@ def at_common_scale(alignment: Alignment) -> Alignment:
     }
     pairs = tuple(replace(pair, source=original[id(pair.source)]) for pair in best.pairs)
     return replace(alignment, pairs=pairs)
+
+
+def _priced(scaled: Alignment, ratio: float) -> float:
+    return scaled.similarity * _price(ratio) if scaled.similarity > _LEAST else 0.0
+
+
+def _price(ratio: float) -> float:
+    return float(min(ratio, 1 / ratio) ** _EXPONENT)
 
 
 def _ratios(source: Architecture, target: Architecture) -> Iterator[float]:
@@ -86,23 +143,26 @@ def _profile(architecture: Architecture) -> NDArray[np.float64]:
 
 
 def _scaled(architecture: Architecture, ratio: float) -> Architecture:
-    first_head = len(architecture.items) - len(head_layers(architecture))
+    n_body = len(architecture.items) - len(head_layers(architecture))
     items: list[Item] = []
+    is_first = True
     for i, item in enumerate(architecture.items):
-        if isinstance(item, Block):
-            items.append(Block(tuple(_scaled_layer(layer, ratio) for layer in item.layers)))
-        else:
-            items.append(_scaled_layer(item, ratio, is_head=i >= first_head))
+        layers = []
+        for layer in item.layers:
+            # classes are kept, and what the network is given
+            kept = (0,) if i >= n_body else (1,) if is_first and is_weighted(layer) else ()
+            is_first = is_first and not is_weighted(layer)
+            layers.append(_scaled_layer(layer, ratio, kept))
+        items.append(Block(tuple(layers)) if isinstance(item, Block) else layers[0])
     return Architecture(architecture.form, tuple(items))
 
 
-def _scaled_layer(layer: Layer, ratio: float, *, is_head: bool = False) -> Layer:
-    """Divide the channels of a layer, but for classes; always a new one."""
-    first = 1 if is_head else 0
+def _scaled_layer(layer: Layer, ratio: float, kept: Collection[int]) -> Layer:
+    """Divide the channels of a layer, but for some of its axes; always a new one."""
 
     def scale(tensor: Tensor) -> Tensor:
         shape = [
-            max(1, round(size / ratio)) if first <= axis <= 1 and size > _FIXED else size
+            max(1, round(size / ratio)) if axis <= 1 and axis not in kept and size > _FIXED else size
             for axis, size in enumerate(tensor.shape)
         ]
         return replace(tensor, shape=tuple(shape))

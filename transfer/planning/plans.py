@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, match
+from transfer.alignment.scaling import scaled_similarity
 from transfer.errors import InputError
 from transfer.operators import centred_fill, refusal
 from transfer.options import Options
@@ -101,7 +102,7 @@ def _planned(
     alignment: Alignment, header: Header, module: nn.Module | None, options: Options | None
 ) -> TransferPlan:
     form = alignment.target.form
-    similarity = alignment.similarity
+    similarity = scaled_similarity(alignment)
     if form == "paper":
         planned = _paper_rows(alignment)
         unseen = "the published method moves weight and bias of convolution, linear and batch norm only"

@@ -1,0 +1,304 @@
+"""Write docs/quality.md, its plots, and results/quality.json and .csv, from the rows of all parts."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from _common import RESULTS, save
+from _peer import VERSION
+from _writing import keep_page, origin, result, table
+
+from quality import plots, verdicts
+from quality.figures import Parts, figures
+from quality.training import BATCH, RATE, STEPS
+from zoo_index.verdicts import Calibration
+
+TRIED = Path(__file__).with_name("tried.md")
+COLUMNS = ("part", "setting", "source", "target", "method", "seed", "probe")
+ORDER = ("random", "same name", "weight selection", "iatransfer", "paper", "dpiat")
+
+
+def write_report(parts: Parts) -> None:
+    """Compute and keep everything."""
+    write_rows(parts)
+    found = figures(parts)
+    save("quality", found)
+    verdicts.keep([Calibration(**each) for each in found["verdicts"]])
+    write_page()
+
+
+def write_rows(parts: Parts) -> None:
+    """Write one line for each start."""
+    steps = sorted({int(step) for rows in parts.values() for row in rows for step in row["accuracy"]})
+    with (RESULTS / "quality.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*COLUMNS, *(f"accuracy_{step}" for step in steps)])
+        for part, rows in parts.items():
+            for row in rows:
+                values = [row["accuracy"].get(str(step)) for step in steps]
+                numbers = ["" if value is None else f"{value:.4f}" for value in (row["probe"], *values)]
+                writer.writerow([part, *(row.get(key, "") for key in COLUMNS[1:-1]), *numbers])
+
+
+def write_page() -> None:
+    """Write the document and its plots from results/quality.json."""
+    found = result("quality")
+    plots.draw(found)
+    sections = (head, reached, side_by_side, by_family, hurting, labels, real_weights, ablations, recommending)
+    keep_page("quality", "\n".join(section(found) for section in sections) + "\n" + TRIED.read_text())
+
+
+def head(found: dict[str, Any]) -> str:
+    sizes = found["networks"]
+    return f"""# Quality: does it help?
+
+A network that starts from a pretrained one by `dpiat` is compared with the same network from random
+initialisation and from other ways to start, in {found["starts"]:,} trainings. {origin(found, "torch", "timm")}
+Written by `make bench-quality` (`benchmarks/quality`), which takes up where it was stopped and needed
+{found["core_seconds"] / 3600:.1f} hours of one core for training; every start is a line of
+`benchmarks/results/quality.csv`.
+
+- Data: Fashion-MNIST, in disjoint halves, one for the sources and one for the targets; 2000 images of the test
+  set.
+- Networks: {len(sizes)} small ones of timm's own classes in five families, {min(sizes.values()) / 1e6:.1f} to
+  {max(sizes.values()) / 1e6:.1f} million parameters, in several widths and depths (`quality/networks.py`).
+  Sources learn for 1000 steps.
+- Targets learn with AdamW at {RATE:g}, whatever the start, {BATCH} images a step, {STEPS[-1]} steps; accuracy is
+  measured at {", ".join(str(step) for step in STEPS)}. The probe is a ridge classifier on what the untrained
+  target's classifier would see.
+- {found["seeds"]} seeds of initialisation and order of the data. Intervals are 95 %, over pairs (bootstrap).
+  Wins and losses are pairs that differ significantly (paired t-test over seeds, variance pooled over pairs, 5
+  % on each side).
+- iatransfer is the published package itself, version {VERSION}. `paper` is our reproduction of it: the
+  accuracies are the same wherever both choose the same of several equal alignments.
+"""
+
+
+def reached(found: dict[str, Any]) -> str:
+    rows = [
+        [name, signed(name, value), f"{low:.2f} to {high:.2f}", signed(name, found["limits"][name])]
+        for name, (value, (low, high)) in found["reached"].items()
+    ]
+    n = found["within"]["dpiat"]["n_pairs"]
+    return f"""## `dpiat` in figures
+
+All {n} ordered pairs of two networks of one family.
+
+{table(["", "measured", "interval", "wanted, at least"], rows)}
+"""
+
+
+def signed(name: str, value: float) -> str:
+    return f"{value:.2f}" if name.startswith("times") else f"{value:+.3f}"
+
+
+def side_by_side(found: dict[str, Any]) -> str:
+    within = found["within"]
+    return f"""## Ways to start, side by side
+
+Mean accuracy over pairs of one family; wins and losses against random initialisation of the same target.
+
+{curves(within)}
+
+![Accuracy by step](img/quality.svg)
+
+Weight selection (arXiv 2311.18823) wants a source of the same names, larger in every tensor; it applies to
+{within["weight selection"]["n_pairs"]} pairs, on which `dpiat` may be compared with it:
+
+{selection(found)}
+"""
+
+
+def selection(found: dict[str, Any]) -> str:
+    rows = found["selection"]
+    lines = [
+        [name, *(f"{value:.3f}" for value in each["accuracy"]), f"{each['probe']:.3f}"]
+        for name, each in rows.items()
+    ]
+    return table(["", *(str(step) for step in STEPS), "probe"], lines)
+
+
+def curves(methods: dict[str, Any]) -> str:
+    steps = list(methods["random"]["accuracy"])
+    lines = []
+    for name in sorted(methods, key=lambda each: ORDER.index(each) if each in ORDER else len(ORDER)):
+        own = methods[name]
+        steps_of = own["accuracy"]
+        values = [f"{steps_of[step]['mean']:.3f}" if step in steps_of else "" for step in steps]
+        low, high = own["probe"]["interval"]
+        against = own.get("against random", {})
+        record = [f"{each['wins']}/{each['losses']}" for step in ("20", "400") if (each := against.get(step))]
+        lines.append(
+            [
+                f"`{name}`" if name in ("paper", "dpiat") else name,
+                str(own["n_pairs"]) if name != "random" else "",
+                *values,
+                f"{own['probe']['mean']:.3f} ({low:.2f}-{high:.2f})",
+                ", ".join(record),
+            ]
+        )
+    return table(["start", "pairs", *steps, "probe", "wins/losses at 20, 400"], lines)
+
+
+def by_family(found: dict[str, Any]) -> str:
+    lines = []
+    for name, methods in found["families"].items():
+        for method in ("random", "iatransfer", "dpiat"):
+            own = methods[method]["accuracy"]
+            shown = [f"{own[step]['mean']:.3f}" for step in ("0", "20", "50", "100", "400")]
+            lines.append([name, method, *shown, f"{methods[method]['probe']['mean']:.3f}"])
+    return f"""## By family
+
+{table(["family", "start", "0", "20", "50", "100", "400", "probe"], lines)}
+
+![By family](img/quality-families.svg)
+"""
+
+
+def hurting(found: dict[str, Any]) -> str:
+    lines = [
+        [step, each["pair"], f"{each['difference']:+.3f}"]
+        for step, worst in found["hurt"].items()
+        for each in worst
+    ]
+    across = found["across"]
+    weakest = sorted(found["pairs"], key=lambda pair: pair["dpiat"]["accuracy"]["20"]["mean"])[:8]
+    shown = [
+        [
+            f"{pair['source']} to {pair['target']}",
+            *(
+                f"{pair[m]['accuracy'][step]['mean']:.3f}"
+                for step in ("0", "20", "400")
+                for m in ("random", "iatransfer", "dpiat")
+            ),
+        ]
+        for pair in weakest
+    ]
+    heads = [f"{step} {m}" for step in ("0", "20", "400") for m in ("random", "iatransfer", "dpiat")]
+    said = (
+        table(["step", "pair", "less than random"], lines)
+        if lines
+        else "On no pair, at no step, is `dpiat` significantly worse than random initialisation."
+    )
+    return f"""## Where it hurts, and where it does not help
+
+Pairs that are worse than random, all pairs of one family and {across["dpiat"]["n_pairs"]} across families
+taken together, after Holm's correction for their number:
+
+{said}
+
+The pairs of one family with least to gain, after 20 steps:
+
+{table(["pair", *heads], shown)}
+
+Across families:
+
+{curves(across)}
+"""
+
+
+def labels(found: dict[str, Any]) -> str:
+    return f"""## Other labels
+
+Sources learn six of the ten classes, targets the other four; the classifier starts fresh. 100 steps.
+
+{curves(found["other labels"])}
+"""
+
+
+def real_weights(found: dict[str, Any]) -> str:
+    lines = []
+    for name, own in found["real weights"]["targets"].items():
+        for method in ("random", "paper", "dpiat"):
+            values = own[method]["accuracy"]
+            shown = [f"{each['mean']:.3f}" for each in values.values()]
+            probed = f"{own[method]['probe']['mean']:.3f}"
+            first = method == "random"
+            similar = f"{own['similarity']:.2f}" if first else ""
+            lines.append([name if first else "", own["source"] if first else "", similar, method, *shown, probed])
+    steps = list(next(iter(found["real weights"]["targets"].values()))["dpiat"]["accuracy"])
+    compared = [
+        [other, step if step != "probe" else "probe", f"{each['difference']:+.3f}", interval(each)]
+        for other, both in found["real weights"]["against"].items()
+        for step, each in both.items()
+    ]
+    return f"""## Real weights
+
+ImageNet weights of EfficientNet-Lite, from the source of the three that `recommend` names first, into networks
+of timm; Fashion-MNIST at 64 pixels in three equal colours, 1000 images to learn from and 1000 to test on, two
+seeds.
+
+{table(["target", "source", "similarity", "start", *steps, "probe"], lines)}
+
+`dpiat` less the others, over all targets:
+
+{table(["than", "at", "difference", "interval"], compared)}
+"""
+
+
+def interval(each: dict[str, Any]) -> str:
+    low, high = each["difference_interval"]
+    return f"{low:+.3f} to {high:+.3f}"
+
+
+def ablations(found: dict[str, Any]) -> str:
+    lines = []
+    for name, own in found["ablations"].items():
+        values = [f"{own[step]['difference']:+.3f}" if step in own else "" for step in ("0", "20", "50", "probe")]
+        between = interval(own["20"]) if "20" in own else ""
+        record = f"{own['20']['wins']}/{own['20']['losses']}" if "20" in own else ""
+        lines.append([f"`{name}`", str(own["n_pairs"]), *values, between, record])
+    return f"""## Ablations
+
+One choice of `dpiat` made otherwise; accuracy less that of the default, on those pairs of one family where it
+makes a difference at all. A minus says that the default is right.
+
+{table(["choice", "pairs", "0", "20", "50", "probe", "interval at 20", "better/worse pairs at 20"], lines)}
+"""
+
+
+def recommending(found: dict[str, Any]) -> str:
+    lines = []
+    for name, own in sorted(found["recommender"].items(), key=lambda each: -each[1]["held out"]["pick_over_best"]):
+        shown = [f"{own[group]['pick_over_best']:.3f}" for group in ("all", "tuned", "held out")]
+        related = [
+            "" if own[group]["correlation"] is None else f"{own[group]['correlation']:.2f}"
+            for group in ("all", "held out")
+        ]
+        lines.append([name, *shown, f"{own['all']['worst_pick']:.2f}", *related])
+    columns = ["pick/best, all", "tuned on", "held out", "worst target", "rank correlation, all", "held out"]
+    return f"""## Recommending
+
+Every network as target, all others as sources, one seed. The gain is the accuracy in the first hundred steps
+relative to that from random initialisation. pick/best is the gain of the source that a measure puts first over
+the largest gain there is. Measures were chosen by the targets of the families residual and inverted, and are
+reported on the others.
+
+{table(["measure", *columns], lines)}
+
+![Gain against similarity](img/quality-gain.svg)
+
+{judged(found)}"""
+
+
+def judged(found: dict[str, Any]) -> str:
+    lines = [
+        [
+            each["benefit"],
+            f"{each['least_similarity']:g} and more",
+            str(each["n_pairs"]),
+            f"{each['gain_lowest_tenth']:.2f}",
+            f"{each['gain_median']:.2f}",
+            f"{each['n_worse']} ({each['n_worse'] / each['n_pairs']:.0%})",
+        ]
+        for each in found["verdicts"]
+    ]
+    worse = f"worse than random by {found['verdicts'][0]['margin']:.0%}"
+    return f"""### Verdicts
+
+What `recommend` says of the benefit to be expected, from the gains measured at like similarity:
+
+{table(["benefit", "similarity", "pairs measured", "gain, lowest tenth", "median", worse], lines)}
+"""

@@ -1,0 +1,82 @@
+"""Networks of other widths are compared and aligned at a common scale."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import nets
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import transfer
+from transfer.alignment.matching import match
+from transfer.alignment.scaling import at_common_scale, scaled_similarity
+from transfer.structure.records import Architecture, Block, Layer
+from zoo_index.catalogues.timm_catalogue import build
+
+widths = st.lists(st.integers(1, 40), min_size=2, max_size=5)
+
+
+@given(widths, widths)
+def test_the_common_scale_only_ever_adds(a: list[int], b: list[int]) -> None:
+    source, target = nets.mlp(*a), nets.mlp(*b)
+    plain = match(source, target).similarity
+    assert plain <= transfer.similarity(source, target) <= 1
+    assert transfer.similarity(source, source) == 1
+    paper = match(source, target, method="paper")
+    assert transfer.similarity(source, target, measure="paper") == scaled_similarity(paper) == paper.similarity
+
+
+def test_half_the_width_is_as_good_as_the_root_of_a_half() -> None:
+    small, wide = (nn.Sequential(nn.Linear(8, n), nn.Linear(n, n), nn.Linear(n, 4)) for n in (16, 32))
+    assert match(small, wide).similarity == pytest.approx((0.5 + 0.25 + 0.5) / 3)
+    assert transfer.similarity(small, wide) == pytest.approx(0.5**0.5)
+
+
+def test_names_do_not_matter() -> None:
+    source, target = (
+        transfer.standardize(build(name)) for name in ("vit_base_patch16_224", "vit_small_patch16_224")
+    )
+    bare = [
+        Architecture(
+            one.form,
+            tuple(
+                Block(tuple(map(nameless, item.layers))) if isinstance(item, Block) else nameless(item)
+                for item in one.items
+            ),
+        )
+        for one in (source, target)
+    ]
+    assert transfer.similarity(*bare) == transfer.similarity(source, target)
+
+
+def nameless(layer: Layer) -> Layer:
+    return replace(layer, path="", tensors=tuple(replace(tensor, name="") for tensor in layer.tensors))
+
+
+def test_kind_counts_more_than_width() -> None:
+    target = build("vit_small_patch16_224")
+    wider, mixer = build("vit_base_patch16_224"), build("mixer_s32_224")
+    assert match(wider, target).similarity < match(mixer, target).similarity
+    assert transfer.similarity(wider, target) > transfer.similarity(mixer, target)
+
+
+def test_stages_meet_stages_of_another_width() -> None:
+    source, target = build("convnext_tiny"), build("convnext_tiny", dims=(48, 96, 192, 384))
+    for pair in at_common_scale(match(source, target)).pairs:
+        assert pair.source.path == pair.target.path
+    plan = transfer.plan(source, target)
+    assert {row.source for row in plan.tensors if row.regions} <= {row.name for row in plan.tensors}
+    assert all(row.source == row.name for row in plan.tensors if row.regions)
+
+
+def test_stages_of_one_block_are_stages() -> None:
+    torch.manual_seed(0)
+    deep = build("convnext_atto", device="cpu", depths=(2, 2, 2, 2), ls_init_value=1.0)
+    short = build("convnext_atto", device="cpu", depths=(1, 1, 1, 1))
+    sources = {row.name: row.source for row in transfer.plan(deep, short).tensors}
+    for stage in range(4):
+        assert str(sources[f"stages.{stage}.blocks.0.mlp.fc1.weight"]).startswith(f"stages.{stage}.blocks.")
