@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from quality.networks import NETWORKS, build
 from quality.statistics import Row, accuracy, against, probe
 from quality.training import STEPS
 
-LATE = (400, STEPS[-1])
+EARLY_AND_LATE = ("0", "20", "400")
 
 Parts = Mapping[str, Sequence[Row]]
 
@@ -50,8 +51,14 @@ def figures(parts: Parts) -> dict[str, Any]:
         "other labels": other_labels(parts["other labels"]),
         "ablations": summary.ablations(parts["ablation"], within),
         "recommender": recommender.compare(gain, known),
+        "left out": recommender.left_out(gain, known),
         "gains": [
-            {"source": source, "target": target, "gain": value} | known[source, target]
+            {
+                "source": source,
+                "target": target,
+                "gain": round(value, 4),
+                "dpiat": round(known[source, target]["dpiat"], 4),
+            }
             for (source, target), value in gain.items()
         ],
         "verdicts": [asdict(each) for each in calibrated],
@@ -91,7 +98,9 @@ def pairs(rows: Sequence[Row], random: Sequence[Row]) -> list[dict[str, Any]]:
                 for row in (random if method == "random" else rows)
                 if row["target"] == target and row["method"] == method and row["source"] in ("", source)
             ]
-            line[method] = summary.curve(chosen)
+            line[method] = {
+                step: round(mean(accuracy(int(step))(row) for row in chosen), 4) for step in EARLY_AND_LATE
+            }
         found.append(line)
     return found
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import permutations
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from scipy import stats
@@ -13,10 +14,14 @@ from scipy import stats
 import transfer
 from quality.networks import NETWORKS, build, family
 from quality.statistics import Row
+from transfer.alignment import scaling
 
 GAIN_STEPS = ("20", "50", "100")
 TUNED_ON = ("residual", "inverted")
 """Families whose targets a measure may be fitted to; it is reported on the others."""
+
+EXPONENTS = (0.0, 0.1, 0.25, 0.5, 0.75)
+"""Of the ratio of widths, what is alike at a common scale is worth less by."""
 
 Pair = tuple[str, str]
 
@@ -49,6 +54,9 @@ def facts() -> dict[Pair, dict[str, float]]:
             there, back = (transfer.match(of[a], of[b], method=form).similarity for a, b in both(source, target))
             name = "dpiat at true widths" if form == "dpiat" else form
             pair |= {name: there, f"{name}, reverse": back, f"{name}, both ways": float(np.sqrt(there * back))}
+        for exponent in EXPONENTS:
+            with patch.object(scaling, "_EXPONENT", exponent):
+                pair[f"price {exponent:g}"] = transfer.similarity(forms["dpiat"][source], forms["dpiat"][target])
         pair["dpiat"] = transfer.similarity(forms["dpiat"][source], forms["dpiat"][target])
         plan = transfer.plan(networks[source], networks[target])
         pair["coverage"] = plan.coverage
@@ -105,3 +113,23 @@ def compare(gain: dict[Pair, float], known: dict[Pair, dict[str, float]]) -> dic
         }
         for measure in measures
     }
+
+
+def left_out(gain: dict[Pair, float], known: dict[Pair, dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Choose the price of width on all families but one, and judge the choice on that one; each in turn."""
+    choices = ("dpiat at true widths", *(f"price {exponent:g}" for exponent in EXPONENTS))
+    picks = {
+        name: judge({pair: of[name] for pair, of in known.items()}, gain, list(NETWORKS))["picks"]
+        for name in (*choices, "same family, nearest size")
+    }
+
+    def mean(measure: str, *, of: str, outside: bool = False) -> float:
+        return float(np.mean([picks[measure][name] for name in NETWORKS if (family(name) == of) != outside]))
+
+    found = {}
+    for each in dict.fromkeys(map(family, NETWORKS)):
+        chosen = max(choices, key=lambda name, each=each: mean(name, of=each, outside=True))
+        others = {name: mean(name, of=each) for name in ("dpiat at true widths", "same family, nearest size")}
+        n_targets = sum(family(name) == each for name in NETWORKS)
+        found[each] = {"chosen": chosen, "n_targets": n_targets, "pick_over_best": mean(chosen, of=each)} | others
+    return found
