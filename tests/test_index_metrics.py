@@ -99,6 +99,8 @@ def test_the_better_weights_of_an_architecture_come_first(zoo: Zoo, tmp_path: Pa
         (HEADER + "test_vit.r160_in1k,224,high\n", "line 2"),
         (HEADER + "test_vit.r160_in1k,224,nan\n", "line 2"),
         (HEADER + "test_vit.r160_in1k,wide,60\n", "img_size"),
+        (HEADER + "test_vit.r160_in1k,99999999999999999999,60\n", "img_size"),
+        (HEADER + "test_vit.r160_in1k,160,0.8\n", "in percent"),
         (HEADER + ",224,60\n", "line 2"),
         (HEADER + "test_vit.r160_in1k\n", "line 2"),
         (b"\xff\xfe\x00\x01", "no such text"),

@@ -93,11 +93,12 @@ def test_gates_of_timm_are_found_on_both_sides(plain: str, gated: str) -> None:
     with_gates, without = build(gated, device="cpu"), build(plain, device="cpu")
     n_gates = sum(type(part).__name__ in ("SEModule", "SqueezeExcite") for part in with_gates.modules())
     used = {pair.target.path for pair in transfer.plan(without, with_gates).alignment.pairs}
+    lone = lone_gates(transfer.standardize(with_gates), used, used)
     opened = [r for r in transfer.plan(without, with_gates).tensors if ".se." in r.name and r.status == "identity"]
     fed = [item for item in transfer.standardize(with_gates).items if isinstance(item, Block)]
     n_fed = sum(any(layer.path in used for layer in item.layers) for item in fed)
     assert n_gates > 0
-    assert len(list(lone_gates(transfer.standardize(with_gates), used))) == min(n_gates, n_fed)
+    assert len(lone) == min(n_gates, n_fed)
     assert len(opened) == 2 * min(n_gates, n_fed)
 
 
@@ -166,6 +167,110 @@ def test_what_only_looks_like_a_gate_stays_as_it_was() -> None:
     report = transfer.transfer(source, target)
     assert {row.status for row in report.tensors if "gate" in row.name} == {"fresh"}
     assert all(torch.equal(target.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+class Surrounded(nn.Module):
+    """A gate with something before it and something after it, added to the input."""
+
+    def __init__(self, before: nn.Module, gate: nn.Module, after: nn.Module) -> None:
+        super().__init__()
+        self.before, self.gate, self.after = before, gate, after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = x + self.after(self.gate(self.before(x)))
+        return result
+
+
+def surrounded(gates: bool, after: Callable[[], nn.Module], act: type[nn.Module] = nn.ReLU) -> nn.Module:
+    def before() -> nn.Module:
+        first = nn.Conv2d(12, 16, 3, padding=1), nn.BatchNorm2d(16), act()
+        return nn.Sequential(*first, nn.Conv2d(16, 12, 3, padding=1), nn.BatchNorm2d(12), act())
+
+    blocks = [Surrounded(before(), Gate(12) if gates else nn.Identity(), after()) for _ in range(2)]
+    return nn.Sequential(nn.Conv2d(3, 12, 3), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 5))
+
+
+AFTER: dict[str, Callable[[], nn.Module]] = {
+    "depthwise": lambda: nn.Sequential(nn.Conv2d(12, 12, 3, padding=1, groups=12), nn.BatchNorm2d(12)),
+    "transposed": lambda: nn.Sequential(nn.ConvTranspose2d(12, 12, 3, padding=1), nn.BatchNorm2d(12)),
+    "nothing, behind an activation": nn.Identity,
+    "read twice": lambda: Twice(),
+}
+
+
+class Twice(nn.Module):
+    """Reads its input by a layer, and passes it on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(12, 12, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = x + self.layer(x)
+        return result
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", AFTER)
+def test_gates_that_nothing_beside_them_makes_up_for_are_left_alone(kind: str) -> None:
+    torch.manual_seed(0)
+    plain, gated = (trained(surrounded(gates, AFTER[kind], nn.SiLU)) for gates in (False, True))
+    for source, target in ((plain, gated), (gated, plain)):
+        before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+        report = transfer.transfer(source, target)
+        for row in report.tensors:
+            if row.status == "fresh":
+                assert torch.equal(target.state_dict()[row.name], before[row.name])
+            elif row.source == row.name:
+                assert torch.equal(target.state_dict()[row.name], source.state_dict()[row.name]), row
+        assert not any(row.status == "identity" for row in report.tensors if "gate" in row.name)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("as_state", [False, True])
+def test_an_adapter_of_the_source_is_no_gate(as_state: bool) -> None:
+    class Adapter(Gate):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = x + self.excite(self.squeeze(x).relu())
+            return result
+
+    torch.manual_seed(0)
+    source = network(gates=False)
+    for part in source.modules():
+        if isinstance(part, Chain):
+            part.gate = Adapter(12)
+            part.gate.excite.weight.mul_(0.1)
+    trained(source)
+    target = network(gates=False)
+    report = transfer.transfer(source.state_dict() if as_state else source, target)
+    assert not any("gate" in row.reason for row in report.tensors)
+    assert torch.equal(target.get_submodule("1.second").weight, source.get_submodule("1.second").weight)
+
+
+@torch.no_grad()
+def test_a_shortcut_is_not_taken_for_what_reads_a_gate() -> None:
+    from timm.layers.create_attn import get_attn
+    from timm.models.resnet import BasicBlock, ResNet
+
+    def made(gates: bool) -> nn.Module:
+        gate = {"attn_layer": get_attn("se")} if gates else {}
+        torch.manual_seed(0)
+        model = ResNet(BasicBlock, (1, 1, 1, 1), 5, channels=(32,) * 4, block_args=gate)
+        return trained(model)
+
+    plain, gated = made(False), made(True)
+    transfer.transfer(plain, gated)
+    torch.testing.assert_close(gated(images()), plain(images()), rtol=1e-4, atol=1e-4)
+    report = transfer.transfer(gated, plain)
+    noted = {row.name.rpartition(".")[0] for row in report.tensors if "average of the gate" in row.reason}
+    assert {"layer1.0.bn2"} <= noted <= {f"layer{i}.0.bn2" for i in (1, 2, 3, 4)}
+
+
+def test_gates_are_not_fed_from_their_neighbours() -> None:
+    source, target = build("tf_mobilenetv3_large_minimal_100"), build("mobilenetv3_large_100")
+    rows = [row for row in transfer.plan(source, target).tensors if ".se." in row.name]
+    assert {row.source for row in rows} == {None}
+    assert sum(row.status == "identity" for row in rows) == len(rows) / 2 > 0
 
 
 def test_the_first_layer_for_grey_images_is_no_depthwise_one() -> None:

@@ -68,22 +68,24 @@ def show_recommendations(console: Console, answer: Recommendations) -> None:
             here,
         )
     console.print(table)
-    _show_verdict(console, answer.results[0])
+    _show_verdict(console, answer.results)
     console.print(
         f"[dim]measure {answer.measure}; {answer.n_considered} architectures considered, {answer.n_scored} scored "
         f"exactly, {answer.seconds:.2f} s; coverage is the part of the target that a transfer fills[/]"
     )
 
 
-def _show_verdict(console: Console, best: Recommendation) -> None:
-    """Say what to expect of the first result, and on what grounds."""
-    if best.benefit is None:
+def _show_verdict(console: Console, results: Sequence[Recommendation]) -> None:
+    """Say what to expect of the most useful result, and on what grounds."""
+    judged = [result for result in results if result.benefit is not None]
+    if not judged:
         return
-    style = _BENEFIT_STYLE[best.benefit]
+    best = min(judged, key=lambda result: list(_BENEFIT_STYLE).index(str(result.benefit)))
+    style = _BENEFIT_STYLE[str(best.benefit)]
     if best.benefit in ("none", "likely to hurt"):
         console.print(f"[{style}]no useful source[/]: the benefit of the best is {best.benefit}; {best.evidence}")
     else:
-        console.print(f"expected benefit of the first: [{style}]{best.benefit}[/]; {best.evidence}")
+        console.print(f"expected benefit of {best.name}: [{style}]{best.benefit}[/]; {best.evidence}")
 
 
 def show_report(console: Console, report: TransferReport, *, verbose: bool) -> None:

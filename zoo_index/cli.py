@@ -346,7 +346,8 @@ def transfer_command(
         from zoo_index._render import show_report
 
         show_report(_console(), report, verbose=verbose)
-    _question(report.source, report.similarity)
+    if report.method == "dpiat":  # verdicts are of its similarity
+        _question(report.source, report.similarity)
 
 
 @cli.command("add")

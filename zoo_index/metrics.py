@@ -122,6 +122,8 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"expected a CSV of results at '{path}', it is no such text: {error}") from error
     if not found:
         raise InputError(f"expected results in '{path}', there is none below its header")
+    if max(best.values()) <= 1:
+        raise InputError(f"expected top1 in percent in '{path}', the largest is {max(best.values())}; times 100?")
     return list(found.values())
 
 
@@ -137,9 +139,12 @@ def _percent(text: str | None, column: str, where: str) -> float | None:
     return value
 
 
+_MOST_DIGITS = 6
+
+
 def _size(text: str | None, where: str) -> int | None:
     if text is None or not text.strip():
         return None
-    if not text.strip().isdecimal():
+    if not text.strip().isdecimal() or len(text.strip()) > _MOST_DIGITS:
         raise InputError(f"expected img_size in pixels, got {text!r} in {where}")
     return int(text)

@@ -31,7 +31,7 @@ class Calibration:
     n_worse : int
         Pairs that did worse than random initialisation by more than `margin`.
     margin : float
-        Relative difference that counts, larger than that between seeds.
+        Relative difference that counts, about the standard deviation between seeds.
     """
 
     benefit: str
@@ -76,14 +76,14 @@ def verdict(similarity: float) -> Verdict:
     Parameters
     ----------
     similarity : float
-        Under ``dpiat``, in [0, 1].
+        Under ``dpiat``; less than 0 and not a number count as 0.
     """
-    upper = 1.0
-    for each in calibrations():
+    upper, (*ranges, lowest) = 1.0, calibrations()
+    for each in ranges:
         if similarity >= each.least_similarity:
             return Verdict(each.benefit, _evidence(each, upper))
         upper = each.least_similarity
-    raise ValueError(f"expected a similarity in [0, 1], got {similarity}")
+    return Verdict(lowest.benefit, _evidence(lowest, upper))
 
 
 def _evidence(each: Calibration, upper: float) -> str:
@@ -91,5 +91,6 @@ def _evidence(each: Calibration, upper: float) -> str:
     return (
         f"of {each.n_pairs} measured pairs of small networks with a similarity of {each.least_similarity:g} to "
         f"{upper:g}, in the first hundred steps the middle one reached {each.gain_median:.2f} times the accuracy "
-        f"of random initialisation, the lowest tenth {each.gain_lowest_tenth:.2f} times or less; {worse} did worse"
+        f"of random initialisation, the lowest tenth {each.gain_lowest_tenth:.2f} times or less; {worse} did worse "
+        f"by more than {each.margin:.0%}"
     )

@@ -31,7 +31,7 @@ def figures(parts: Parts) -> dict[str, Any]:
     random, compared = parts["baseline"], parts["comparison"]
     within = [row for row in compared if summary.is_within(row)]
     across = [row for row in compared if not summary.is_within(row)]
-    gain = recommender.gains(parts["every source"], [row for row in random if row["seed"] == 0])
+    gain = recommender.gains(every_start(parts), random)
     known = recommender.facts()
     calibrated = verdicts.calibrate([known[pair]["dpiat"] for pair in gain], list(gain.values()))
     return {
@@ -80,6 +80,12 @@ def selection(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
         means = np.mean(lines, axis=0).tolist()
         found[method] = {"probe": means[0], "accuracy": means[1:]}
     return found
+
+
+def every_start(parts: Parts) -> list[Row]:
+    """Return the starts by `dpiat` from every source; from some of them with more than one seed."""
+    rows = [*parts["every source"], *summary.of_method(parts["comparison"], "dpiat")]
+    return list({(row["source"], row["target"], row["seed"]): row for row in rows}.values())
 
 
 def core_seconds(parts: Parts) -> float:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from quality.networks import family
+
 Row = dict[str, Any]
 Value = Callable[[Row], float]
 """What is looked at of a start."""
@@ -53,7 +55,8 @@ def against(rows: Sequence[Row], others: Sequence[Row], value: Value, *, same_so
     """Compare starts with others of the same target, seed and, if told so, source.
 
     Wins and losses are pairs whose difference over the seeds is significant (paired t-test, 5 %, one side), with
-    the variance of the seeds pooled over the pairs; `worst` are the pairs that stay so after Holm's correction.
+    the variance of the seeds pooled over the pairs of a target's family, as families differ in it; `worst` are the
+    pairs that stay so after Holm's correction.
     """
     known = {(row["source"] if same_source else "", row["target"], row["seed"]): value(row) for row in others}
     ours, theirs = defaultdict(list), defaultdict(list)
@@ -64,11 +67,15 @@ def against(rows: Sequence[Row], others: Sequence[Row], value: Value, *, same_so
             theirs[row["source"], row["target"]].append(known[key])
     pairs = list(ours)
     differences = [np.subtract(ours[pair], theirs[pair]) for pair in pairs]
-    freedom = sum(len(each) - 1 for each in differences)
-    pooled = sum(((each - each.mean()) ** 2).sum() for each in differences) / max(freedom, 1)
     means = np.array([each.mean() for each in differences])
-    errors = np.sqrt(pooled / np.array([len(each) for each in differences])) + 1e-12
-    worse = stats.t.cdf(means / errors, max(freedom, 1))
+    worse = np.empty(len(pairs))
+    families = np.array([family(target) for _, target in pairs])
+    for name in np.unique(families):
+        chosen = np.flatnonzero(families == name)
+        freedom = max(sum(len(differences[i]) - 1 for i in chosen), 1)
+        pooled = sum(((differences[i] - means[i]) ** 2).sum() for i in chosen) / freedom
+        errors = np.sqrt(pooled / np.array([len(differences[i]) for i in chosen])) + 1e-12
+        worse[chosen] = stats.t.cdf(means[chosen] / errors, freedom)
     columns = np.array([[np.mean(ours[pair]), np.mean(theirs[pair])] for pair in pairs])
     order, rejected = np.argsort(worse), []
     for place, index in enumerate(order):

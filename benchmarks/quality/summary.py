@@ -18,6 +18,7 @@ LIMITS = {
     "ridge probe over iatransfer": 0.05,
     "over iatransfer, after 400 steps": 0.0,
     "times random, at half of its final accuracy": 1.6,
+    "pairs worse than random, after 400 steps": 0,
 }
 
 
@@ -80,7 +81,7 @@ def half_budget(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
     random_of, ours_of = curves_by_target(random), curves_by_target(rows)
     pairs, budgets = [], {}
     for target, ours in ours_of.items():
-        base = random_of[target].mean(0)
+        (base,) = random_of[target].values()
         half, step = base[-1] / 2, 0.0
         for i in range(1, len(STEPS)):
             if base[i] >= half:
@@ -89,7 +90,7 @@ def half_budget(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
                 )
                 break
         budgets[target] = step
-        pairs += [[np.interp(step, STEPS, each), np.interp(step, STEPS, base)] for each in ours]
+        pairs += [[np.interp(step, STEPS, each), np.interp(step, STEPS, base)] for each in ours.values()]
     values = np.array(pairs)
     return {
         "steps": budgets,
@@ -98,12 +99,15 @@ def half_budget(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def curves_by_target(rows: Sequence[Row]) -> dict[str, np.ndarray]:
-    """Accuracy of all starts of each target, (n_starts, n_steps)."""
-    found = defaultdict(list)
+def curves_by_target(rows: Sequence[Row]) -> dict[str, dict[str, np.ndarray]]:
+    """Mean accuracy over the seeds, (n_steps,), by target and source."""
+    found: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        found[row["target"]].append([row["accuracy"][str(step)] for step in STEPS])
-    return {target: np.array(curves) for target, curves in found.items()}
+        found[row["target"]][row["source"]].append([row["accuracy"][str(step)] for step in STEPS])
+    return {
+        target: {source: np.mean(curves, axis=0) for source, curves in sources.items()}
+        for target, sources in found.items()
+    }
 
 
 def reached(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
@@ -112,12 +116,14 @@ def reached(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
     at = {step: against(ours, theirs, accuracy(step), same_source=True) for step in (0, 20, 400)}
     probed = against(ours, theirs, probe, same_source=True)
     half = half_budget(ours, random)
+    late = against(ours, random, accuracy(400), same_source=False)
     return {
         "times iatransfer, before training": (at[0]["ratio"], at[0]["ratio_interval"]),
         "times iatransfer, after 20 steps": (at[20]["ratio"], at[20]["ratio_interval"]),
         "ridge probe over iatransfer": (probed["difference"], probed["difference_interval"]),
         "over iatransfer, after 400 steps": (at[400]["difference"], at[400]["difference_interval"]),
         "times random, at half of its final accuracy": (half["ratio"], half["ratio_interval"]),
+        "pairs worse than random, after 400 steps": (late["losses"], None),
     }
 
 

@@ -55,7 +55,7 @@ def similarity(source: NetworkLike, target: NetworkLike, *, measure: str = "dpia
     Returns
     -------
     float
-        In [0, 1]. Not symmetric under ``paper``.
+        In [0, 1]. Not symmetric: blocks of the source may feed several of the target.
     """
     form = check_form(measure, "measure")
     return scaled_similarity(match(source, target, method=form))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from transfer.structure.meaning import in_width, is_dense, is_pointwise, is_weighted, out_width, parent_of
 from transfer.structure.records import Architecture, Block, Layer
 
-__all__ = ["Gate", "gate_end", "lone_gates"]
+__all__ = ["Gate", "gate_end", "gates_of", "lone_gates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Gate:
     norm : Layer or None
         The batch norm of the channels before the branch.
     reader : Layer or None
-        What reads the multiplied channels in the same block; None at the end of a block.
+        What reads the multiplied channels in the same block, if it mixes them; None at the end of a block.
     reader_norm : Layer or None
         The batch norm right after it.
     """
@@ -37,6 +37,16 @@ class Gate:
     def path(self) -> str:
         """Path of the module that the branch is."""
         return parent_of(self.squeeze)
+
+    @property
+    def sides(self) -> tuple[Layer, ...]:
+        """What may make up for the branch: its reader, or the norm before it."""
+        return tuple(layer for layer in (self.reader, self.norm) if layer is not None)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Paths of the branch, its reader and the norm before it."""
+        return self.path, self.reader.path if self.reader else "", self.norm.path if self.norm else ""
 
 
 def gate_end(layers: Sequence[Layer], index: int, *, is_read_again: bool = True) -> int | None:
@@ -65,29 +75,44 @@ def gate_end(layers: Sequence[Layer], index: int, *, is_read_again: bool = True)
     return rest[0] if in_width(layers[rest[0]]) == out_width(layers[index]) else None
 
 
-def lone_gates(architecture: Architecture, used: Collection[str]) -> Iterator[Gate]:
-    """Find the branches that a network has and its counterpart has not.
+def gates_of(architecture: Architecture) -> Iterator[Gate]:
+    """Find the branches of a network, as far as shapes and the name tree tell.
 
     Parameters
     ----------
     architecture : Architecture
         In ``dpiat`` form with tensor names.
-    used : collection of str
-        Paths of its layers that have a counterpart.
 
     Yields
     ------
     Gate
-        Of blocks that have one; the branch is a module of its own, without norms.
+        Of blocks; the branch is a module of its own, without norms.
     """
     for item in architecture.items:
         layers = item.layers if isinstance(item, Block) else ()
-        if not any(layer.path in used for layer in layers):
-            continue
         for i, layer in enumerate(layers[:-1]):
             end = gate_end(layers, i, is_read_again=False) if is_dense(layer) and is_pointwise(layer) else None
-            if end == i + 1 and {layer.path, layers[end].path}.isdisjoint(used) and _is_apart(layers, i, end):
+            if end == i + 1 and _is_apart(layers, i, end):
                 yield _gate(layers, i, end)
+
+
+def lone_gates(architecture: Architecture, gating: Collection[str], used: Collection[str]) -> list[Gate]:
+    """Find the branches that a network has and its counterpart has not, where something may make up for them.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    gating : collection of str
+        Paths of its layers whose counterparts are parts of such branches.
+    used : collection of str
+        Paths of its layers that have any counterpart.
+    """
+    return [
+        gate
+        for gate in gates_of(architecture)
+        if {gate.squeeze.path, gate.excite.path}.isdisjoint(gating)
+        and any(side.path in used for side in gate.sides)
+    ]
 
 
 def _is_apart(layers: Sequence[Layer], start: int, end: int) -> bool:
@@ -101,12 +126,15 @@ def _gate(layers: Sequence[Layer], start: int, end: int) -> Gate:
     n = in_width(layers[start])
     norm = layers[start - 1] if start else None
     following = next((i for i in range(end + 1, len(layers)) if is_weighted(layers[i])), None)
-    is_read = following is not None and in_width(layers[following]) == n
-    after = layers[following + 1] if is_read and following is not None and following + 1 < len(layers) else None
+    reader = after = None
+    if following is not None and in_width(layers[following]) == n:
+        reader, after = layers[following], layers[following + 1] if following + 1 < len(layers) else None
+    if reader is not None and (not is_dense(reader) or reader.is_transposed):
+        reader = None  # its inputs are not the second axis of its weight
     return Gate(
         layers[start],
         layers[end],
         norm if norm is not None and norm.kind == "batchnorm" and norm.dims == (n,) else None,
-        layers[following] if is_read and following is not None else None,
+        reader,
         after if after is not None and after.kind == "batchnorm" else None,
     )

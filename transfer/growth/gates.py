@@ -6,12 +6,12 @@ channels is divided by it, so the block computes what it did, and the branch is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment
-from transfer.channels.gates import lone_gates
+from transfer.channels.gates import gates_of, lone_gates
 from transfer.regions import Box, Constant
-from transfer.structure.records import Layer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,44 +21,48 @@ __all__ = ["open_gates"]
 
 def open_gates(
     alignment: Alignment, module: nn.Module | None
-) -> tuple[dict[str, tuple[Constant, ...]], dict[str, float]]:
+) -> tuple[Alignment, dict[str, tuple[Constant, ...]], dict[str, float]]:
     """Decide how gates start that only the target has.
 
     Parameters
     ----------
     alignment : Alignment
     module : nn.Module or None
-        The target, to ask what its gates multiply by; without it none is set.
+        The target, to ask what its gates multiply by, and what reads it; without it none is set.
 
     Returns
     -------
+    alignment : Alignment
+        Without the pairs that feed a gate from something else, a neighbouring layer that is as wide.
     constants : dict of str to tuple of Constant
         What tensors are set to, by their names.
     factors : dict of str to float
         What tensors that are fed are multiplied by.
     """
+    theirs = {layer.path for gate in gates_of(alignment.source) for layer in (gate.squeeze, gate.excite)}
+    by_gates = {pair.target.path for pair in alignment.pairs if pair.source.path in theirs}
+    fed = {pair.target.path for pair in alignment.pairs}
+    found = lone_gates(alignment.target, by_gates, fed)
     constants: dict[str, tuple[Constant, ...]] = {}
     factors: dict[str, float] = {}
-    fed = {pair.target.path for pair in alignment.pairs}
-    for gate in lone_gates(alignment.target, fed) if module is not None else ():
-        scaled = _scaled_by(gate.reader, ("weight",)) if gate.reader else _scaled_by(gate.norm, ("weight", "bias"))
-        made_up = gate.reader or gate.norm
-        if module is None or made_up is None or made_up.path not in fed:
+    if module is None or not found:
+        return alignment, constants, factors
+    from transfer.growth.probing import constant_factor
+    from transfer.tracing.gating import made_up_beside
+
+    beside = made_up_beside(module, [gate.place for gate in found])
+    opened: set[str] = set()
+    for gate in found:
+        constant = constant_factor(module, gate.path, [tensor.name for tensor in gate.excite.tensors])
+        if constant is None:
             continue
-        names = [tensor.name for tensor in gate.excite.tensors]
-        if (constant := _constant(module, gate.path, names)) is None:
+        opened |= {gate.squeeze.path, gate.excite.path}
+        side = next((side for side in gate.sides if side.path == beside.get(gate.path) and side.path in fed), None)
+        if side is None:
             continue
-        factors |= dict.fromkeys(scaled, 1 / constant)
+        roles = ("weight",) if side is gate.reader else ("weight", "bias")
+        factors |= {tensor.name: 1 / constant for tensor in side.tensors if tensor.role in roles}
         for tensor in gate.excite.tensors:
             constants[tensor.name] = (Constant(Box((0,) * len(tensor.shape), tensor.shape)),)
-    return constants, factors
-
-
-def _scaled_by(layer: Layer | None, roles: tuple[str, ...]) -> list[str]:
-    return [tensor.name for tensor in layer.tensors if tensor.role in roles] if layer else []
-
-
-def _constant(module: nn.Module, path: str, names: list[str]) -> float | None:
-    from transfer.growth.probing import constant_factor
-
-    return constant_factor(module, path, names)
+    pairs = tuple(pair for pair in alignment.pairs if pair.target.path not in opened)
+    return replace(alignment, pairs=pairs), constants, factors

@@ -18,8 +18,19 @@ from torch import nn
 from transfer.tracing.copies import common_path, owners, random_copy
 from transfer.tracing.examples import MOST_WITH_POOLING, call, examples, is_close, network_examples
 from transfer.tracing.isolation import careful
+from transfer.weights.reading import Reader
 
-__all__ = ["constant_factor", "find_exits", "is_identity_without", "norm_epsilon", "passes_through"]
+__all__ = [
+    "constant_factor",
+    "find_exits",
+    "is_identity_without",
+    "multiplied_by",
+    "norm_epsilon",
+    "passes_through",
+]
+
+_SMALL = 1e-4
+"""A channel smaller than this is asked about as if it were this large."""
 
 
 @careful(None)
@@ -257,6 +268,39 @@ def constant_factor(target: nn.Module, path: str, names: Collection[str]) -> flo
             factor = float((result * example).sum() / example.square().sum())
             return factor if factor > 0.01 and is_close(result, factor * example) else None
     return None
+
+
+@careful(None)
+@torch.no_grad()
+def multiplied_by(source: nn.Module, path: str, read: Reader, means: torch.Tensor) -> torch.Tensor | None:
+    """Ask a gate what it multiplies channels by that are the same everywhere.
+
+    Parameters
+    ----------
+    source : nn.Module
+        Not changed; may be on the meta device.
+    path : str
+        Of the gate.
+    read : Reader
+        Of the source's weights.
+    means : Tensor of shape (n,)
+
+    Returns
+    -------
+    Tensor of shape (n,) or None
+        None if it cannot be called so.
+    """
+    part = random_copy(source.get_submodule(path))
+    if part is None:
+        return None
+    for name, tensor in part.state_dict(keep_vars=True).items():
+        tensor.data.copy_(read(f"{path}.{name}"))
+    nudged = torch.where(means.abs() < _SMALL, torch.full_like(means, _SMALL), means)
+    result = call(part, nudged.view(1, -1, 1, 1))
+    if result is None or result.shape != (1, len(means), 1, 1):
+        return None
+    factors = result.flatten() / nudged
+    return factors if bool(factors.isfinite().all()) else None
 
 
 def norm_epsilon(module: nn.Module) -> float:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Compensated"]
 
-MEAN = False
 _SMALL = 1e-12
 _LEAST_SHARE = 0.05
 """A batch norm's variance is not reduced below this part of it."""

@@ -2,12 +2,14 @@
 
 A gate multiplies each channel by what it makes of the channels' means. The batch norm before it tells these means,
 so its average effect is known from weights alone but for the activations, which no header tells. Of the usual ones
-those are taken that explain the running means of the batch norm behind the gate best.
+those are taken that explain the running means of the batch norm behind the gate best, if they do so far better than
+no gate would. Where the source is a module it is asked whether the branch is a gate at all, and what it makes of
+the means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,11 @@ from torch.nn import functional
 
 from transfer.channels.gates import Gate, lone_gates
 from transfer.narrowing.moments import ACTIVATIONS, Moments, activated, explained_share, of_role
+from transfer.tracing.gating import made_up_beside
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from transfer.planning.planned import TransferPlan
     from transfer.structure.records import Layer
     from transfer.weights.reading import Index, Reader
@@ -32,6 +37,12 @@ _GATES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 _LEAST_EXPLAINED = 0.5
 """Part of the variance of the running means that has to be explained."""
 
+_MOST_LEFT = 0.5
+"""What a gate leaves unexplained, relative to what no gate does."""
+
+Average = Callable[[torch.Tensor], torch.Tensor | None]
+"""What a gate multiplies channels of some means by; None if that cannot be told."""
+
 
 class Ungated:
     """Reads tensors, weights as they are once gates that the target lacks are taken as constant.
@@ -41,20 +52,32 @@ class Ungated:
     read : callable
         Returns the tensor of a name.
     planned : TransferPlan
+    module : nn.Module or None
+        The source, where there is one; may be on the meta device.
     """
 
-    def __init__(self, read: Reader, planned: TransferPlan) -> None:
+    def __init__(self, read: Reader, planned: TransferPlan, module: nn.Module | None) -> None:
         self._read = read
         self._factors: dict[str, tuple[int, torch.Tensor]] = {}
-        pairs = planned.alignment.pairs
-        used = {pair.source.path for pair in pairs}
-        for gate in lone_gates(planned.alignment.source, used):
-            beside = gate.reader or gate.norm
-            if beside is None or beside.path not in used or (factors := _average(gate, read)) is None:
+        used = {pair.source.path for pair in planned.alignment.pairs}
+        found = lone_gates(planned.alignment.source, used, used)
+        beside: dict[str, str] = {}
+        if module is not None and found:
+            beside = made_up_beside(module, [gate.place for gate in found])
+        for gate in found:
+            if module is None:
+                side, averages = gate.reader, _usual_averages(gate, read)
+            else:
+                side = next((side for side in gate.sides if side.path == beside.get(gate.path)), None)
+                averages = _own_average(gate, module, read) if side else []
+            if side is None or side.path not in used:
                 continue
-            for tensor in beside.tensors:
-                if tensor.role == "weight" or (tensor.role == "bias" and gate.reader is None):
-                    self._factors[tensor.name] = (1 if gate.reader and len(tensor.shape) > 1 else 0), factors
+            factors = _told_by_norms(gate, side, averages, read)
+            if factors is None:
+                continue
+            for tensor in side.tensors:
+                if tensor.role == "weight" or (tensor.role == "bias" and side is gate.norm):
+                    self._factors[tensor.name] = (1 if side is gate.reader else 0), factors
 
     @property
     def names(self) -> frozenset[str]:
@@ -73,29 +96,49 @@ class Ungated:
 
 
 @torch.no_grad()
-def _average(gate: Gate, read: Reader) -> torch.Tensor | None:
+def _told_by_norms(gate: Gate, side: Layer, averages: Sequence[Average], read: Reader) -> torch.Tensor | None:
     """Return what a gate multiplies each channel by on average; None if that cannot be told."""
     if gate.norm is None or not {"weight", "bias"} <= {tensor.role for tensor in gate.norm.tensors}:
         return None
     given = Moments(of_role(gate.norm, "bias", read), of_role(gate.norm, "weight", read).square())
-    layers = [_matrix_and_bias(layer, read) for layer in (gate.squeeze, gate.excite)]
-    sums = wanted = None
-    if gate.reader is not None and gate.reader_norm is not None:
-        weight = of_role(gate.reader, "weight", read)
-        if weight.shape[1] == len(given.mean):
-            sums = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
-            wanted = of_role(gate.reader_norm, "running_mean", read)
-    best, explained = None, _LEAST_EXPLAINED
-    for outside, inside, last in product(ACTIVATIONS, _INSIDE, _GATES):
-        mean = activated(given, outside).mean
-        hidden = ACTIVATIONS[inside](layers[0][0] @ mean + layers[0][1])
-        factors = _GATES[last](layers[1][0] @ hidden + layers[1][1])
-        if sums is None or wanted is None:  # nothing to tell them apart by: the first, as published
-            return factors if bool(factors.isfinite().all()) else None
-        share = explained_share(wanted, sums @ (factors * mean))
-        if share > explained:
+    if (
+        gate.reader is None
+    ):  # the gate was seen to read the norm; without having seen that there is too little to go by
+        return averages[0](given.mean) if len(averages) == 1 else None
+    if gate.reader_norm is None:
+        return None
+    weight = of_role(gate.reader, "weight", read)
+    sums = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
+    wanted = of_role(gate.reader_norm, "running_mean", read)
+    if sums.shape != (len(wanted), len(given.mean)):
+        return None
+    means = [activated(given, name).mean for name in ACTIVATIONS]
+    without = max(explained_share(wanted, sums @ mean) for mean in means)
+    best, explained = None, max(_LEAST_EXPLAINED, 1 - _MOST_LEFT * (1 - without))
+    for mean, average in product(means, averages):
+        factors = average(mean)
+        if factors is not None and (share := explained_share(wanted, sums @ (factors * mean))) > explained:
             best, explained = factors, share
     return best
+
+
+def _usual_averages(gate: Gate, read: Reader) -> list[Average]:
+    """Return what gates of the usual activations would multiply by."""
+    (first, shift), (second, last_shift) = (_matrix_and_bias(layer, read) for layer in (gate.squeeze, gate.excite))
+
+    def average(inside: str, last: str) -> Average:
+        return lambda mean: _GATES[last](second @ ACTIVATIONS[inside](first @ mean + shift) + last_shift)
+
+    return [average(inside, last) for inside, last in product(_INSIDE, _GATES)]
+
+
+def _own_average(gate: Gate, module: nn.Module, read: Reader) -> list[Average]:
+    """Return what the gate itself multiplies by; nothing if it is none."""
+    from transfer.growth.probing import constant_factor, multiplied_by
+
+    if constant_factor(module, gate.path, [tensor.name for tensor in gate.excite.tensors]) is None:
+        return []
+    return [lambda mean: multiplied_by(module, gate.path, read, mean)]
 
 
 def _matrix_and_bias(layer: Layer, read: Reader) -> tuple[torch.Tensor, torch.Tensor]:

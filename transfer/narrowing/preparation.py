@@ -44,7 +44,7 @@ def prepared(
     if planned.method == "paper":
         return read, notes
     if options.gates:
-        ungated = Ungated(read, planned)
+        ungated = Ungated(read, planned, module)
         if ungated.names:
             read = ungated
             notes |= dict.fromkeys(ungated.names, "with the average of the gate that was left out")

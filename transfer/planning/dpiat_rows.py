@@ -60,7 +60,7 @@ def dpiat_rows(
         factors = shared_exits(alignment)
     open_at: dict[str, tuple[Constant, ...]] = {}
     if options.gates:
-        open_at, made_up = open_gates(alignment, module)
+        alignment, open_at, made_up = open_gates(alignment, module)
         factors |= {name: factors.get(name, 1.0) * factor for name, factor in made_up.items()}
     used = alignment
     parts: tuple[Parts, ...] = ()
