@@ -99,8 +99,9 @@ def by_catalogue(connection: Connection) -> list[dict[str, Any]]:
 
 
 def last_run(connection: Connection) -> dict[str, Any] | None:
-    """Return the newest run."""
-    row = connection.execute(select(RUN).order_by(RUN.c.id.desc()).limit(1)).mappings().first()
+    """Return the newest run of a refresh or an addition; imports of results leave nothing unfinished."""
+    query = select(RUN).where(RUN.c.kind != "metrics").order_by(RUN.c.id.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
     return dict(row) if row else None
 
 
