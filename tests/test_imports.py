@@ -139,13 +139,20 @@ def test_every_module_says_what_it_is_for() -> None:
         assert ast.get_docstring(ast.parse(path.read_text())), path.name
 
 
-def test_the_performance_page_is_made_of_the_results(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "write"),
+    [
+        ("performance", "import report; report.main()"),
+        ("quality", "from quality import report; report.write_page()"),
+    ],
+)
+def test_the_pages_of_figures_are_made_of_the_results(tmp_path: Path, page: str, write: str) -> None:
     script = (
         f"import sys; from pathlib import Path; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import _writing; "
-        f"_writing.DOCS = Path({str(tmp_path)!r}); import report; report.main()"
+        f"_writing.DOCS = Path({str(tmp_path)!r}); {write}"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
-    assert (tmp_path / "performance.md").read_text() == (ROOT / "docs" / "performance.md").read_text()
+    assert (tmp_path / f"{page}.md").read_text() == (ROOT / "docs" / f"{page}.md").read_text()
     pictures = {path.name for path in (tmp_path / "img").iterdir()}
     assert pictures
     assert pictures <= {path.name for path in (ROOT / "docs" / "img").iterdir()}

@@ -274,10 +274,10 @@ def recommending(found: dict[str, Any]) -> str:
     columns = ["pick/best, all", "tuned on", "held out", "worst target", "rank correlation, all", "held out"]
     return f"""## Recommending
 
-Every network as target, all others as sources, one seed. The gain is the accuracy in the first hundred steps
-relative to that from random initialisation. pick/best is the gain of the source that a measure puts first over
-the largest gain there is. Measures were chosen by the targets of the families residual and inverted, and are
-reported on the others.
+Every network as target, all others as sources; one seed, three within a family. The gain is the accuracy in the
+first hundred steps relative to that from random initialisation. pick/best is the gain of the source that a measure
+puts first over the largest gain there is. "Tuned on" are the targets of the families residual and inverted, which
+measures were designed by; the others are held out.
 
 {table(["measure", *columns], lines)}
 
