@@ -26,6 +26,7 @@ def draw(found: dict[str, Any]) -> None:
         figure, axes = plt.subplots(1, len(names), figsize=(10, 2.6), sharey=True)
         for axis, name in zip(axes, names, strict=True):
             curves(axis, found["families"][name], name)
+            axis.label_outer()
         axes[0].legend(frameon=False)
         figure.tight_layout()
         keep(figure, "quality-families")
