@@ -59,9 +59,9 @@ def dpiat_rows(
     else:
         factors = shared_exits(alignment)
     open_at: dict[str, tuple[Constant, ...]] = {}
+    made_up: dict[str, float] = {}
     if options.gates:
         alignment, open_at, made_up = open_gates(alignment, module)
-        factors |= {name: factors.get(name, 1.0) * factor for name, factor in made_up.items()}
     used = alignment
     parts: tuple[Parts, ...] = ()
     if options.split_fused:
@@ -88,7 +88,8 @@ def dpiat_rows(
             if options.rescale and is_layer and tensor.role == "weight" and row.status in ("cropped", "grown"):
                 factor = rescale_factor(every_layer, position[pair.target.path], pair.source, pair.target)
                 row = _scaled(row, factor)
-            rows[tensor.name] = _scaled(row, factors.get(tensor.name, 1.0))
+            row = _scaled(row, factors.get(tensor.name, 1.0))
+            rows[tensor.name] = _beside_gate(row, made_up[tensor.name]) if tensor.name in made_up else row
     if options.channels == "importance":
         reordered = {port.tensor for group in coupled_groups(alignment.source) for port in group.ports}
         for name, row in rows.items():
@@ -176,6 +177,16 @@ def _scaled(row: PlannedTensor, factor: float) -> PlannedTensor:
     if factor == 1 or not row.regions:
         return row
     return replace(row, regions=tuple(replace(region, scale=region.scale * factor) for region in row.regions))
+
+
+def _beside_gate(row: PlannedTensor, factor: float) -> PlannedTensor:
+    """Divide by what a gate that was inserted multiplies by."""
+    if not row.regions:
+        return row
+    note = f"times {factor:g} for the gate that was inserted"
+    operator = "beside a gate" if row.operator == "copy" else row.operator
+    reason = f"{row.reason}; {note}" if row.reason else note
+    return replace(_scaled(row, factor), operator=operator, reason=reason)
 
 
 def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]], options: Options) -> str:
