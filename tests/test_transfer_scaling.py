@@ -27,7 +27,8 @@ def test_the_common_scale_only_ever_adds(a: list[int], b: list[int]) -> None:
     assert plain <= transfer.similarity(source, target) <= 1
     assert transfer.similarity(source, source) == 1
     paper = match(source, target, method="paper")
-    assert transfer.similarity(source, target, measure="paper") == scaled_similarity(paper) == paper.similarity
+    assert transfer.similarity(source, target, measure="paper") == paper.similarity
+    assert scaled_similarity(paper.source, paper.target, paper.similarity) == paper.similarity
 
 
 def test_half_the_width_is_as_good_as_the_root_of_a_half() -> None:

@@ -105,8 +105,10 @@ def recommend(
         )
     if form == "dpiat":
         known = search.architectures(chosen.ids[best].tolist(), form)
+        least = float(scores[best[k - 1]]) if len(best) >= k else 0.0  # what is below cannot be among the first k
         for row in best:
-            scores[row] = scaled_similarity(match(known[int(chosen.ids[row])], wanted))
+            source = known[int(chosen.ids[row])]
+            scores[row] = scaled_similarity(source, wanted, float(scores[row]), least=least)
         best = order(best)
     best = best[:k]
     ids = [int(chosen.ids[row]) for row in best]
@@ -151,8 +153,9 @@ def _result(
         if form not in source:
             continue
         alignment = match(source[form], wanted, method=form)
-        similar[form] = scaled_similarity(alignment)
+        similar[form] = alignment.similarity
         if form == "dpiat":
+            similar[form] = scaled_similarity(source[form], wanted, alignment.similarity)
             coverage = plan_alignment(alignment, wanted).coverage
     judged = verdict(similar["dpiat"]) if "dpiat" in similar else None
     return Recommendation(

@@ -23,7 +23,7 @@ from transfer.structure.standardization import standardize
 if TYPE_CHECKING:
     from transfer.structure.standardization import NetworkLike
 
-__all__ = ["Alignment", "LayerPair", "match", "match_layers"]
+__all__ = ["Alignment", "LayerPair", "match", "match_layers", "plain_similarity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,18 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
             known[places] = list(_layer_places(own, other)) if is_block else [(0, 0, float(scores[t, s]))]
         pairs += [LayerPair(own[i], other[j], score, s, t) for i, j, score in known[places]]
     return Alignment(source_form, target_form, tuple(pairs), float(_kernels.align_value(scores)))
+
+
+def plain_similarity(source: Architecture, target: Architecture) -> float:
+    """Similarity at true widths, without the alignment that gives it; in a fraction of the time.
+
+    Parameters
+    ----------
+    source, target : Architecture
+        In the same form.
+    """
+    value = float(_kernels.align_value(_scores(source, target)))
+    return Alignment(source, target, (), value).similarity
 
 
 def _scores(source: Architecture, target: Architecture) -> NDArray[np.float64]:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.alignment.matching import Alignment, match
+from transfer.alignment.matching import Alignment, match, plain_similarity
 from transfer.structure.meaning import head_layers, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Item, Layer, Tensor
-from transfer.structure.standardization import check_form
+from transfer.structure.standardization import check_form, standardize
 
 if TYPE_CHECKING:
     from transfer.structure.standardization import NetworkLike
@@ -58,26 +58,32 @@ def similarity(source: NetworkLike, target: NetworkLike, *, measure: str = "dpia
         In [0, 1]. Not symmetric: blocks of the source may feed several of the target.
     """
     form = check_form(measure, "measure")
-    return scaled_similarity(match(source, target, method=form))
+    source_form, target_form = standardize(source, method=form), standardize(target, method=form)
+    return scaled_similarity(source_form, target_form, plain_similarity(source_form, target_form))
 
 
-def scaled_similarity(alignment: Alignment) -> float:
-    """Similarity of two aligned networks, at the common scale that suits them best; plain in the ``paper`` form.
+def scaled_similarity(source: Architecture, target: Architecture, plain: float, *, least: float = 0.0) -> float:
+    """Similarity at the common scale that suits two networks best; plain in the ``paper`` form.
 
     Parameters
     ----------
-    alignment : Alignment
-        Of the true shapes.
+    source, target : Architecture
+        In the same form.
+    plain : float
+        Their similarity at true widths.
+    least : float
+        What is not above this is not looked for.
 
     Returns
     -------
     float
-        In [0, 1], at least that of the alignment.
+        In [0, 1], at least `plain`.
     """
-    best = alignment.similarity
-    for ratio in _ratios(alignment.source, alignment.target) if alignment.target.form == "dpiat" else ():
-        if _price(ratio) > best:
-            best = max(best, _priced(match(_scaled(alignment.source, ratio), alignment.target), ratio))
+    best = plain
+    for ratio in _ratios(source, target) if target.form == "dpiat" else ():
+        if (price := _price(ratio)) > max(best, least):
+            like = plain_similarity(_scaled(source, ratio), target)
+            best = max(best, price * like if like > _LEAST else 0.0)
     return best
 
 
@@ -109,10 +115,6 @@ def at_common_scale(alignment: Alignment) -> Alignment:
     }
     pairs = tuple(replace(pair, source=original[id(pair.source)]) for pair in best.pairs)
     return replace(alignment, pairs=pairs)
-
-
-def _priced(scaled: Alignment, ratio: float) -> float:
-    return scaled.similarity * _price(ratio) if scaled.similarity > _LEAST else 0.0
 
 
 def _price(ratio: float) -> float:
@@ -161,10 +163,12 @@ def _scaled_layer(layer: Layer, ratio: float, kept: Collection[int]) -> Layer:
     """Divide the channels of a layer, but for some of its axes; always a new one."""
 
     def scale(tensor: Tensor) -> Tensor:
-        shape = [
+        shape = tuple(
             max(1, round(size / ratio)) if axis <= 1 and axis not in kept and size > _FIXED else size
             for axis, size in enumerate(tensor.shape)
-        ]
-        return replace(tensor, shape=tuple(shape))
+        )
+        return Tensor(tensor.role, shape, tensor.name, tensor.dtype)
 
-    return replace(layer, tensors=tuple(map(scale, layer.tensors)))
+    # dataclasses.replace takes most of the time
+    tensors = tuple(map(scale, layer.tensors))
+    return Layer(layer.kind, tensors, layer.path, layer.n_heads, layer.n_groups, layer.is_transposed)

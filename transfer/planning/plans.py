@@ -102,7 +102,7 @@ def _planned(
     alignment: Alignment, header: Header, module: nn.Module | None, options: Options | None
 ) -> TransferPlan:
     form = alignment.target.form
-    similarity = scaled_similarity(alignment)
+    similarity = scaled_similarity(alignment.source, alignment.target, alignment.similarity)
     if form == "paper":
         planned = _paper_rows(alignment)
         unseen = "the published method moves weight and bias of convolution, linear and batch norm only"
