@@ -101,11 +101,9 @@ def _told_by_norms(gate: Gate, side: Layer, averages: Sequence[Average], read: R
     if gate.norm is None or not {"weight", "bias"} <= {tensor.role for tensor in gate.norm.tensors}:
         return None
     given = Moments(of_role(gate.norm, "bias", read), of_role(gate.norm, "weight", read).square())
-    if (
-        gate.reader is None
-    ):  # the gate was seen to read the norm; without having seen that there is too little to go by
-        return averages[0](given.mean) if len(averages) == 1 else None
-    if gate.reader_norm is None:
+    if side is gate.norm:  # it was seen that the gate reads what the norm returns
+        return averages[0](given.mean) if averages else None
+    if gate.reader is None or gate.reader_norm is None:
         return None
     weight = of_role(gate.reader, "weight", read)
     sums = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
