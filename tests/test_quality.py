@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import gzip
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from quality import data, design, methods, summary  # noqa: E402
-from quality.jobs import Job, Laboratory  # noqa: E402
-from quality.networks import NETWORKS, build, family  # noqa: E402
-from quality.recommender import judge  # noqa: E402
-from quality.statistics import Row, accuracy, against, interval  # noqa: E402
-from quality.training import STEPS  # noqa: E402
+from quality import data, design, methods, summary
+from quality.jobs import Job, Laboratory
+from quality.networks import NETWORKS, build, family
+from quality.recommender import judge
+from quality.statistics import Row, accuracy, against, interval
+from quality.training import STEPS
 
 
 def test_the_mini_zoo_is_as_large_as_it_should_be() -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zoo_index.answers import RANKING_DATASET
+from zoo_index.verdicts import USEFUL
 
 if TYPE_CHECKING:
     from transfer.execution.apply import TransferReport
@@ -82,7 +83,7 @@ def _show_verdict(console: Console, results: Sequence[Recommendation]) -> None:
         return
     best = min(judged, key=lambda result: list(_BENEFIT_STYLE).index(str(result.benefit)))
     style = _BENEFIT_STYLE[str(best.benefit)]
-    if best.benefit in ("none", "likely to hurt"):
+    if best.benefit not in USEFUL:
         console.print(f"[{style}]no useful source[/]: the benefit of the best is {best.benefit}; {best.evidence}")
     else:
         console.print(f"expected benefit of {best.name}: [{style}]{best.benefit}[/]; {best.evidence}")

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-__all__ = ["Calibration", "Verdict", "calibrations", "verdict"]
+__all__ = ["USEFUL", "Calibration", "Verdict", "calibrations", "verdict"]
+
+USEFUL = ("strong", "some")
+"""Benefits that are worth a transfer."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Verdict:
     @property
     def is_useful(self) -> bool:
         """Whether it is worth a transfer."""
-        return self.benefit in ("strong", "some")
+        return self.benefit in USEFUL
 
 
 @cache

@@ -3,8 +3,8 @@
 Shapes alone pair the stage of 48 channels of a narrow network with the stage of 48 of a wide one, though that
 is one stage earlier, and find a Mixer of equal width more like a ViT than a wider ViT. So the widths of the source
 are divided by a common ratio first. The ratio that lets most be matched decides which layer feeds which; and what
-is alike at a ratio counts towards the similarity, less for a larger ratio. The price was chosen on two families of
-networks and holds on three others (docs/quality.md).
+is alike at a ratio counts towards the similarity, less for a larger ratio. How much less was measured, and is not
+sharply determined (docs/quality.md).
 """
 
 from __future__ import annotations

@@ -43,6 +43,10 @@ class Gate:
         """What may make up for the branch: its reader, or the norm before it."""
         return tuple(layer for layer in (self.reader, self.norm) if layer is not None)
 
+    def side(self, path: str | None) -> Layer | None:
+        """Return the one of them that has a path."""
+        return next((layer for layer in self.sides if layer.path == path), None)
+
     @property
     def place(self) -> tuple[str, str, str]:
         """Paths of the branch, its reader and the norm before it."""

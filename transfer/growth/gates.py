@@ -57,8 +57,8 @@ def open_gates(
         if constant is None:
             continue
         opened |= {gate.squeeze.path, gate.excite.path}
-        side = next((side for side in gate.sides if side.path == beside.get(gate.path) and side.path in fed), None)
-        if side is None:
+        side = gate.side(beside.get(gate.path))
+        if side is None or side.path not in fed:
             continue
         roles = ("weight",) if side is gate.reader else ("weight", "bias")
         factors |= {tensor.name: 1 / constant for tensor in side.tensors if tensor.role in roles}

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Compensated"]
 
 _SMALL = 1e-12
+"""Variances below this count as this."""
+
 _LEAST_SHARE = 0.05
 """A batch norm's variance is not reduced below this part of it."""
 

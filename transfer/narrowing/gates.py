@@ -68,7 +68,7 @@ class Ungated:
             if module is None:
                 side, averages = gate.reader, _usual_averages(gate, read)
             else:
-                side = next((side for side in gate.sides if side.path == beside.get(gate.path)), None)
+                side = gate.side(beside.get(gate.path))
                 averages = _own_average(gate, module, read) if side else []
             if side is None or side.path not in used:
                 continue
