@@ -343,5 +343,5 @@ def test_the_parts_of_the_method_can_be_chosen_on_the_command_line(zoo: Zoo) -> 
 
     assert "by importance" in operators("mnasnet_050")
     assert "by importance" not in operators("mnasnet_050", "--channels", "leading")
-    assert "fold kernel" in operators("mobilenetv2_050")
-    assert "fold kernel" not in operators("mobilenetv2_050", "--without", "resample")
+    assert "identity" in operators("efficientnet_lite1")
+    assert "identity" not in operators("efficientnet_lite1", "--without", "identity-blocks")

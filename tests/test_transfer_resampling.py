@@ -1,4 +1,4 @@
-"""Positions, tables, patches, input channels and shrinking kernels are brought to size as timm does it."""
+"""Positions, tables, patches and input channels are brought to size as timm does it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from transfer.options import Options
 from transfer.resampling.grids import find_grid, n_prefix_tokens
 from transfer.resampling.inputs import input_layers, is_patch_kernel
 from transfer.resampling.recognition import Geometry, Resampling, resampling
-from transfer.resampling.transforms import AdaptChannels, Chain, FoldKernel, ResamplePatches
+from transfer.resampling.transforms import AdaptChannels, Chain, ResamplePatches
 from transfer.structure.records import Architecture, Layer, Tensor
 from zoo_index.catalogues.timm_catalogue import build
 
@@ -379,24 +379,16 @@ def test_input_layers(name: str, options: dict[str, Any], paths: set[str]) -> No
     assert {layer.path for layer in input_layers(transfer.standardize(build(name, **options)))} == paths
 
 
-def test_kernels_that_shrink_are_folded_and_those_that_grow_are_pasted() -> None:
-    def network(n: int) -> Architecture:
-        return transfer.standardize(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, n, groups=4)))
+def test_kernels_keep_their_middle() -> None:
+    def network(n: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, n, groups=4))
 
-    found = decide(network(5), network(3), "1.weight")
-    assert found is not None
-    assert found.operator == "fold kernel"
-    assert decide(network(3), network(5), "1.weight") is None
-    weight = torch.randn(4, 1, 5, 5)
-    folded = found.transform(weight)
-    torch.testing.assert_close(folded.sum((2, 3)), weight.sum((2, 3)))
-    assert torch.equal(folded[:, :, 1, 1], weight[:, :, 2, 2])
-    replicated = functional.pad(torch.randn(1, 4, 3, 3), (1, 1, 1, 1), mode="replicate")
-    torch.testing.assert_close(
-        functional.conv2d(replicated[:, :, 1:-1, 1:-1], folded, groups=4),
-        functional.conv2d(replicated, weight, groups=4),
-    )
-    assert FoldKernel((1,))(torch.ones(1, 1, 4)).tolist() == [[[4.0]]]
+    for n_source, n_target in ((5, 3), (3, 5)):
+        source, target = network(n_source), network(n_target)
+        assert decide(transfer.standardize(source), transfer.standardize(target), "1.weight") is None
+        transfer.transfer(source, target)
+        smaller, larger = sorted((source[1].weight, target[1].weight), key=torch.Tensor.numel)
+        assert torch.equal(smaller, larger[:, :, 1:4, 1:4])
 
 
 # every transform
@@ -410,7 +402,6 @@ def test_dtypes_are_kept_and_computed_in_single_precision(dtype: torch.dtype) ->
         (positions.transform, (1, 17, 6)),
         (ResamplePatches((8, 8)), (2, 3, 16, 16)),
         (AdaptChannels(2), (2, 3, 3, 3)),
-        (FoldKernel((3, 3)), (2, 3, 5, 5)),
     ):
         value = torch.randn(shape).to(dtype)
         result = transform(value)

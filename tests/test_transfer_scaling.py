@@ -67,11 +67,20 @@ def test_kind_counts_more_than_width() -> None:
 
 def test_stages_meet_stages_of_another_width() -> None:
     source, target = build("convnext_tiny"), build("convnext_tiny", dims=(48, 96, 192, 384))
-    for pair in at_common_scale(match(source, target)).pairs:
-        assert pair.source.path == pair.target.path
+    alignment, similar = at_common_scale(match(source, target))
+    assert all(pair.source.path == pair.target.path for pair in alignment.pairs)
+    assert similar == transfer.similarity(source, target)
     plan = transfer.plan(source, target)
     assert {row.source for row in plan.tensors if row.regions} <= {row.name for row in plan.tensors}
     assert all(row.source == row.name for row in plan.tensors if row.regions)
+
+
+def test_what_fits_exactly_is_not_given_up_for_a_few_layers_more() -> None:
+    source = build("efficientnet_lite0")
+    target = build("tf_mobilenetv3_large_minimal_100", num_classes=10)  # at half the width a little more is alike
+    status = {row.name: row.status for row in transfer.plan(source, target).tensors}
+    exact = [f"blocks.{stage}.{i}.conv_pw.weight" for stage, i in ((3, 0), (4, 0), (4, 1), (5, 0))]
+    assert [status[name] for name in exact] == ["copied"] * 4
 
 
 def test_stages_of_one_block_are_stages() -> None:

@@ -19,7 +19,9 @@ class Options:
     Parameters
     ----------
     head : bool
-        Copy the classifier where the class counts agree; otherwise, and without it, it stays fresh.
+        Copy the classifier where the class counts agree, otherwise it stays fresh; without it, it stays as it is.
+    quiet_head : bool
+        Shrink the random weights of a classifier of other classes to the spread of the source's, if that is less.
     zero_new_inputs : bool
         Where a layer grew, start the weights from its new inputs into its old outputs at zero, so that the old
         outputs compute what they did; new outputs keep their random initialisation.
@@ -29,8 +31,8 @@ class Options:
     split_fused : bool
         Crop query, key and value, or the two halves of a gated layer, each by itself.
     resample : bool
-        Bring position embeddings, tables of relative positions, patch embeddings, kernels that shrink and the
-        channels of the image to the target's size, as timm does for its own models; otherwise crop them.
+        Bring position embeddings, tables of relative positions, patch embeddings and the channels
+        of the image to the target's size, as timm does for its own models; otherwise crop them.
     keep_norms : bool
         Where a transformer grows in width, start the new channels of its residual stream as the mean of the old
         ones, so that layer norm sees the same mean and variance.
@@ -49,6 +51,7 @@ class Options:
     """
 
     head: bool = True
+    quiet_head: bool = True
     zero_new_inputs: bool = True
     identity_blocks: bool = True
     split_fused: bool = True

@@ -124,7 +124,7 @@ def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose
         "grown": "filled in part, the rest is zero or keeps its initialisation",
         "resampled": "filled from the source on another grid",
         "identity": "set so that an inserted block starts by returning its input",
-        "fresh": "left as initialised",
+        "fresh": "not from the source",
     }
     summary = _table("tensors", "status", "meaning", "elements", "written")
     for status, text in meaning.items():

@@ -26,7 +26,7 @@ __all__ = [
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _PARTS = (
-    *("zero-new-inputs", "identity-blocks", "split-fused", "resample"),
+    *("quiet-head", "zero-new-inputs", "identity-blocks", "split-fused", "resample"),
     *("keep-norms", "rescale", "compensate", "gates"),
 )
 """What can be left out, by the names of `transfer.Options`."""
@@ -57,7 +57,7 @@ def transfer_options(command: Command) -> Command:
             show_default=True,
             help="Which channels a narrower target gets.",
         ),
-        click.option("--no-head", is_flag=True, help="Leave the classifier as initialised."),
+        click.option("--no-head", is_flag=True, help="Do not copy the classifier."),
         method_option,
     ):
         command = option(command)

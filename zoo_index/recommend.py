@@ -155,8 +155,8 @@ def _result(
         alignment = match(source[form], wanted, method=form)
         similar[form] = alignment.similarity
         if form == "dpiat":
-            similar[form] = scaled_similarity(source[form], wanted, alignment.similarity)
-            coverage = plan_alignment(alignment, wanted).coverage
+            plan = plan_alignment(alignment, wanted)
+            similar[form], coverage = plan.similarity, plan.coverage
     judged = verdict(similar["dpiat"]) if "dpiat" in similar else None
     return Recommendation(
         rank=number,

@@ -31,7 +31,7 @@ def warm_start(
     Parameters
     ----------
     model : nn.Module
-        Freshly initialised; what the source cannot supply stays as it is.
+        Freshly initialised; what the source cannot supply stays as it is, but see `Options.quiet_head`.
     source : str or path, optional
         Take this entry, architecture or checkpoint instead of the recommended one.
     available : bool

@@ -12,8 +12,11 @@ from quality.training import STEPS
 
 SEEDS = (0, 1, 2)
 EARLY = tuple(step for step in STEPS if step <= 100)
+FOR_GAIN = tuple(step for step in EARLY if step != 10)
 COMPARED = ("same name", "weight selection", "iatransfer", "paper", "dpiat")
-N_ACROSS = 9
+N_ACROSS = 6
+QUIET = "quiet_head=False"
+"""The choice of `dpiat` that matters only where the classes differ."""
 
 Pair = tuple[str, str]
 
@@ -43,24 +46,33 @@ def comparison() -> list[Job]:
     return [Job("same labels", *pair, method, seed, STEPS) for seed in SEEDS for pair, method in methods]
 
 
+def firsts() -> list[Pair]:
+    """Return pairs from the first of each family to two others of it."""
+    members: dict[str, list[str]] = {}
+    for name in NETWORKS:
+        members.setdefault(family(name), []).append(name)
+    return [(first, other) for first, *others in members.values() for other in others[-2:]]
+
+
 def other_labels() -> list[Job]:
-    """Start from sources that learnt other classes than the target is going to."""
-    methods = [("", target, "random") for target in NETWORKS]
-    methods += [(*pair, method) for pair in within() for method in ("same name", "iatransfer", "dpiat")]
-    return [Job("other labels", *each, seed, EARLY) for seed in SEEDS for each in methods]
+    """Start from sources that learnt other classes than the target is going to, to the end."""
+    methods = [("", target, "random", STEPS) for _, target in firsts()]
+    methods += [(*pair, method, STEPS) for method in ("iatransfer", "dpiat") for pair in firsts()]
+    methods += [(*pair, QUIET, EARLY) for pair in firsts()]
+    return [Job("other labels", *start, seed, steps) for seed in SEEDS for *start, steps in methods]
 
 
 def ablation() -> list[Job]:
     """Measure one choice of `dpiat` made otherwise, within families, early."""
-    steps = tuple(step for step in EARLY if step <= 50)
-    methods = [(*pair, method) for pair in within() for method in ablations()]
+    steps = tuple(step for step in FOR_GAIN if step <= 50)
+    methods = [(*pair, method) for pair in within() for method in ablations() if method != QUIET]
     return [Job("same labels", *each, seed, steps) for seed in SEEDS for each in methods]
 
 
 def every_source() -> list[Job]:
     """`dpiat` from every source into every target, early: what a recommender should know."""
     pairs = list(permutations(NETWORKS, 2))
-    return [Job("same labels", *pair, "dpiat", seed, EARLY) for seed in SEEDS[:1] for pair in pairs]
+    return [Job("same labels", *pair, "dpiat", seed, FOR_GAIN) for seed in SEEDS[:1] for pair in pairs]
 
 
 PARTS = {

@@ -52,6 +52,7 @@ def figures(parts: Parts) -> dict[str, Any]:
         "ablations": summary.ablations(parts["ablation"], within),
         "recommender": recommender.compare(gain, known),
         "left out": recommender.left_out(gain, known),
+        "left out, any price": recommender.left_out(gain, known, recommender.EVERY),
         "gains": [
             {
                 "source": source,

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from torch import nn
 from quality.data import SETTINGS, Images, load, only
 from quality.methods import starts
 from quality.networks import build
-from quality.training import BATCH, N_PROBE, RATE, RIDGE, learn, pretrain, probe
+from quality.training import BATCH, N_DURING, N_PROBE, RATE, RIDGE, first_look, learn, pretrain
 
 N_PRETRAIN = 1000
 N_TEST = 2000
@@ -82,13 +83,13 @@ def train_once(
 ) -> dict[str, Any]:
     """Probe and train a target, or read what an equal one gave before."""
     target = target.to(memory_format=torch.channels_last)
-    key = digest(target, setting, seed, len(train[1]), len(test[1]), BATCH, RATE, N_PROBE, RIDGE)
+    key = digest(target, setting, seed, len(train[1]), len(test[1]), N_DURING, BATCH, RATE, N_PROBE, RIDGE)
     path = Path(folder) / "runs" / f"{key}.json"
     known = json.loads(path.read_text()) if path.exists() else {"accuracy": {}}
     if not {str(step) for step in steps} <= set(known["accuracy"]):
         started = time.process_time()
-        probed = probe(target, train, test)
-        found = learn(target, train, test, steps, seed)
+        first, probed = first_look(target, train, test)
+        found = {0: first} | learn(target, train, test, steps, seed)
         accuracies = {str(step): value for step, value in found.items()}
         known = {"probe": probed, "accuracy": accuracies, "seconds": time.process_time() - started}
         write(path, lambda scratch: scratch.write_text(json.dumps(known)))
@@ -136,8 +137,9 @@ def run_tasks(tasks: Iterable[Callable[[], Any]], processes: int) -> Iterator[An
     """Call tasks in worker processes of one thread each; results come in any order."""
     from loky import ProcessPoolExecutor
 
+    warnings.filterwarnings("ignore", message="A worker was restarted")  # each holds the images, nothing leaks
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    folder = str(Path(__file__).parents[1])
-    with ProcessPoolExecutor(processes, timeout=600, env={**os.environ, **threads, "PYTHONPATH": folder}) as pool:
+    folders = os.pathsep.join(map(str, Path(__file__).parents[1:3]))
+    with ProcessPoolExecutor(processes, timeout=600, env={**os.environ, **threads, "PYTHONPATH": folders}) as pool:
         for future in as_completed([pool.submit(task) for task in tasks]):
             yield future.result()

@@ -34,7 +34,7 @@ def draw(found: dict[str, Any]) -> None:
 
 
 def curves(axis: Any, methods: dict[str, Any], title: str) -> None:
-    for name in SHOWN:
+    for name in filter(methods.__contains__, SHOWN):
         own = methods[name]["accuracy"]
         steps = [int(step) for step in own]
         axis.plot(steps, [each["mean"] for each in own.values()], label=name, color=COLOURS[name])

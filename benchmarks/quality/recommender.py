@@ -23,6 +23,12 @@ TUNED_ON = ("residual", "inverted")
 EXPONENTS = (0.0, 0.1, 0.25, 0.5, 0.75)
 """Of the ratio of widths, what is alike at a common scale is worth less by."""
 
+SUITED = ("price 0.1", "price 0.25", "price 0.5")
+"""Prices that also suit transfers, which go by the same rule: at 0 ratios are taken that crop what fits exactly,
+above 0.56 stages of other widths of one family no longer meet."""
+
+EVERY = ("dpiat at true widths", *(f"price {exponent:g}" for exponent in EXPONENTS))
+
 Pair = tuple[str, str]
 
 
@@ -115,12 +121,13 @@ def compare(gain: dict[Pair, float], known: dict[Pair, dict[str, float]]) -> dic
     }
 
 
-def left_out(gain: dict[Pair, float], known: dict[Pair, dict[str, float]]) -> dict[str, dict[str, Any]]:
+def left_out(
+    gain: dict[Pair, float], known: dict[Pair, dict[str, float]], choices: Sequence[str] = SUITED
+) -> dict[str, dict[str, Any]]:
     """Choose the price of width on all families but one, and judge the choice on that one; each in turn."""
-    choices = ("dpiat at true widths", *(f"price {exponent:g}" for exponent in EXPONENTS))
     picks = {
         name: judge({pair: of[name] for pair, of in known.items()}, gain, list(NETWORKS))["picks"]
-        for name in (*choices, "same family, nearest size")
+        for name in (*EVERY, "same family, nearest size")
     }
 
     def mean(measure: str, *, of: str, outside: bool = False) -> float:

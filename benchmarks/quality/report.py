@@ -11,8 +11,10 @@ from _peer import VERSION
 from _writing import keep_page, origin, result, table
 
 from quality import plots, verdicts
+from quality import real_weights as real
 from quality.figures import Parts, figures
-from quality.training import BATCH, RATE, STEPS
+from quality.jobs import N_PRETRAIN, N_TEST
+from quality.training import BATCH, N_DURING, RATE, STEPS
 from zoo_index.verdicts import Calibration
 
 TRIED = Path(__file__).with_name("tried.md")
@@ -60,11 +62,11 @@ Written by `make bench-quality` (`benchmarks/quality`), which takes up where it 
 {found["core_seconds"] / 3600:.1f} hours of one core for training; every start is a line of
 `benchmarks/results/quality.csv`.
 
-- Data: Fashion-MNIST, in disjoint halves, one for the sources and one for the targets; 2000 images of the test
-  set.
+- Data: Fashion-MNIST, in disjoint halves, one for the sources and one for the targets; {N_TEST} images of the test
+  set before the first step, {N_DURING} of them after it.
 - Networks: {len(sizes)} small ones of timm's own classes in five families, {min(sizes.values()) / 1e6:.1f} to
   {max(sizes.values()) / 1e6:.1f} million parameters, in several widths and depths (`quality/networks.py`).
-  Sources learn for 1000 steps.
+  Sources learn for {N_PRETRAIN} steps.
 - Targets learn with AdamW at {RATE:g}, whatever the start, {BATCH} images a step, {STEPS[-1]} steps; accuracy is
   measured at {", ".join(str(step) for step in STEPS)}. The probe is a ridge classifier on what the untrained
   target's classifier would see.
@@ -139,7 +141,7 @@ def curves(methods: dict[str, Any]) -> str:
         record = [f"{each['wins']}/{each['losses']}" for step in ("20", "400") if (each := against.get(step))]
         lines.append(
             [
-                f"`{name}`" if name in ("paper", "dpiat") else name,
+                f"`{name}`" if name in ("paper", "dpiat") or "=" in name else name,
                 str(own["n_pairs"]) if name != "random" else "",
                 *values,
                 f"{own['probe']['mean']:.3f} ({low:.2f}-{high:.2f})",
@@ -205,7 +207,8 @@ Across families:
 def labels(found: dict[str, Any]) -> str:
     return f"""## Other labels
 
-Sources learn six of the ten classes, targets the other four; the classifier starts fresh. 100 steps.
+Sources learn six of the ten classes, targets the other four; the classifier starts fresh. Sources are the first of
+each family, targets two others of it. `quiet_head=False` is `dpiat` with the classifier as loud as it was drawn.
 
 {curves(found["other labels"])}
 """
@@ -230,8 +233,8 @@ def real_weights(found: dict[str, Any]) -> str:
     return f"""## Real weights
 
 ImageNet weights of EfficientNet-Lite, from the source of the three that `recommend` names first, into networks
-of timm; Fashion-MNIST at 64 pixels in three equal colours, 1000 images to learn from and 1000 to test on, two
-seeds.
+of timm; Fashion-MNIST at {real.SIDE} pixels in three equal colours, {real.N_TRAIN} images to learn from and
+{real.N_TEST} to test on, {len(real.SEEDS)} seeds.
 
 {table(["target", "source", "similarity", "start", *steps, "probe"], lines)}
 
@@ -282,23 +285,27 @@ measures were designed by; the others are held out.
 {table(["measure", *columns], lines)}
 
 `dpiat` compares networks at a common scale of their widths, times the ratio of the widths to the power 0.5
-(`price 0.5`). With the power chosen on four families and judged on the fifth, each in turn:
+(`price 0.5`). With the power chosen on four families and judged on the fifth, each in turn, among those that
+suit transfers too, which take a ratio by the same rule (0.1, 0.25, 0.5: at 0 ratios are taken that crop what
+fits exactly, above 0.56 stages of one family no longer meet):
 
-{left_out(found)}
+{left_out(found["left out"])}
+
+Among all powers, and no common scale:
+
+{left_out(found["left out, any price"])}
 
 ![Gain against similarity](img/quality-gain.svg)
 
 {judged(found)}"""
 
 
-def left_out(found: dict[str, Any]) -> str:
+def left_out(families: dict[str, Any]) -> str:
     """Show what was chosen without a family, and how it does on it; on average over targets."""
     others = ("pick_over_best", "dpiat at true widths", "same family, nearest size")
-    rows = [
-        [name, each["chosen"], *(f"{each[key]:.3f}" for key in others)] for name, each in found["left out"].items()
-    ]
-    n = sum(each["n_targets"] for each in found["left out"].values())
-    means = [sum(e[key] * e["n_targets"] for e in found["left out"].values()) / n for key in others]
+    rows = [[name, each["chosen"], *(f"{each[key]:.3f}" for key in others)] for name, each in families.items()]
+    n = sum(each["n_targets"] for each in families.values())
+    means = [sum(e[key] * e["n_targets"] for e in families.values()) / n for key in others]
     head = ["family left out", "chosen on the others", "pick/best", "at true widths", "same family, nearest size"]
     return table(head, [*rows, ["all targets", "", *(f"{value:.3f}" for value in means)]])
 

@@ -2,9 +2,9 @@
 
 Shapes alone pair the stage of 48 channels of a narrow network with the stage of 48 of a wide one, though that
 is one stage earlier, and find a Mixer of equal width more like a ViT than a wider ViT. So the widths of the source
-are divided by a common ratio first. The ratio that lets most be matched decides which layer feeds which; and what
-is alike at a ratio counts towards the similarity, less for a larger ratio. How much less was measured, and is not
-sharply determined (docs/quality.md).
+are divided by a common ratio first. What is alike at a ratio counts less for a larger ratio: a few layers more that
+would fit do not outweigh that all others are cropped. The ratio that is best by this decides which layer feeds
+which, and the similarity. How much less was measured, and is not sharply determined (docs/quality.md).
 """
 
 from __future__ import annotations
@@ -29,14 +29,13 @@ __all__ = ["at_common_scale", "scaled_similarity", "similarity"]
 _N_POSITIONS = 9
 """Relative depths at which widths are compared."""
 
-_GAIN = 1.02
-"""A ratio other than 1 has to let that much more be matched."""
-
 _LEAST = 0.5
 """Similarity at the common scale below which networks are too unlike for their widths to correspond."""
 
 _EXPONENT = 0.5
-"""Of the ratio, where it is the price: 0 to 0.5 pick equally good sources, 0.75 and more take width for kind."""
+"""Of the ratio, where it is the price: 0 to 0.5 pick equally good sources, 0.75 and more take width for kind. With
+less than 0.03 what fits exactly is cropped for few layers more, with more than 0.56 stages of residual networks do
+not meet."""
 
 _FIXED = 4
 """Dimensions up to this are colours of an image, or groups, and the same whatever the width."""
@@ -79,16 +78,11 @@ def scaled_similarity(source: Architecture, target: Architecture, plain: float, 
     float
         In [0, 1], at least `plain`.
     """
-    best = plain
-    for ratio in _ratios(source, target) if target.form == "dpiat" else ():
-        if (price := _price(ratio)) > max(best, least):
-            like = plain_similarity(_scaled(source, ratio), target)
-            best = max(best, price * like if like > _LEAST else 0.0)
-    return best
+    return _best_ratio(source, target, plain, least)[1]
 
 
-def at_common_scale(alignment: Alignment) -> Alignment:
-    """Align two networks again with the widths of the source divided by a common ratio.
+def at_common_scale(alignment: Alignment) -> tuple[Alignment, float]:
+    """Align two networks again with the widths of the source divided by the common ratio that suits them best.
 
     Parameters
     ----------
@@ -97,24 +91,36 @@ def at_common_scale(alignment: Alignment) -> Alignment:
 
     Returns
     -------
-    Alignment
-        The pairs of the ratio that lets most be matched; the same one where that is 1.
+    alignment : Alignment
+        With the pairs found at that ratio; the same one where it is 1.
+    similarity : float
+        As `scaled_similarity`.
     """
     source, target = alignment.source, alignment.target
-    best, value = alignment, alignment.value * _GAIN
-    for ratio in _ratios(source, target):
-        scaled = match(_scaled(source, ratio), target)
-        if scaled.value > value and scaled.similarity > _LEAST:
-            best, value = scaled, scaled.value
-    if best is alignment:
-        return alignment
+    ratio, similar = _best_ratio(source, target, alignment.similarity)
+    if ratio == 1:
+        return alignment, similar
+    scaled = match(_scaled(source, ratio), target)
     original = {
         id(layer): own
-        for item, given in zip(best.source.items, source.items, strict=True)
+        for item, given in zip(scaled.source.items, source.items, strict=True)
         for layer, own in zip(item.layers, given.layers, strict=True)
     }
-    pairs = tuple(replace(pair, source=original[id(pair.source)]) for pair in best.pairs)
-    return replace(alignment, pairs=pairs)
+    pairs = tuple(replace(pair, source=original[id(pair.source)]) for pair in scaled.pairs)
+    return replace(alignment, pairs=pairs), similar
+
+
+def _best_ratio(
+    source: Architecture, target: Architecture, plain: float, least: float = 0.0
+) -> tuple[float, float]:
+    """Find the ratio at which most is alike, its price deducted; and how much that is."""
+    best = 1.0, plain
+    for ratio in _ratios(source, target) if target.form == "dpiat" else ():
+        if (price := _price(ratio)) > max(best[1], least):
+            like = plain_similarity(_scaled(source, ratio), target)
+            if like > _LEAST and price * like > best[1]:
+                best = ratio, price * like
+    return best
 
 
 def _price(ratio: float) -> float:

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from transfer.errors import InputError
+from transfer.execution.heads import shrink, shrinkages
 from transfer.execution.moves import moves_of, set_constants
 from transfer.execution.rehearsal import rehearse
 from transfer.execution.staging import Stage
@@ -153,12 +154,21 @@ def transfer(
     )
 
 
+def _shrunk(row: PlannedTensor, factor: float) -> PlannedTensor:
+    """Say in the report how much smaller random values were made."""
+    return _with_reason(row, f"times {factor:.2g}, as small as the source's")
+
+
 def _noted(row: PlannedTensor, notes: Mapping[str, str]) -> PlannedTensor:
     """Say in the report where values are not those of the source."""
     note = notes.get(row.source or "")
     if note is None or not row.regions:
         return row
-    return replace(row, reason=f"{row.reason}; {note}" if row.reason else note)
+    return _with_reason(row, note)
+
+
+def _with_reason(row: PlannedTensor, reason: str) -> PlannedTensor:
+    return replace(row, reason=f"{row.reason}; {reason}" if row.reason else reason)
 
 
 @torch.no_grad()
@@ -207,6 +217,9 @@ def apply_plan(
         )
     rows = without_ties(planned.tensors, state)
     rehearse(rows, read, state, allow_nonfinite=allow_nonfinite)  # nothing is written before all is known to fit
+    factors = shrinkages(rows, read, state)
+    for name, factor in factors.items():  # before anything is copied that may share memory with it
+        shrink(state[name], factor)
     for row in rows:
         set_constants(row, state[row.name])
     stage = Stage()
@@ -214,6 +227,7 @@ def apply_plan(
         for move in moves_of(row, read, state[row.name]):
             stage.copy(move.part, move.place)
     stage.finish()
+    rows = tuple(_shrunk(row, factors[row.name]) if row.name in factors else row for row in rows)
     devices = sorted({str(tensor.device) for tensor in state.values()})
     return TransferReport(
         source="",

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.alignment.scaling import at_common_scale
 from transfer.channels.choice import choose_channels
 from transfer.channels.coupling import coupled_groups
 from transfer.channels.fusion import Parts, fill_parts, pair_parts
@@ -17,6 +16,7 @@ from transfer.growth.insertions import place_insertions
 from transfer.growth.widening import AppendMean, Widening, stream_widenings
 from transfer.operators import LEADING, Channels, channel_fill, refusal
 from transfer.options import Options
+from transfer.planning.heads import quiet_heads
 from transfer.planning.planned import PlannedTensor, filled, fresh
 from transfer.regions import Constant
 from transfer.resampling.recognition import resampling
@@ -37,7 +37,7 @@ def dpiat_rows(
     Parameters
     ----------
     alignment : Alignment
-        The best-scoring one.
+        The best-scoring one, at the scale that suits the networks.
     options : Options
     module : nn.Module or None
         The target, where there is one.
@@ -51,7 +51,6 @@ def dpiat_rows(
     """
     if alignment.source.is_like(alignment.target) and len(alignment.pairs) == alignment.target.n_scoring:
         return alignment, _twin_rows(alignment, options)
-    alignment = at_common_scale(alignment)
     identity: dict[str, tuple[Constant, ...]] = {}
     factors: dict[str, float] = {}
     if options.identity_blocks:
@@ -110,7 +109,7 @@ def dpiat_rows(
                 constants=set_to,
                 reason="it was inserted and starts by passing its input on",
             )
-    return used, rows
+    return used, rows | (quiet_heads(alignment, rows) if options.head and options.quiet_head else {})
 
 
 def _twin_rows(alignment: Alignment, options: Options) -> dict[str, PlannedTensor]:

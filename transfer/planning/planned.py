@@ -30,7 +30,7 @@ class PlannedTensor:
         ``copied``: equal shapes. ``cropped``: filled from a part of a larger tensor. ``grown``: some of its
         elements are filled from the source, the others keep their initialisation or are set to a constant.
         ``resampled``: filled from the source on another grid. ``identity``: set so that an inserted layer or
-        block starts by returning its input. ``fresh``: left as it is.
+        block starts by returning its input. ``fresh``: nothing of the source.
     source : str or None
         Name of the source tensor; the first one where there are several.
     source_shape : tuple of int or None
@@ -46,6 +46,8 @@ class PlannedTensor:
         Why it is fresh, or what was lost.
     tied_to : str
         Another name of the same tensor, under which it is written; mostly empty.
+    no_larger_than : str
+        Name of the source tensor to whose spread the random values of a fresh classifier are shrunk; mostly empty.
     """
 
     name: str
@@ -59,6 +61,7 @@ class PlannedTensor:
     transform: Transform | None = None
     reason: str = ""
     tied_to: str = ""
+    no_larger_than: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -126,7 +129,7 @@ def count_statuses(tensors: Sequence[PlannedTensor]) -> dict[str, int]:
 
 
 def fresh(target: Tensor, reason: str) -> PlannedTensor:
-    """Leave a tensor as it is, for a reason."""
+    """Give a tensor nothing of the source, for a reason."""
     return PlannedTensor(target.name, target.shape, "fresh", reason=reason)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, match
-from transfer.alignment.scaling import scaled_similarity
+from transfer.alignment.scaling import at_common_scale
 from transfer.errors import InputError
 from transfer.operators import centred_fill, refusal
 from transfer.options import Options
@@ -102,11 +102,11 @@ def _planned(
     alignment: Alignment, header: Header, module: nn.Module | None, options: Options | None
 ) -> TransferPlan:
     form = alignment.target.form
-    similarity = scaled_similarity(alignment.source, alignment.target, alignment.similarity)
     if form == "paper":
-        planned = _paper_rows(alignment)
+        planned, similarity = _paper_rows(alignment), alignment.similarity
         unseen = "the published method moves weight and bias of convolution, linear and batch norm only"
     else:
+        alignment, similarity = at_common_scale(alignment)
         alignment, planned = dpiat_rows(alignment, options or Options(), module)
         unseen = ""
     seen = {tensor.name for tensor in alignment.target.tensors()}

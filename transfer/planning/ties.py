@@ -39,7 +39,9 @@ def without_ties(planned: Sequence[PlannedTensor], state: Mapping[str, torch.Ten
         first = writer[keys[row.name]]
         if first is not row:
             reason = f"tied to {first.name!r}"
-            row = replace(first, name=row.name, regions=(), constants=(), reason=reason, tied_to=first.name)
+            row = replace(
+                first, name=row.name, regions=(), constants=(), reason=reason, tied_to=first.name, no_larger_than=""
+            )
         rows.append(row)
     return tuple(rows)
 

@@ -1,6 +1,6 @@
 """Which source tensors are resampled instead of cropped, and into what: decided from headers alone.
 
-Position embeddings, tables of relative positions, patch embeddings, layers that read the image, shrinking kernels.
+Position embeddings, tables of relative positions, patch embeddings, layers that read the image.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from math import gcd
 from transfer.regions import Fill, Region, Transform
 from transfer.resampling.grids import Size, find_grid
 from transfer.resampling.inputs import is_patch_kernel, read_the_image
-from transfer.resampling.transforms import AdaptChannels, Chain, FoldKernel, ResampleGrid, ResamplePatches
+from transfer.resampling.transforms import AdaptChannels, Chain, ResampleGrid, ResamplePatches
 from transfer.structure.records import Architecture, Layer, Tensor
 
 __all__ = ["Geometry", "Resampling", "resampling"]
@@ -134,25 +134,23 @@ def resampling(
 def _kernel_resampling(
     source: Tensor, target: Tensor, is_input: bool, source_geometry: Geometry, target_geometry: Geometry
 ) -> Resampling | None:
-    """Adapt channels and resize patches of a layer that reads the image; fold any other kernel that shrinks.
+    """Adapt channels and resize patches of a layer that reads the image.
 
-    A kernel that grows without being one of patches is left to be pasted into the middle: at every pixel it then
-    computes what it computed, while resized it would do so only on images of another resolution.
+    Any other kernel keeps its middle. One that grows then computes at every pixel what it computed, while resized
+    it would do so only on images of another resolution; for one that shrinks see docs/quality.md, "What was tried".
     """
+    if not is_input:
+        return None
     steps: list[tuple[Transform, str]] = []
     shape = list(source.shape)
-    if is_input and shape[1] != target.shape[1]:
+    if shape[1] != target.shape[1]:
         shape[1] = target.shape[1]
         groups = _n_groups(source.shape[1], target.shape[1])
         steps.append((AdaptChannels(target.shape[1], groups), "adapt input channels"))
     patches = (source.shape[2:], source_geometry.stride), (target.shape[2:], target_geometry.stride)
-    smaller = tuple(map(min, source.shape[2:], target.shape[2:]))
-    if is_input and source.shape[2:] != target.shape[2:] and all(is_patch_kernel(*patch) for patch in patches):
+    if source.shape[2:] != target.shape[2:] and all(is_patch_kernel(*patch) for patch in patches):
         _, _, *shape[2:] = target.shape
         steps.append((ResamplePatches((shape[2], shape[3])), "resample patches"))
-    elif source.shape[2:] != smaller:
-        shape[2:] = smaller
-        steps.append((FoldKernel(smaller), "fold kernel"))
     if not steps:
         return None
     transforms = tuple(transform for transform, _ in steps)

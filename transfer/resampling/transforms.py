@@ -16,7 +16,7 @@ from transfer.resampling.grids import Grid, Purpose, Size
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["AdaptChannels", "Chain", "FoldKernel", "ResampleGrid", "ResamplePatches"]
+__all__ = ["AdaptChannels", "Chain", "ResampleGrid", "ResamplePatches"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,37 +123,6 @@ class ResamplePatches:
         )
         resized: torch.Tensor = rows.T @ _wide(value) @ columns
         return resized.to(value.dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class FoldKernel:
-    """Make a kernel smaller by adding what is cropped off to the nearest place that stays.
-
-    Parameters
-    ----------
-    size : tuple of int
-        New length of every dimension from the third on; none is longer than before.
-
-    Notes
-    -----
-    Neighbouring pixels are alike, so the edge stands in for what lay beyond it; cropping alone would lose its share
-    of the response, and uniform images would no longer give the response they gave.
-    """
-
-    size: tuple[int, ...]
-
-    def __call__(self, value: torch.Tensor) -> torch.Tensor:
-        """Return (outputs, inputs, *size)."""
-        import torch
-
-        wide = _wide(value)
-        for axis, new in enumerate(self.size, start=2):
-            old = wide.shape[axis]
-            if old != new:
-                places = (torch.arange(old, device=value.device) - (old - new) // 2).clamp(0, new - 1)
-                shape = (*wide.shape[:axis], new, *wide.shape[axis + 1 :])
-                wide = wide.new_zeros(shape).index_add(axis, places, wide)
-        return wide.to(value.dtype, copy=True)
 
 
 @dataclass(frozen=True, slots=True)
