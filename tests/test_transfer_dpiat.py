@@ -100,7 +100,7 @@ def test_each_element_is_copied_as_planned_or_untouched(a: list[int], b: list[in
     source, target = nets.randomise(nets.mlp(*a), 1), nets.randomise(nets.mlp(*b), 2)
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
     given_ = {name: tensor.clone() for name, tensor in source.state_dict().items()}
-    report = transfer.transfer(source, target, options=Options(rescale=False, channels="leading"))
+    report = transfer.transfer(source, target, options=Options(rescale=False, channels="leading", quiet_head=False))
     assert [row.name for row in report.tensors] == list(before)
     for row in report.tensors:
         found, expected = target.state_dict()[row.name], before[row.name].clone()

@@ -132,7 +132,8 @@ def renaming() -> Callable[[str], str]:
 def with_names(row: PlannedTensor, rename: Callable[[str], str]) -> PlannedTensor:
     regions = tuple(replace(region, tensor=rename(region.tensor)) for region in row.regions)
     source = None if row.source is None else rename(row.source)
-    return replace(row, name=rename(row.name), source=source, regions=regions)
+    limit = rename(row.no_larger_than) if row.no_larger_than else ""
+    return replace(row, name=rename(row.name), source=source, regions=regions, no_larger_than=limit)
 
 
 @pytest.mark.parametrize("part", PARTS)
