@@ -345,3 +345,4 @@ def test_the_parts_of_the_method_can_be_chosen_on_the_command_line(zoo: Zoo) -> 
     assert "by importance" not in operators("mnasnet_050", "--channels", "leading")
     assert "identity" in operators("efficientnet_lite1")
     assert "identity" not in operators("efficientnet_lite1", "--without", "identity-blocks")
+    assert "identity" not in operators("efficientnet_lite1", "--without", "identity_blocks")

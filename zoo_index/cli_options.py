@@ -41,13 +41,20 @@ measure_option = click.option(
 )
 
 
+class _Part(click.Choice[str]):
+    """A part of the method, also as the library spells it: with underscores."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(str(value).replace("_", "-"), param, ctx)
+
+
 def transfer_options(command: Command) -> Command:
     """Add the options of the dpiat method, in the words of `transfer.options.Options`."""
     for option in (
         click.option(
             "--without",
             multiple=True,
-            type=click.Choice(_PARTS),
+            type=_Part(_PARTS),
             help="Leave out a part of the dpiat method; may be given again.",
         ),
         click.option(
