@@ -84,7 +84,9 @@ def _show_verdict(console: Console, results: Sequence[Recommendation]) -> None:
     best = min(judged, key=lambda result: list(_BENEFIT_STYLE).index(str(result.benefit)))
     style = _BENEFIT_STYLE[str(best.benefit)]
     if best.benefit not in USEFUL:
-        console.print(f"[{style}]no useful source[/]: the benefit of the best is {best.benefit}; {best.evidence}")
+        console.print(
+            f"[{style}]no useful source[/]: expected benefit of the best: {best.benefit}; {best.evidence}"
+        )
     else:
         console.print(f"expected benefit of {best.name}: [{style}]{best.benefit}[/]; {best.evidence}")
 

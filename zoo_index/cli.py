@@ -66,8 +66,8 @@ def _question(source: str, similarity: float) -> None:
     judged = verdict(similarity)
     if not judged.is_useful:
         click.echo(
-            f"Warning: {source} has too little in common with the target (similarity {similarity:.3f}), its "
-            f"benefit is {judged.benefit}: {judged.evidence}; train from random initialisation instead",
+            f"Warning: {source} has too little in common with the target (similarity {similarity:.3f}), "
+            f"expected benefit: {judged.benefit}; {judged.evidence}; train from random initialisation instead",
             err=True,
         )
 

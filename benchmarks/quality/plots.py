@@ -19,7 +19,7 @@ def draw(found: dict[str, Any]) -> None:
         figure, axes = plt.subplots(1, 2, figsize=(8, 3))
         curves(axes[0], found["within"], "all pairs of one family")
         curves(axes[1], found["other labels"], "other labels")
-        axes[0].legend(frameon=False)
+        axes[0].legend(frameon=False, loc="lower right")
         figure.tight_layout()
         keep(figure, "quality")
         names = list(found["families"])

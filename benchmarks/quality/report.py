@@ -57,7 +57,8 @@ def head(found: dict[str, Any]) -> str:
     return f"""# Quality: does it help?
 
 A network that starts from a pretrained one by `dpiat` is compared with the same network from random
-initialisation and from other ways to start, in {found["starts"]:,} trainings. {origin(found, "torch", "timm")}
+initialisation and from other ways to start, in {found["starts"]:,} comparisons; equal starts are trained once.
+{origin(found, "torch", "timm")}
 Written by `make bench-quality` (`benchmarks/quality`), which takes up where it was stopped and needed
 {found["core_seconds"] / 3600:.1f} hours of one core for training; every start is a line of
 `benchmarks/results/quality.csv`.
@@ -67,8 +68,8 @@ Written by `make bench-quality` (`benchmarks/quality`), which takes up where it 
 - Networks: {len(sizes)} small ones of timm's own classes in five families, {min(sizes.values()) / 1e6:.1f} to
   {max(sizes.values()) / 1e6:.1f} million parameters, in several widths and depths (`quality/networks.py`).
   Sources learn for {N_PRETRAIN} steps.
-- Targets learn with AdamW at {RATE:g}, whatever the start, {BATCH} images a step, {STEPS[-1]} steps; accuracy is
-  measured at {", ".join(str(step) for step in STEPS)}. The probe is a ridge classifier on what the untrained
+- Targets learn with AdamW at {RATE:g}, whatever the start, {BATCH} images a step, up to {STEPS[-1]} steps; accuracy
+  is measured at {", ".join(str(step) for step in STEPS)}. The probe is a ridge classifier on what the untrained
   target's classifier would see.
 - {found["seeds"]} seeds of initialisation and order of the data. Intervals are 95 %, over pairs (bootstrap).
   Wins and losses are pairs that differ significantly (paired t-test over seeds, variance pooled over the
@@ -193,6 +194,9 @@ Pairs that are worse than random, all pairs of one family and {across["dpiat"]["
 taken together, after Holm's correction for their number:
 
 {said}
+
+Sources that know other labels, and real weights (below), help less: there `dpiat` is ahead of iatransfer in the
+first steps and level with it later, for single targets behind.
 
 The pairs of one family with least to gain, after 20 steps:
 

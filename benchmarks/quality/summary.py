@@ -46,7 +46,7 @@ def summarized(rows: Sequence[Row], value: Any) -> dict[str, Any]:
 
 
 def methods(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
-    """Every method: its curve, and that of random starts of the same targets; differences at each step."""
+    """Every method: its curve, and that of random starts of the same pairs' targets; differences at each step."""
     found = {}
     for method in dict.fromkeys(row["method"] for row in rows):
         chosen = of_method(rows, method)
@@ -56,8 +56,14 @@ def methods(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
                 str(step): against(chosen, random, accuracy(step), same_source=False) for step in steps
             }
         }
-    found["random"] = curve(random)
+    found["random"] = curve(as_pairs(random, rows))
     return found
+
+
+def as_pairs(random: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Count random starts once for each pair, so that all means are over the same targets."""
+    pairs = dict.fromkeys((row["source"], row["target"]) for row in rows)
+    return [row | {"source": source} for source, target in pairs for row in random if row["target"] == target]
 
 
 def by_family(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
@@ -69,7 +75,7 @@ def by_family(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
         found[name] = {
             method: curve(of_method(mine, method)) for method in dict.fromkeys(r["method"] for r in mine)
         }
-        found[name]["random"] = curve(base)
+        found[name]["random"] = curve(as_pairs(base, mine))
     return found
 
 
