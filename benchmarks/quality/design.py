@@ -13,6 +13,8 @@ from quality.training import STEPS
 SEEDS = (0, 1, 2)
 EARLY = tuple(step for step in STEPS if step <= 100)
 FOR_GAIN = tuple(step for step in EARLY if step != 10)
+"""Those that the gain is told by, and the first; the others only cost time where nobody looks at them."""
+
 COMPARED = ("same name", "weight selection", "iatransfer", "paper", "dpiat")
 N_ACROSS = 6
 QUIET = "quiet_head=False"
@@ -47,7 +49,7 @@ def comparison() -> list[Job]:
 
 
 def firsts() -> list[Pair]:
-    """Return pairs from the first of each family to two others of it."""
+    """Return pairs from the first of each family to the last two of it."""
     members: dict[str, list[str]] = {}
     for name in NETWORKS:
         members.setdefault(family(name), []).append(name)

@@ -71,12 +71,12 @@ def selection(rows: Sequence[Row], random: Sequence[Row]) -> dict[str, Any]:
     """Mean accuracies on the pairs that weight selection applies to."""
     chosen = {(row["source"], row["target"]) for row in summary.of_method(rows, "weight selection")}
     found = {}
+    own = [*rows, *summary.as_pairs(random, rows)]
     for method in ("random", "iatransfer", "weight selection", "dpiat"):
         lines = [
             [row["probe"], *row["accuracy"].values()]
-            for source, target in chosen
-            for row in (random if method == "random" else summary.of_method(rows, method))
-            if row["target"] == target and row["source"] in ("", source)
+            for row in summary.of_method(own, method)
+            if (row["source"], row["target"]) in chosen
         ]
         means = np.mean(lines, axis=0).tolist()
         found[method] = {"probe": means[0], "accuracy": means[1:]}

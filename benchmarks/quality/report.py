@@ -14,6 +14,7 @@ from quality import plots, verdicts
 from quality import real_weights as real
 from quality.figures import Parts, figures
 from quality.jobs import N_PRETRAIN, N_TEST
+from quality.recommender import SUITED
 from quality.training import BATCH, N_DURING, RATE, STEPS
 from zoo_index.verdicts import Calibration
 
@@ -290,8 +291,8 @@ measures were designed by; the others are held out.
 
 `dpiat` compares networks at a common scale of their widths, times the ratio of the widths to the power 0.5
 (`price 0.5`). With the power chosen on four families and judged on the fifth, each in turn, among those that
-suit transfers too, which take a ratio by the same rule (0.1, 0.25, 0.5: at 0 ratios are taken that crop what
-fits exactly, above 0.56 stages of one family no longer meet):
+suit transfers too, which take a ratio by the same rule ({", ".join(SUITED)}: at 0 ratios are taken that crop
+what fits exactly, above 0.56 stages of one family no longer meet):
 
 {left_out(found["left out"])}
 

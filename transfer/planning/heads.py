@@ -34,7 +34,8 @@ def quiet_heads(alignment: Alignment, rows: Mapping[str, PlannedTensor]) -> dict
     """
     heads = head_layers(alignment.target)
     inside = {p.source.path for p in alignment.pairs if p.source.dims == p.target.dims and p.target not in heads}
-    theirs = [layer for layer in head_layers(alignment.source) if layer.path not in inside]  # else it has none
+    # a network without classifier ends in a layer that others have inside
+    theirs = [layer for layer in head_layers(alignment.source) if layer.path not in inside]
     given = next(filter(None, map(_weight, theirs)), None)
     if given is None:
         return {}
