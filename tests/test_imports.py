@@ -56,10 +56,11 @@ def test_transfer_stands_alone() -> None:
 
 LAYERS = [
     {"errors"},
+    {"tracing"},
     {"structure", "regions"},
-    {"operators", "options"},
+    {"operators", "options", "rearrangement"},
     {"weights"},
-    {"alignment", "tracing"},
+    {"alignment"},
     {"channels"},
     {"growth", "resampling"},
     {"planning"},

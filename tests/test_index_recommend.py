@@ -109,11 +109,12 @@ def test_ties_have_a_total_order() -> None:
     accuracies = [90.0, 90.0, None, 70.0, 70.0, None]
     sizes = [100, 100, 300, 110, 110, 90]
     names = ["low", "surplus", "far", "b", "a", "smaller"]
-    order = order_sources(scores, n_scoring, 10, accuracies, sizes, 100, names)
+    alike = [1.0] * 6
+    order = order_sources(scores, n_scoring, 10, accuracies, sizes, 100, names, alike)
     assert [names[i] for i in order] == ["a", "b", "smaller", "far", "surplus", "low"]
-    unknown = order_sources(scores, n_scoring, 10, [None] * 6, sizes, 100, names)
+    unknown = order_sources(scores, n_scoring, 10, [None] * 6, sizes, 100, names, alike)
     assert [names[i] for i in unknown] == ["a", "b", "smaller", "far", "surplus", "low"]
-    best_last = order_sources(scores, n_scoring, 10, [90.0, 90.0, 80.0, 70.0, 71.0, None], sizes, 100, names)
+    best_last = order_sources(scores, n_scoring, 10, [90.0, 90.0, 80.0, 70.0, 71.0, None], sizes, 100, names, alike)
     assert [names[i] for i in best_last] == ["far", "a", "b", "smaller", "surplus", "low"]
     shuffled = [3, 0, 5, 2, 1, 4]
     again = order_sources(
@@ -124,8 +125,11 @@ def test_ties_have_a_total_order() -> None:
         [sizes[i] for i in shuffled],
         100,
         [names[i] for i in shuffled],
+        alike,
     )
     assert [shuffled[i] for i in again] == order
+    like_far = order_sources(scores, n_scoring, 10, accuracies, sizes, 100, names, [0.9, 1, 1, 0.9, 0.9, 0.9])
+    assert [names[i] for i in like_far] == ["far", "surplus", "a", "b", "smaller", "low"]
 
 
 def test_filters_hold(zoo: Zoo) -> None:

@@ -45,12 +45,12 @@ NETWORKS = [  # name, side, part of all outputs (of layers that mix or scale cha
     ("regnety_002", 64, 0.02),
     ("repvgg_a0", 64, 0.80),
     ("tiny_vit_5m_224", 224, 0.10),
+    ("ghostnet_100", 64, 0.02),
 ]
 LEFT_ALONE = [
     "densenet121",
     "inception_v3",
     "resnetv2_50x1_bit",
-    "ghostnet_100",
     "cait_xxs24_224",
     "cs3darknet_s",
     "cs3darknet_focus_m",

@@ -18,6 +18,7 @@ from torch import nn
 import transfer
 from transfer.options import ChannelChoice, Options
 from transfer.planning.planned import PlannedTensor, TransferPlan
+from transfer.rearrangement import Rearrange
 from transfer.regions import Box
 from transfer.structure.records import Header
 from transfer.structure.standardization import header_of
@@ -140,7 +141,8 @@ def check_row(row: PlannedTensor, source: Header, target: Header) -> None:
         assert row.source_shape == source[row.source].shape, row
         assert row.regions or not size, row
         assert row.operator, row
-        assert row.transform is None or row.status == "resampled" or row.operator == "keep norm", row
+        is_moved = isinstance(row.transform, Rearrange)
+        assert row.transform is None or row.status == "resampled" or row.operator == "keep norm" or is_moved, row
         assert row.transform is not None or row.status != "resampled", row
     if row.status in ("copied", "cropped"):
         assert row.n_written == size, row

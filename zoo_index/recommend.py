@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.alignment.matching import match
+from transfer.alignment.matching import match, plain_similarity
 from transfer.alignment.scaling import scaled_similarity
 from transfer.planning.plans import plan_alignment
+from transfer.structure.behaviour import agreement
 from transfer.structure.records import Architecture, Block, Form
 from zoo_index.answers import Filters, Recommendation, Recommendations
 from zoo_index.candidates import find_candidates
@@ -25,6 +26,9 @@ from zoo_index.resolve import Resolved
 from zoo_index.verdicts import verdict
 
 __all__ = ["order_sources", "recommend"]
+
+_MOST_TIED = 128
+"""Sources that are compared more closely because they are as similar as the last of those."""
 
 _N_COMPARED = 32
 """Sources, the best ones at their true widths, that are compared at the scale that suits them best."""
@@ -94,21 +98,32 @@ def recommend(
             [entry["n_params"] for entry in entries_],
             target.n_params,
             [entry["name"] for entry in entries_],
+            [_likeness(preferred[row], target, agreements.get(int(row), 1.0)) for row in rows],
         )
         return rows[places]
 
-    best = order(np.flatnonzero(scores > 0))[: max(2 * k, _N_COMPARED)]
+    agreements: dict[int, float] = {}
+    best = order(np.flatnonzero(scores > 0))
+    n_compared = max(2 * k, _N_COMPARED)
+    if len(best) > n_compared:
+        n_tied = int((scores[best] > scores[best[n_compared - 1]] - 1e-12).sum())
+        best = best[: max(n_compared, min(n_tied, _MOST_TIED))]
     if not len(best):
         raise NothingFoundError(
             f"expected a source with layers like those of {target.name!r}, no architecture of the index has any; "
             "train this one from random initialisation"
         )
     if form == "dpiat":
-        known = search.architectures(chosen.ids[best].tolist(), form)
+        regrouped = embedding.grouped_otherwise(wanted, chosen, scores)
+        known = search.architectures(chosen.ids[np.union1d(best, regrouped)].tolist(), form)
+        for row in regrouped:
+            scores[row] = plain_similarity(known[int(chosen.ids[row])], wanted)
+        best = order(np.union1d(best, regrouped))
         least = float(scores[best[k - 1]]) if len(best) >= k else 0.0  # what is below cannot be among the first k
         for row in best:
             source = known[int(chosen.ids[row])]
             scores[row] = scaled_similarity(source, wanted, float(scores[row]), least=least)
+            agreements[int(row)] = agreement(source, wanted)
         best = order(best)
     best = best[:k]
     ids = [int(chosen.ids[row]) for row in best]
@@ -125,6 +140,11 @@ def recommend(
         n_scored=len(chosen.ids),
         seconds=time.perf_counter() - started,
     )
+
+
+def _likeness(entry: Entry, target: Resolved, agreed: float) -> float:
+    """How likely a source of equal shapes computes what the target does; 2 for the target itself."""
+    return 2.0 if target.name in (entry["name"], entry["architecture"]) else agreed
 
 
 def _by_quality(entry: Entry) -> tuple[float, int]:
@@ -198,12 +218,14 @@ def order_sources(
     sizes: Sequence[int],
     target_size: int,
     names: Sequence[str],
+    likeness: Sequence[float],
 ) -> list[int]:
     """Rows of the sources, best first, in a total order.
 
     Ties are common: under the published measure half of timm's architectures have another one at exactly 1.
-    The order is: similarity; then the symmetric similarity (fewer source layers that go unused); then the
-    published accuracy, known before unknown; then the number of parameters nearest to the target's; then the name.
+    The order is: similarity; then how far the layers do the same; then the symmetric similarity (fewer source
+    layers that go unused); then the published accuracy, known before unknown; then the number of parameters nearest
+    to the target's; then the name.
 
     Parameters
     ----------
@@ -219,18 +241,21 @@ def order_sources(
     target_size : int
         Parameters of the target.
     names : sequence of str
+    likeness : sequence of float
+        How likely each source computes what the target does.
 
     Returns
     -------
     list of int
     """
 
-    def key(row: int) -> tuple[float, float, float, float, str]:
+    def key(row: int) -> tuple[float, float, float, float, float, str]:
         surplus = math.log(max(int(n_scoring[row]), 1) / max(n_target, 1))
         size = abs(math.log(max(sizes[row], 1) / max(target_size, 1)))
         # rounded: equal networks whose sums were added up in another order stay equal
         known = accuracies[row]
         quality = 0.0 if known is None else -known
-        return (-round(float(scores[row]), 12), max(surplus, 0.0), quality, round(size, 12), names[row])
+        like = -round(likeness[row], 12)
+        return (-round(float(scores[row]), 12), like, max(surplus, 0.0), quality, round(size, 12), names[row])
 
     return sorted(range(len(scores)), key=key)

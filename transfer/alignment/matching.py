@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,14 +17,18 @@ from numpy.typing import NDArray
 
 from transfer.alignment import _kernels
 from transfer.alignment.ranking import item_scores, similarities
-from transfer.alignment.tables import Table, tabulate
+from transfer.alignment.regrouping import cut_like
+from transfer.alignment.tables import Table, n_shared_layers, tabulate
 from transfer.structure.records import Architecture, Block, Layer
 from transfer.structure.standardization import standardize
 
 if TYPE_CHECKING:
     from transfer.structure.standardization import NetworkLike
 
-__all__ = ["Alignment", "LayerPair", "match", "match_layers", "plain_similarity"]
+__all__ = ["MANY", "Alignment", "LayerPair", "match", "match_layers", "plain_similarity"]
+
+MANY = 0.05
+"""If so much of the target is in the source and the alignment does not reach it, layers are grouped otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +108,8 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
             both = zip(own.layers, other.layers, strict=True)
             pairs += [LayerPair(a, b, 1.0, i, i) for a, b in both if a.dims is not None]
         return Alignment(source_form, target_form, tuple(pairs), float(target_form.n_scoring))
-    source_table, target_table = _tables(source_form, target_form)
-    scores = _item_scores(source_table, target_table)
+    found = _scored(source_form, target_form)
+    source_form, source_table, target_table, scores = found.source, found.table, found.target_table, found.scores
     known: dict[tuple[int, int], list[tuple[int, int, float]]] = {}  # most blocks occur more than once
     for t, s in _kernels.trace(scores).tolist():
         own, other = source_form.items[s].layers, target_form.items[t].layers
@@ -113,7 +118,7 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
             is_block = isinstance(source_form.items[s], Block)
             known[places] = list(_layer_places(own, other)) if is_block else [(0, 0, float(scores[t, s]))]
         pairs += [LayerPair(own[i], other[j], score, s, t) for i, j, score in known[places]]
-    return Alignment(source_form, target_form, tuple(pairs), float(_kernels.align_value(scores)))
+    return Alignment(source_form, target_form, tuple(pairs), found.value)
 
 
 def plain_similarity(source: Architecture, target: Architecture) -> float:
@@ -124,22 +129,38 @@ def plain_similarity(source: Architecture, target: Architecture) -> float:
     source, target : Architecture
         In the same form.
     """
-    value = float(_kernels.align_value(_scores(source, target)))
-    return Alignment(source, target, (), value).similarity
+    return Alignment(source, target, (), _scored(source, target).value).similarity
 
 
-def _scores(source: Architecture, target: Architecture) -> NDArray[np.float64]:
-    """Scores of all top-level items, of shape (n_target, n_source)."""
-    return _item_scores(*_tables(source, target))
+@dataclass(frozen=True)
+class _Scored:
+    """Scores of all top-level items, of shape (n_target, n_source), and the value of their alignment."""
+
+    source: Architecture
+    table: Table
+    target_table: Table
+    scores: NDArray[np.float64]
+
+    @cached_property
+    def value(self) -> float:
+        return float(_kernels.align_value(self.scores))
 
 
-def _tables(source: Architecture, target: Architecture) -> tuple[Table, Table]:
+def _scored(source: Architecture, target: Architecture) -> _Scored:
+    """Score the items of two architectures; where that helps, with the layers of the source grouped otherwise."""
     target_table = tabulate([target], form=target.form)
-    return tabulate([source], form=target.form, kinds=target_table.kinds), target_table
+    found = _scored_with(source, target_table)
+    if target.form == "dpiat":
+        missing = int(n_shared_layers(found.table, target_table)[0]) - found.value
+        if missing > MANY * target.n_scoring:
+            other = _scored_with(cut_like(source, target), target_table)
+            found = other if other.value > found.value else found
+    return found
 
 
-def _item_scores(source: Table, target: Table) -> NDArray[np.float64]:
-    return item_scores(target, source)[np.ix_(source.item, target.item)].T
+def _scored_with(source: Architecture, target: Table) -> _Scored:
+    table = tabulate([source], form=target.form, kinds=target.kinds)
+    return _Scored(source, table, target, item_scores(target, table)[np.ix_(table.item, target.item)].T)
 
 
 def match_layers(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[Layer, Layer, float]]:
@@ -159,6 +180,7 @@ def match_layers(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[t
 
 
 def _layer_places(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[int, int, float]]:
-    scores = _scores(Architecture("dpiat", tuple(source)), Architecture("dpiat", tuple(target)))
+    target_table = tabulate([Architecture("dpiat", tuple(target))], form="dpiat")
+    scores = _scored_with(Architecture("dpiat", tuple(source)), target_table).scores
     for t, s in _kernels.trace(scores).tolist():
         yield s, t, float(scores[t, s])

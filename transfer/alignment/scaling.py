@@ -100,14 +100,16 @@ def at_common_scale(alignment: Alignment) -> tuple[Alignment, float]:
     ratio, similar = _best_ratio(source, target, alignment.similarity)
     if ratio == 1:
         return alignment, similar
-    scaled = match(_scaled(source, ratio), target)
-    original = {
-        id(layer): own
-        for item, given in zip(scaled.source.items, source.items, strict=True)
-        for layer, own in zip(item.layers, given.layers, strict=True)
-    }
+    scaled = match(_scaled(source, ratio), target)  # perhaps cut otherwise, but with the same layers in order
+    original = {id(a): b for a, b in zip(scaled.source.layers(), source.layers(), strict=True)}
     pairs = tuple(replace(pair, source=original[id(pair.source)]) for pair in scaled.pairs)
-    return replace(alignment, pairs=pairs), similar
+    items = tuple(
+        Block(tuple(original[id(layer)] for layer in item.layers))
+        if isinstance(item, Block)
+        else original[id(item)]
+        for item in scaled.source.items
+    )
+    return replace(alignment, source=Architecture(source.form, items), pairs=pairs), similar
 
 
 def _best_ratio(
@@ -173,7 +175,7 @@ def _scaled_layer(layer: Layer, ratio: float, kept: Collection[int]) -> Layer:
             max(1, round(size / ratio)) if axis <= 1 and axis not in kept and size > _FIXED else size
             for axis, size in enumerate(tensor.shape)
         )
-        return Tensor(tensor.role, shape, tensor.name, tensor.dtype)
+        return Tensor(tensor.role, shape, tensor.name, tensor.dtype, tensor.is_input_first)
 
     # dataclasses.replace takes most of the time
     tensors = tuple(map(scale, layer.tensors))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from transfer.structure.records import Architecture, Block, Form, Item, Layer
 
-__all__ = ["MAX_DIMS", "Table", "kind_code", "tabulate"]
+__all__ = ["MAX_DIMS", "Table", "kind_code", "n_shared_layers", "tabulate"]
 
 MAX_DIMS = 6
 """Dimensions kept of a layer's shape; convolution has at most 5, a bare parameter of timm at most 5."""
@@ -60,6 +61,17 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.start) - 1
+
+    @cached_property
+    def layer_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """How often each architecture has each layer: rows of architectures, of layers, and counts."""
+        n_layers = len(self.layer_kind)
+        owner = np.repeat(np.arange(len(self)), np.diff(self.start))
+        sizes = np.diff(self.item_start)[self.item]
+        first = np.repeat(self.item_start[self.item] - np.cumsum(sizes) + sizes, sizes)
+        layer = self.item_layer[first + np.arange(sizes.sum())]
+        cells, counts = np.unique(np.repeat(owner, sizes) * n_layers + layer, return_counts=True)
+        return cells // max(n_layers, 1), cells % max(n_layers, 1), counts
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Table:
         """Return a table of some architectures, in the given order, with only the items they use."""
@@ -108,6 +120,32 @@ def offsets(sizes: Iterable[int]) -> NDArray[np.int64]:
 def concatenate(parts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     """Join int arrays, of which there may be none."""
     return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, dtype=np.int64)
+
+
+def n_shared_layers(sources: Table, target: Table) -> NDArray[np.int64]:
+    """Count the layers that a target has in common with each source, whatever their order and grouping.
+
+    Parameters
+    ----------
+    sources : Table
+    target : Table
+        Of one architecture, with the kind numbers of `sources`.
+
+    Returns
+    -------
+    ndarray of shape (n_sources,), int64
+    """
+    _, layers, counts = target.layer_counts
+    wanted = {_key(target, i): n for i, n in zip(layers.tolist(), counts.tolist(), strict=True)}
+    at_most = np.array([wanted.get(_key(sources, i), 0) for i in range(len(sources.layer_kind))], dtype=np.int64)
+    rows, layers, counts = sources.layer_counts
+    shared = np.minimum(counts, at_most[layers]) if len(layers) else counts
+    return np.bincount(rows, weights=shared, minlength=len(sources)).astype(np.int64)
+
+
+def _key(table: Table, row: int) -> tuple[int, bytes] | None:
+    kind = int(table.layer_kind[row])
+    return (kind, table.layer_dims[row].tobytes()) if kind >= 0 else None
 
 
 def tabulate(architectures: Sequence[Architecture], *, form: Form, kinds: KindCodes | None = None) -> Table:

@@ -143,7 +143,8 @@ def _groups(
         if not new_width or pair.target.path in traced:
             continue
         source = alignment.source.items[pair.source_item]
-        assert isinstance(source, Block)
+        if not isinstance(source, Block):
+            continue
         own = next(i for i, layer in enumerate(source.layers) if layer is pair.source)
         width = group_width(source.layers, own)
         are_dense = width == out_width(pair.source) and new_width == out_width(pair.target)

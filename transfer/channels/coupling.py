@@ -80,6 +80,7 @@ class _Walk:
 
     def __init__(self) -> None:
         self.seen: dict[int, _View] = {}
+        self.behind: dict[int, _View] = {}  # what blocks have read, and seems to be read by no one else
         self.nodes: list[_Node] = []
         self.here: list[_Node] = []  # touched in this item
         self.before: list[_Node] = []  # and in the one before
@@ -124,6 +125,7 @@ class _Walk:
         if any(node.is_waiting and node is not self.last_written for node in self.written):
             raise UnclearError  # it would be concatenated
         waiting = {n: v for n, v in self.seen.items() if v.node in outside and not v.node.is_read}
+        self.behind |= {n: view for n, view in self.seen.items() if view.node in outside}
         if self.last_written is not None:
             self.seen = {**waiting, self.last_written.width: _View(self.last_written)}
 
@@ -191,7 +193,8 @@ class _Walk:
             self.seen[n_in] = _View(self._new(n_in))
             self.seen[n_in].node.is_frozen = True
         view = self.seen.get(n_in)
-        if layer.kind.startswith("conv") and n_out % n_in == 0 and n_out in self.seen:
+        may_be_grouped = layer.kind.startswith("conv") and layer.n_groups != 1
+        if may_be_grouped and n_out % n_in == 0 and n_out in self.seen:
             if view is None:
                 self._freeze(*(other for width, other in self.seen.items() if width % n_in == 0))
                 return True
@@ -199,6 +202,8 @@ class _Walk:
                 self._freeze(view, self.seen[n_out])  # a shortcut, or groups of what the previous layer wrote
         if view is None and layer.kind == "linear":
             view = self._flattened(n_in)
+        if view is None:
+            view = self.behind.get(n_in)  # a shortcut, which runs after the blocks beside it
         if view is None:
             raise UnclearError
         self._port(view, layer.tensors[0], 1, "reads")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise, takewhile
 
 import numpy as np
 
@@ -169,7 +169,7 @@ def _embed(source: Sequence[Item], target: Sequence[Item], fit: Fit, may_skip: S
     """Place every source, in order, on a target of its own such that the scores sum to the most.
 
     Only targets that may be skipped are left out. A layer and the norms behind it keep together. Of equally good
-    places the first.
+    places those that leave targets out where the source has a border of modules; then the first.
     """
     sources, targets = _units(source), _units(target)
     n_source, n_target = len(sources), len(targets)
@@ -177,6 +177,8 @@ def _embed(source: Sequence[Item], target: Sequence[Item], fit: Fit, may_skip: S
     value = np.full((n_target + 1, n_source + 1), worst)
     value[0, 0] = 0.0
     skippable = [all(may_skip[i] for i in unit) for unit in targets]
+    ends = [(source[unit[0]].layers[0].path, source[unit[-1]].layers[-1].path) for unit in sources]
+    tear = [0.0, *(_TIE * _n_shared(a[1], b[0]) for a, b in pairwise(ends)), 0.0]
 
     def units_fit(s: int, t: int) -> float:
         if len(sources[s]) != len(targets[t]):
@@ -189,8 +191,8 @@ def _embed(source: Sequence[Item], target: Sequence[Item], fit: Fit, may_skip: S
             here = value[t, s]
             if here == worst:
                 continue
-            if skippable[t] and here > value[t + 1, s]:
-                value[t + 1, s] = here
+            if skippable[t] and here - tear[s] > value[t + 1, s]:
+                value[t + 1, s] = here - tear[s]
             if s < n_source and (score := units_fit(s, t)) >= 0 and here + score > value[t + 1, s + 1]:
                 value[t + 1, s + 1] = here + score
     if value[n_target, n_source] == worst:
@@ -199,11 +201,16 @@ def _embed(source: Sequence[Item], target: Sequence[Item], fit: Fit, may_skip: S
     t, s = n_target, n_source
     while t:
         t -= 1
-        if skippable[t] and value[t, s] == value[t + 1, s]:
+        if skippable[t] and value[t, s] - tear[s] == value[t + 1, s]:
             continue
         s -= 1
         positions += reversed(targets[t])
     return _Place(positions[::-1], float(value[n_target, n_source]))
+
+
+def _n_shared(a: str, b: str) -> int:
+    """Count the leading components that two paths share."""
+    return len(list(takewhile(lambda both: both[0] == both[1], zip(a.split("."), b.split("."), strict=False))))
 
 
 def _units(items: Sequence[Item]) -> list[list[int]]:

@@ -273,7 +273,7 @@ def constant_factor(target: nn.Module, path: str, names: Collection[str]) -> flo
 @careful(None)
 @torch.no_grad()
 def multiplied_by(source: nn.Module, path: str, read: Reader, means: torch.Tensor) -> torch.Tensor | None:
-    """Ask a gate what it multiplies channels by that are the same everywhere.
+    """Ask a gate what it multiplies channels of given means by, everywhere alike.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def multiplied_by(source: nn.Module, path: str, read: Reader, means: torch.Tenso
     Returns
     -------
     Tensor of shape (n,) or None
-        None if it cannot be called so.
+        None if it cannot be called so, or does something else to them.
     """
     part = random_copy(source.get_submodule(path))
     if part is None:
@@ -296,11 +296,16 @@ def multiplied_by(source: nn.Module, path: str, read: Reader, means: torch.Tenso
     for name, tensor in part.state_dict(keep_vars=True).items():
         tensor.data.copy_(read(f"{path}.{name}"))
     nudged = torch.where(means.abs() < _SMALL, torch.full_like(means, _SMALL), means)
-    result = call(part, nudged.view(1, -1, 1, 1))
-    if result is None or result.shape != (1, len(means), 1, 1):
+    image = nudged.view(1, -1, 1, 1) * torch.tensor([[0.5, 1.5], [1.5, 0.5]])
+    result = call(part, image)
+    if result is None or result.shape != image.shape:
         return None
-    factors = result.flatten() / nudged
-    return factors if bool(factors.isfinite().all()) else None
+    factors = (result / image).flatten(2)[0]
+    if not bool(factors.isfinite().all()) or not is_close(
+        factors, factors.mean(1, keepdim=True).expand_as(factors)
+    ):
+        return None  # it does not multiply: it adds, say
+    return factors.mean(1)
 
 
 def norm_epsilon(module: nn.Module) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from transfer.alignment.leftovers import complete
 from transfer.alignment.matching import Alignment, LayerPair
 from transfer.channels.choice import choose_channels
 from transfer.channels.coupling import coupled_groups
@@ -18,6 +19,8 @@ from transfer.operators import LEADING, Channels, channel_fill, refusal
 from transfer.options import Options
 from transfer.planning.heads import quiet_heads
 from transfer.planning.planned import PlannedTensor, filled, fresh
+from transfer.planning.storage import as_stored
+from transfer.rearrangement import rearrangement
 from transfer.regions import Constant
 from transfer.resampling.recognition import resampling
 from transfer.structure.meaning import head_paths
@@ -50,7 +53,7 @@ def dpiat_rows(
         By name.
     """
     if alignment.source.is_like(alignment.target) and len(alignment.pairs) == alignment.target.n_scoring:
-        return alignment, _twin_rows(alignment, options)
+        return alignment, as_stored(_twin_rows(alignment, options), alignment)
     identity: dict[str, tuple[Constant, ...]] = {}
     factors: dict[str, float] = {}
     if options.identity_blocks:
@@ -65,6 +68,7 @@ def dpiat_rows(
     parts: tuple[Parts, ...] = ()
     if options.split_fused:
         alignment, parts = pair_parts(alignment)
+    alignment = complete(alignment)
     heads = head_paths(alignment.target), head_paths(alignment.source)
     items = enumerate(alignment.target.items)
     inserted = {i for i, item in items if any(t.name in identity for layer in item.layers for t in layer.tensors)}
@@ -79,6 +83,8 @@ def dpiat_rows(
         choice = channels.get(pair.target.path, LEADING)
         for tensor in pair.target.tensors:
             source = by_role.get(tensor.role)
+            if source is None and tensor is pair.target.tensors[0]:  # a bare parameter, called otherwise
+                source = pair.source.tensors[0]
             row = fresh(tensor, reason) if reason else _row(alignment, pair, source, tensor, choice, options)
             if source is not None and tensor.name in widenings:
                 row = _widened(row, source, tensor, pair, choice, options, widenings[tensor.name])
@@ -109,7 +115,8 @@ def dpiat_rows(
                 constants=set_to,
                 reason="it was inserted and starts by passing its input on",
             )
-    return used, rows | (quiet_heads(alignment, rows) if options.head and options.quiet_head else {})
+    rows |= quiet_heads(alignment, rows) if options.head and options.quiet_head else {}
+    return used, as_stored(rows, alignment)
 
 
 def _twin_rows(alignment: Alignment, options: Options) -> dict[str, PlannedTensor]:
@@ -130,14 +137,23 @@ def _row(
     """Plan one tensor: on the grid of the target first, then cropped or grown in channels."""
     if source is not None and source.shape == target.shape and choice == LEADING and not refusal(source, target):
         return filled(source, target, channel_fill(source, target, pair.target))
-    resampled = None
+    resampled = rearranged = None
     if options.resample and source is not None:
         resampled = resampling(source, target, pair.source, pair.target, alignment.source, alignment.target)
+    if resampled is None and source is not None and source.is_continuous and target.is_continuous:
+        are_kernels = pair.source.kind.startswith("conv") and pair.target.kind.startswith("conv")
+        rearranged = None if are_kernels else rearrangement(source.shape, target.shape)
     given = resampled.result(source) if resampled and source else source
+    if rearranged is not None and source is not None:
+        given = replace(source, shape=rearranged.shape)
     reason = refusal(given, target)
     if source is None or given is None or reason:
         return fresh(target, reason)
     fill = channel_fill(given, target, pair.target, choice, zero_new_inputs=options.zero_new_inputs)
+    if rearranged is not None:
+        row = filled(given, target, fill)
+        operator = "rearrange" if row.operator == "copy" else row.operator
+        return replace(row, operator=operator, source_shape=source.shape, transform=rearranged)
     if resampled is None:
         return filled(source, target, fill)
     row = filled(source, target, resampled.adjust(fill))

@@ -69,12 +69,15 @@ def plan(
         from transfer.weights.checkpoint import open_checkpoint
 
         source = open_checkpoint(source)
-    if getattr(source, "is_ordered", True):
+    if as_module(source) is not None or isinstance(source, Architecture):
         return _planned(match(source, target_form), header, module, options)
     names = header_of(source)
-    known = sum(name in header for name in names)
-    alignment = match(standardize_header(ordered_like(names, header)), target_form)
-    if known >= len(names) / 2:
+    is_known = sum(name in header for name in names) >= len(names) / 2
+    is_ordered = getattr(source, "is_ordered", True)
+    if is_known or not is_ordered:
+        names = ordered_like(names, {tensor.name: header[tensor.name] for tensor in target_form.tensors()})
+    alignment = match(standardize_header(names, is_executed=is_known), target_form)
+    if is_known or is_ordered:
         return _planned(alignment, header, module, options)
     # parallel layers could be told apart by their order alone
     made = _planned(alignment, header, module, replace(options or Options(), split_fused=False))

@@ -14,7 +14,7 @@ shows by that block being the only child of a node, beside at most one convoluti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from transfer.structure.records import Architecture, Block, Header, Item, Layer, Tensor
@@ -64,19 +64,21 @@ class _Group:
         return not self.is_container and _n_weighted(self.items) >= 2
 
 
-def from_header(header: Header) -> Architecture:
+def from_header(header: Header, input_first: Collection[str] = ()) -> Architecture:
     """Standardize tensor names and shapes.
 
     Parameters
     ----------
     header : mapping of str to Signature
+    input_first : collection of str
+        Names of matrices that are known to be stored with their inputs first; others tell by their bias.
 
     Returns
     -------
     Architecture
         In ``dpiat`` form; every tensor of the header is in exactly one layer.
     """
-    root = _tree(header)
+    root = _tree(header, {*input_first, *_told_by_bias(header)})
     while not root.tensors and len(root.children) == 1:  # a wrapper such as "module." changes nothing
         (root,) = root.children.values()
     items: list[Item] = list(_own_layers(root))
@@ -85,7 +87,27 @@ def from_header(header: Header) -> Architecture:
     return Architecture("dpiat", tuple(items))
 
 
-def _tree(header: Header) -> _Node:
+def _told_by_bias(header: Header) -> set[str]:
+    """Find the matrices stored with their inputs first: as many biases as columns, and not as many as rows.
+
+    Square ones do not tell; they are like the majority of the others.
+    """
+    first: set[str] = set()
+    square: set[str] = set()
+    n_usual = 0
+    for name, (shape, _) in header.items():
+        bias = header.get(name.removesuffix("weight") + "bias") if name.endswith("weight") else None
+        if bias is not None and len(shape) == 2 and len(bias.shape) == 1 and bias.shape[0] in shape:
+            if shape[0] == shape[1]:
+                square.add(name)
+            elif bias.shape[0] == shape[1]:
+                first.add(name)
+            else:
+                n_usual += 1
+    return first | square if len(first) > n_usual else first
+
+
+def _tree(header: Header, input_first: Collection[str]) -> _Node:
     root = _Node("")
     for name, signature in header.items():
         *parts, role = name.split(".")
@@ -95,7 +117,9 @@ def _tree(header: Header) -> _Node:
             if child is None:
                 child = node.children[part] = _Node(f"{node.path}.{part}" if node.path else part)
             node = child
-        node.tensors.append(Tensor(role, signature.shape, name, signature.dtype))
+        is_swapped = name in input_first and len(signature.shape) == 2
+        shape = signature.shape[::-1] if is_swapped else signature.shape
+        node.tensors.append(Tensor(role, shape, name, signature.dtype, is_swapped))
     return root
 
 

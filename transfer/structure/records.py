@@ -60,16 +60,20 @@ class Tensor:
     role : str
         What the tensor is to its layer: ``weight``, ``bias``, ``running_mean`` ...
     shape : tuple of int
+        Of a matrix its outputs, then its inputs, also where it is stored the other way round.
     name : str
         Key in the state dict; empty where the architecture came from the index.
     dtype : str
         As torch prints it without its prefix, ``float32``; empty where it is not known.
+    is_input_first : bool
+        Whether a matrix is stored with its inputs first (``x @ weight``).
     """
 
     role: str
     shape: tuple[int, ...]
     name: str = ""
     dtype: str = ""
+    is_input_first: bool = field(default=False, compare=False)
 
     @property
     def size(self) -> int:
@@ -101,6 +105,9 @@ class Layer:
         Groups of a convolution, 0 where that is not known; the same holds.
     is_transposed : bool
         Whether a convolution is known to have its inputs first, its outputs (of one group) second.
+    facts : str
+        What it does besides its shapes, and what follows up to the next layer (`tracing.facts`); empty where the
+        network was not run.
     """
 
     kind: str
@@ -109,6 +116,7 @@ class Layer:
     n_heads: int = field(default=0, compare=False)
     n_groups: int = field(default=0, compare=False)
     is_transposed: bool = field(default=False, compare=False)
+    facts: str = field(default="", compare=False)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from transfer.errors import InputError, MethodError
 from transfer.structure.dpiat_form import from_header
 from transfer.structure.records import Architecture, Block, Form, Header, Layer, Signature
+from transfer.structure.running import as_executed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,7 +95,9 @@ def standardize(network: NetworkLike, *, method: str = "dpiat") -> Architecture:
     return standardize_header(header_of(network), as_module(network))
 
 
-def standardize_header(header: Header, module: nn.Module | None = None) -> Architecture:
+def standardize_header(
+    header: Header, module: nn.Module | None = None, *, is_executed: bool = False
+) -> Architecture:
     """Standardize tensor names and shapes into the ``dpiat`` form.
 
     Parameters
@@ -103,17 +105,35 @@ def standardize_header(header: Header, module: nn.Module | None = None) -> Archi
     header : mapping of str to Signature
     module : nn.Module, optional
         Whose header it is, if there is one: it knows its attention heads and the groups of its convolutions.
+    is_executed : bool
+        Whether the names are in the order in which they are used.
 
     Returns
     -------
     Architecture
     """
-    architecture = from_header(header)
-    return architecture if module is None else _annotated(architecture, module)
+    if module is None:
+        architecture = from_header(header)
+        order = {name: i for i, name in enumerate(header)} if is_executed else {}
+        items = as_executed(architecture.items, order) if is_executed else architecture.items
+        return Architecture(architecture.form, items)
+    from transfer.tracing.usage import trace_usage
+
+    usage = trace_usage(module)
+    if usage is None:
+        return _annotated(from_header(header), module)
+    linear = {
+        name for name in usage.input_first if name.endswith("weight")
+    }  # a bare matrix tells nobody what it is
+    architecture = _annotated(from_header(header, linear), module, usage.facts)
+    return Architecture(architecture.form, as_executed(architecture.items, usage.order))
 
 
-def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
-    """Note what shapes do not tell: heads of the layers right under an attention, groups and direction."""
+def _annotated(
+    architecture: Architecture, module: nn.Module, facts: Mapping[str, str] | None = None
+) -> Architecture:
+    """Note what shapes do not tell: heads of the layers right under an attention, groups, direction, facts."""
+    facts = facts or {}
     heads, groups, transposed = {}, {}, set()
     for path, part in module.named_modules():
         n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if _has(part, name)), None)
@@ -123,15 +143,17 @@ def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
             groups[path] = n_groups
             if getattr(part, "transposed", False) is True:
                 transposed.add(path)
-    if not heads and not groups:
+    if not heads and not groups and not facts:
         return architecture
 
     def noted(layer: Layer) -> Layer:
         n_heads = heads.get(layer.path.rpartition(".")[0], 0) if layer.kind == "linear" else 0
         n_groups = groups.get(layer.path, 0)
-        if not n_heads and not n_groups:
+        told = "; ".join(facts[tensor.name] for tensor in layer.tensors if tensor.name in facts)
+        if not n_heads and not n_groups and not told:
             return layer
-        return replace(layer, n_heads=n_heads, n_groups=n_groups, is_transposed=layer.path in transposed)
+        is_transposed = layer.path in transposed
+        return Layer(layer.kind, layer.tensors, layer.path, n_heads, n_groups, is_transposed, told)
 
     items = [
         Block(tuple(map(noted, item.layers))) if isinstance(item, Block) else noted(item)

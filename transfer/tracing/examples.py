@@ -13,7 +13,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from transfer.tracing.copies import meta_copy
 
-__all__ = ["MOST_WITH_POOLING", "call", "examples", "is_close", "network_examples", "network_input"]
+__all__ = [
+    "MOST_WITH_POOLING",
+    "call",
+    "examples",
+    "is_close",
+    "network_examples",
+    "network_input",
+    "network_inputs",
+    "runs",
+]
 
 _IMAGE_SIDES = (64, 224, 256, 240, 384, 192, 448, 32, 512, 28, 96, 128, 160, 288, 299, 320, 336, 378, 518, 1024)
 """Heights and widths of images to try: many networks take any, some only the one they were made for."""
@@ -73,10 +82,11 @@ def network_input(model: nn.Module) -> torch.Tensor | None:
     Tensor or None
         A batch of one, on the meta device.
     """
-    return next((example for example in _network_inputs(model) if _runs(model, example)), None)
+    return next((example for example in network_inputs(model) if runs(model, example)), None)
 
 
-def _network_inputs(model: nn.Module) -> Iterator[torch.Tensor]:
+def network_inputs(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield what a network may take, on the meta device; the size that it tells comes early."""
     n_inputs = next((p.shape[1] for p in model.parameters() if p.dim() == 4), 3)
     sides = (*_IMAGE_SIDES[:1], *_told_sides(model), *_IMAGE_SIDES[1:])
     first = next((part for part in model.modules() if isinstance(part, _FIRST_LAYERS)), None)
@@ -106,7 +116,8 @@ def _told_sides(model: nn.Module) -> Iterator[int]:
                 yield side
 
 
-def _runs(model: nn.Module, example: torch.Tensor) -> bool:
+def runs(model: nn.Module, example: torch.Tensor) -> bool:
+    """Whether a network takes an input."""
     with suppress(Exception, SystemExit), torch.no_grad():
         model(example)
         return True
@@ -137,7 +148,7 @@ def _affordable_input(model: nn.Module) -> torch.Tensor | None:
     if example is None:
         return None
     with FlopCounterMode(display=False) as counter:
-        _runs(model, example)
+        runs(model, example)
     return example if counter.get_total_flops() <= 2 * _MOST_PRODUCTS else None
 
 

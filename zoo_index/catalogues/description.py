@@ -9,11 +9,12 @@ import hashlib
 from dataclasses import dataclass
 from itertools import islice
 
+from transfer.structure.behaviour import facts_of
 from transfer.structure.records import Architecture, Block, Form, canonical_texts
 
 __all__ = ["FEATURES", "Description", "EncodedArchitecture", "EncodedItem", "describe", "digest", "encode"]
 
-FEATURES = 3
+FEATURES = 4
 """Version of the standardization; raised when the same network would give another architecture, or two
 architectures another similarity."""
 
@@ -50,12 +51,16 @@ class EncodedArchitecture:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the index keeps of a network; the paper form is missing where there was no module."""
+    """What the index keeps of a network.
+
+    The paper form is missing where there was no module, and facts where it could not be run.
+    """
 
     name: str
     n_params: int
     dpiat: EncodedArchitecture
     paper: EncodedArchitecture | None
+    facts: tuple[str, ...] = ()
 
     def form(self, name: Form) -> EncodedArchitecture | None:
         """Return the architecture in one form, if it has it."""
@@ -77,7 +82,7 @@ def encode(architecture: Architecture) -> EncodedArchitecture:
 
 def describe(name: str, dpiat: Architecture, paper: Architecture | None, n_params: int) -> Description:
     """Encode both forms of a network."""
-    return Description(name, n_params, encode(dpiat), encode(paper) if paper else None)
+    return Description(name, n_params, encode(dpiat), encode(paper) if paper else None, facts_of(dpiat))
 
 
 def digest(*texts: str) -> str:

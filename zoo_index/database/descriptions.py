@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 from transfer.structure.records import Form
 from transfer.structure.standardization import FORMS
 from zoo_index.catalogues.description import FEATURES, Description, EncodedArchitecture, digest
-from zoo_index.database.packing import pack_ids, rows_among
+from zoo_index.database.packing import pack_ids, pack_texts, rows_among
 from zoo_index.database.schema import ARCHITECTURE, BLOCK, EMBEDDING, FAILURE, LAYER
 
 __all__ = ["put_description", "put_descriptions"]
@@ -48,6 +48,7 @@ def put_descriptions(
                 "n_paper": paper.n_scoring if paper else 0,
                 "dpiat_items": packed["dpiat"][dpiat],
                 "paper_items": packed["paper"][paper] if paper else None,
+                "facts": pack_texts(description.facts) if description.facts else None,
             }
         )
     known = _architectures(connection, catalogue, names)

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, kind_code, offsets
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
-from zoo_index.database.packing import ID_BYTES, rows_among, unpack_ids
+from zoo_index.database.packing import ID_BYTES, rows_among, unpack_ids, unpack_texts
 from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER
 
 if TYPE_CHECKING:
@@ -163,9 +163,10 @@ def load_architecture(connection: Connection, architecture_id: int, form: Form) 
 def load_architectures(connection: Connection, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
     """Load architectures by id, those that have the form; their tensors are named by their number."""
     column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
-    query = select(ARCHITECTURE.c.id, column).where(column.is_not(None))
-    found, packed = _columns(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
+    query = select(ARCHITECTURE.c.id, column, ARCHITECTURE.c.facts).where(column.is_not(None))
+    found, packed, facts = _columns(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
     orders = {id_: unpack_ids(one).tolist() for id_, one in zip(found, packed, strict=True)}
+    told = {id_: unpack_texts(one) for id_, one in zip(found, facts, strict=True) if one and form == "dpiat"}
     wanted = np.unique(_lists(packed)[1])
     query = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids)
     found, single, packed = _columns(connection, query, BLOCK.c.id, wanted)
@@ -174,19 +175,25 @@ def load_architectures(connection: Connection, ids: Sequence[int], form: Form) -
     found, texts = _columns(connection, select(LAYER.c.id, LAYER.c.canonical), LAYER.c.id, wanted)
     canonical = json.loads(f"[{','.join(texts)}]")
     layers = dict(zip(found, map(Layer.from_canonical, canonical), strict=True))
-    return {id_: _named(form, [blocks[block] for block in order], layers) for id_, order in orders.items()}
+    return {
+        id_: _named(form, [blocks[block] for block in order], layers, told.get(id_, ()))
+        for id_, order in orders.items()
+    }
 
 
-def _named(form: Form, blocks: Sequence[tuple[bool, list[int]]], layers: Mapping[int, Layer]) -> Architecture:
+def _named(
+    form: Form, blocks: Sequence[tuple[bool, list[int]]], layers: Mapping[int, Layer], facts: Sequence[str]
+) -> Architecture:
     """Put an architecture together; tensors get the names that tell them apart: numbers."""
     n_named = 0
+    told = iter(facts)
 
     def named(layer: Layer) -> Layer:
         nonlocal n_named
         first = n_named
         n_named += len(layer.tensors)
         tensors = tuple(Tensor(t.role, t.shape, str(first + i)) for i, t in enumerate(layer.tensors))
-        return Layer(layer.kind, tensors, path=str(first))
+        return Layer(layer.kind, tensors, path=str(first), facts=next(told, ""))
 
     items: list[Item] = []
     for single, members in blocks:

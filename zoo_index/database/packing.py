@@ -1,8 +1,9 @@
-"""Lists of ids: how the database keeps them (little-endian int32), and how a query takes many of them."""
+"""How the database keeps lists of ids (little-endian int32) and of texts, and how a query takes many ids."""
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
-__all__ = ["ID_BYTES", "batched", "pack_ids", "rows_among", "unpack_ids"]
+__all__ = ["ID_BYTES", "batched", "pack_ids", "pack_texts", "rows_among", "unpack_ids", "unpack_texts"]
 
 T = TypeVar("T")
 
@@ -48,3 +49,15 @@ def rows_among(
     chosen = query.where(column.in_(listed))
     for part in batched(values):
         yield from connection.execute(chosen, {"values": json.dumps(part)})
+
+
+def pack_texts(texts: Sequence[str]) -> bytes:
+    """Pack texts, most of which occur more than once."""
+    distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    return zlib.compress(json.dumps([list(distinct), [distinct[text] for text in texts]]).encode())
+
+
+def unpack_texts(packed: bytes) -> list[str]:
+    """Reverse of `pack_texts`."""
+    distinct, order = json.loads(zlib.decompress(packed))
+    return [distinct[i] for i in order]

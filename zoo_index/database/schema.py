@@ -118,6 +118,7 @@ ARCHITECTURE = Table(
     _number("n_paper"),
     _bytes("dpiat_items"),
     _bytes("paper_items", nullable=True),
+    _bytes("facts", nullable=True),
     UniqueConstraint("catalogue", "name"),
 )
 """A standardized architecture of a catalogue."""

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.alignment import _kernels
+from transfer.alignment.matching import MANY
 from transfer.alignment.ranking import rank, similarities
-from transfer.alignment.tables import Table, tabulate
+from transfer.alignment.tables import Table, n_shared_layers, tabulate
 from transfer.structure.records import Architecture
 from zoo_index.database.loading import Basis, Landmark, StoredTable
 
@@ -33,6 +34,7 @@ __all__ = [
     "N_CANDIDATES",
     "estimate_recall",
     "fit",
+    "grouped_otherwise",
     "query_vector",
     "source_vectors",
     "target_row",
@@ -64,6 +66,33 @@ def target_row(target: Architecture, sources: StoredTable) -> NDArray[np.float64
     """Similarity of every source for one target, of shape (n_sources,), in [0, 1]."""
     values = rank(target, sources.table)
     return similarities(values, target.n_scoring, sources.n_scoring, measure=target.form)
+
+
+def grouped_otherwise(
+    target: Architecture, sources: StoredTable, scores: NDArray[np.float64], n_most: int = 16
+) -> NDArray[np.intp]:
+    """Find sources that share more layers with a target than their similarity tells: grouped otherwise.
+
+    Parameters
+    ----------
+    target : Architecture
+    sources : StoredTable
+    scores : ndarray of shape (n_sources,), float64
+        Their similarities.
+    n_most : int
+        At most so many, those that share most.
+
+    Returns
+    -------
+    ndarray of int
+        Rows of `sources`.
+    """
+    single = tabulate([target], form=target.form, kinds=sources.table.kinds)
+    n_shared = n_shared_layers(sources.table, single)
+    possible = similarities(n_shared.astype(np.float64), target.n_scoring, sources.n_scoring, measure=target.form)
+    is_more = possible > scores + MANY * np.sqrt(target.n_scoring / np.maximum(sources.n_scoring, 1))
+    rows = np.flatnonzero(is_more)
+    return rows[np.argsort(-possible[rows], kind="stable")[:n_most]]
 
 
 def fit(table: StoredTable, *, seed: int = 0) -> Basis:

@@ -1,0 +1,197 @@
+"""What the dynamic programme leaves over: layers that it cannot align because their order differs.
+
+Branches that stand side by side run one after the other, in an order that is up to the code; so do tokens and
+positions before they are added, and norms of queries and keys. The programme is monotone and drops one of two
+layers that are exchanged. What is left on both sides is handed to each other by shape, in order: first within
+blocks that are aligned, then among the layers outside blocks, then layers of the same kind everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.alignment.matching import Alignment, LayerPair
+from transfer.structure.meaning import is_spatial, is_weighted
+from transfer.structure.records import Architecture, Layer
+
+__all__ = ["complete"]
+
+_Key = Callable[[Layer], Hashable]
+"""Layers with an equal key can take each other's place; None can take nobody's."""
+
+
+def complete(alignment: Alignment) -> Alignment:
+    """Pair layers that are left on both sides, and those that are only cropped or grown so far.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        In ``dpiat`` form.
+
+    Returns
+    -------
+    Alignment
+        Its value is as before. A pair of the given one is replaced only by a pair of equal shapes whose source
+        layer fed nothing; a block that nothing feeds stays so.
+    """
+    sides = _Side.of(alignment.source), _Side.of(alignment.target)
+    state = _State(*sides, {sides[1].position[p.target.path]: p for p in alignment.pairs})
+    within = dict.fromkeys((pair.source_item, pair.target_item) for pair in alignment.pairs)
+    while state.is_changing():
+        for s_item, t_item in within:
+            state.hand_out(sides[0].of_item(s_item), sides[1].of_item(t_item), _KEYS)
+        state.hand_out(sides[0].singles(), sides[1].singles(), _KEYS)
+        state.hand_out(range(len(sides[0].layers)), state.partly_fed(), _KEYS[:1])
+    return replace(alignment, pairs=tuple(state.pairs[t] for t in sorted(state.pairs)))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The layers of an architecture in order."""
+
+    layers: list[Layer]
+    items: list[int]
+    starts: list[int]
+    position: dict[str, int]
+
+    @classmethod
+    def of(cls, architecture: Architecture) -> _Side:
+        items = [i for i, item in enumerate(architecture.items) for _ in item.layers]
+        layers = list(architecture.layers())
+        starts = np.cumsum([0, *(len(item.layers) for item in architecture.items)]).tolist()
+        return cls(layers, items, starts, {layer.path: i for i, layer in enumerate(layers)})
+
+    def of_item(self, item: int) -> range:
+        return range(self.starts[item], self.starts[item + 1])
+
+    def singles(self) -> list[int]:
+        """Positions of the layers outside blocks."""
+        return [a for a, b in pairwise(self.starts) if b == a + 1]
+
+
+class _State:
+    """Pairs so far, by position in the target."""
+
+    def __init__(self, source: _Side, target: _Side, pairs: dict[int, LayerPair]) -> None:
+        self.source, self.target, self.pairs = source, target, pairs
+        self._seen = -1
+        self._made: set[int] = set()
+
+    def is_changing(self) -> bool:
+        """Whether anything was paired since this was asked last."""
+        seen, self._seen = self._seen, len(self._made)
+        return seen != len(self._made)
+
+    def partly_fed(self) -> list[int]:
+        """Positions in the target in items of which some layers are fed."""
+        fed = {pair.target_item for pair in self.pairs.values()}
+        return [t for t, item in enumerate(self.target.items) if item in fed]
+
+    def hand_out(self, sources: Sequence[int], targets: Sequence[int], keys: Sequence[_Key]) -> None:
+        """Pair what is left of some layers with each other."""
+        for key in keys:
+            used = {self.source.position[pair.source.path] for pair in self.pairs.values()}
+            free = _by_class(self.source.layers, (s for s in sources if s not in used), key)
+            if not free:
+                return
+            open_ = _by_class(self.target.layers, (t for t in targets if not self._is_exact(t)), key)
+            for shared, wanting in open_.items():
+                for s, t in _in_order(free.get(shared, []), wanting, self._expected):
+                    own, other = self.source.layers[s], self.target.layers[t]
+                    self.pairs[t] = LayerPair(own, other, 1.0, self.source.items[s], self.target.items[t])
+                    self._made.add(t)
+
+    def _is_exact(self, t: int) -> bool:
+        pair = self.pairs.get(t)
+        if pair is None or t in self._made:
+            return pair is not None
+        roles = ({x.role for x in layer.tensors} for layer in (pair.source, pair.target))
+        same = len(pair.source.tensors) == 1 == len(pair.target.tensors) or len(set(map(frozenset, roles))) == 1
+        return same and _squeezed(pair.source) == _squeezed(pair.target)
+
+    def _expected(self, s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places in the target that correspond to places in the source, by what is paired."""
+        known = sorted({self.source.position[p.source.path]: t for t, p in self.pairs.items()}.items())
+        ends = [(-1, -1), (len(self.source.layers), len(self.target.layers))]
+        own, other = zip(*sorted([*known, *ends]), strict=True)
+        return np.asarray(np.interp(s, own, other), dtype=np.float64)
+
+
+def _by_class(layers: Sequence[Layer], places: Iterator[int], key: _Key) -> dict[Hashable, list[int]]:
+    found: dict[Hashable, list[int]] = {}
+    for place in places:
+        shared = key(layers[place])
+        if shared is not None:
+            found.setdefault(shared, []).append(place)
+    return found
+
+
+def _in_order(
+    sources: Sequence[int], targets: Sequence[int], expected: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> Iterator[tuple[int, int]]:
+    """Pair as many as there are, none crossing; of several ways the one that moves layers least."""
+    n, m = len(sources), len(targets)
+    if n == m or not n or not m:
+        yield from zip(sources, targets, strict=False)
+        return
+    moved = np.abs(expected(np.array(sources, dtype=np.float64))[:, None] - np.array(targets)[None, :])
+    if n > m:
+        yield from ((sources[i], targets[j]) for j, i in _least(moved.T))
+    else:
+        yield from ((sources[i], targets[j]) for i, j in _least(moved))
+
+
+def _least(moved: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
+    """Give each row a column of its own, none crossing, such that the sum is least."""
+    n, m = moved.shape
+    cost = np.full((n + 1, m + 1), np.inf)
+    cost[0] = 0.0
+    for i in range(n):
+        for j in range(i, m):
+            cost[i + 1, j + 1] = min(cost[i + 1, j], cost[i, j] + moved[i, j])
+    j = m
+    for i in range(n, 0, -1):
+        while cost[i, j] == cost[i, j - 1]:
+            j -= 1
+        j -= 1
+        yield i - 1, j
+
+
+def _squeezed(layer: Layer) -> tuple[int, ...]:
+    return tuple(n for n in layer.dims or () if n != 1)
+
+
+def _same_kind(layer: Layer) -> Hashable:
+    """Group layers that are exchanged for each other whole."""
+    if layer.dims is None:
+        return None
+    if is_weighted(layer):
+        n = len(layer.dims)
+        while n > 2 and layer.dims[n - 1] == 1:
+            n -= 1
+        return "map", layer.dims[:n]
+    if layer.kind.startswith("parameter"):
+        return layer.kind, _squeezed(layer)
+    return layer.kind, tuple(tensor.role for tensor in layer.tensors), _squeezed(layer)
+
+
+def _bare(layer: Layer) -> Hashable:
+    """Group tensors that stand alone, whatever they are called."""
+    is_bare = len(layer.tensors) == 1 and (layer.kind in ("norm", "linear") or layer.kind.startswith("parameter"))
+    return ("bare", _squeezed(layer)) if is_bare and layer.tensors[0].is_continuous else None
+
+
+def _flattened(layer: Layer) -> Hashable:
+    """Group maps that read all of a feature map: flattened, or by a kernel of its size."""
+    if not is_weighted(layer) or layer.dims is None or not (layer.kind == "linear" or is_spatial(layer)):
+        return None
+    n_out, *rest = layer.dims
+    return "flattened", n_out, int(np.prod(rest))
+
+
+_KEYS = (_same_kind, _bare, _flattened)

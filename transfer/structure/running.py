@@ -1,0 +1,75 @@
+"""Bring blocks and layers from the order of registration into that of execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from transfer.structure.meaning import is_weighted
+from transfer.structure.records import Block, Item, Layer
+
+__all__ = ["as_executed"]
+
+_Place = tuple[int, int]
+"""Of a layer in the run, and of what was not used behind the layer before it."""
+
+
+def as_executed(items: Sequence[Item], order: Mapping[str, int]) -> tuple[Item, ...]:
+    """Sort items, and the layers of each block, by first use.
+
+    A layer that was not used stays behind the one before it. A block whose layers do not run one after the other is
+    cut where another layer comes between; but not by bare parameters, which go before it.
+
+    Parameters
+    ----------
+    items : sequence of Layer or Block
+        In the order of registration.
+    order : mapping of str to int
+        Place of the first use of tensors, by name.
+
+    Returns
+    -------
+    tuple of Layer or Block
+    """
+    places = _places(items, order)
+    owner = {layer.path: i for i, item in enumerate(items) for layer in item.layers}
+    spans = {i: _span(item, places) for i, item in enumerate(items) if isinstance(item, Block)}
+
+    def key(layer: Layer) -> tuple[_Place, int]:
+        place = places[layer.path]
+        if layer.kind.startswith("parameter"):
+            around = [start for i, (start, end) in spans.items() if start < place < end and i != owner[layer.path]]
+            if around:
+                return min(around), -1
+        return place, 0
+
+    layers = sorted((layer for item in items for layer in item.layers), key=key)
+    found: list[Item] = []
+    for i, members in groupby(layers, key=lambda layer: owner[layer.path]):
+        run = tuple(members)
+        is_block = isinstance(items[i], Block) and sum(map(is_weighted, run)) >= 2
+        found += [Block(run)] if is_block else run
+    return tuple(found)
+
+
+def _span(block: Block, places: Mapping[str, _Place]) -> tuple[_Place, _Place]:
+    own = [places[layer.path] for layer in block.layers]
+    return min(own), max(own)
+
+
+def _places(items: Sequence[Item], order: Mapping[str, int]) -> dict[str, _Place]:
+    places: dict[str, _Place] = {}
+    last: _Place = (-1, 0)
+    for item in items:
+        used = [place for layer in item.layers if (place := _first_use(layer, order)) is not None]
+        if used:
+            last = (min(used) - 1, 1 << 20)  # before the item, behind all else
+        for layer in item.layers:
+            place = _first_use(layer, order)
+            last = (place, 0) if place is not None else (last[0], last[1] + 1)
+            places[layer.path] = last
+    return places
+
+
+def _first_use(layer: Layer, order: Mapping[str, int]) -> int | None:
+    return min((order[tensor.name] for tensor in layer.tensors if tensor.name in order), default=None)

@@ -1,0 +1,171 @@
+"""In which order a network uses its tensors: from one run without values.
+
+The order of registration says little: a shortcut may stand before the branch beside it, all embeddings in one list
+and all blocks in another. The order in which layers run is nearly the same in whatever code they are written. What
+is left to the code is which of several branches runs first. So the order is read from the graph of the run, from
+its result backwards: of what an operation reads, what has more layers behind it comes first; of equals, the first
+argument (query, key, value).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from transfer.tracing.copies import meta_copy
+from transfer.tracing.examples import network_inputs
+from transfer.tracing.facts import fact_of
+from transfer.tracing.isolation import careful
+
+__all__ = ["Usage", "trace_usage"]
+
+_INPUT_FIRST = {"addmm": 2, "matmul": 1, "mm": 1, "bmm": 1, "__matmul__": 1}
+"""Functions that take a weight with its inputs first, and in which place."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one run of a network tells of its tensors.
+
+    Parameters
+    ----------
+    order : dict of str to int
+        Place of the first use, by the name in the state dict; of a tensor with several names only the first one.
+        What was not used has none.
+    input_first : frozenset of str
+        Weights with their inputs in the first dimension and their outputs in the second one.
+    facts : dict of str to str
+        By the name of the tensor that an operation uses first: what it does, and what follows up to the next one.
+    """
+
+    order: dict[str, int]
+    input_first: frozenset[str] = field(default_factory=frozenset)
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@careful(None)
+@torch.no_grad()
+def trace_usage(module: nn.Module) -> Usage | None:
+    """Run a network without values and note when it uses which tensor.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Not changed; may be on the meta device.
+
+    Returns
+    -------
+    Usage or None
+        None if it could not be run on any of the usual inputs.
+    """
+    model = module.eval() if _is_bare(module) else meta_copy(module)
+    for example in network_inputs(model):
+        graph = _Graph(model)
+        try:
+            with graph:
+                result = model(example)
+        except (Exception, SystemExit):
+            continue
+        order, facts = graph.read(result)
+        return Usage(order, frozenset(graph.input_first), facts)
+    return None
+
+
+def _is_bare(module: nn.Module) -> bool:
+    """Whether a network has neither values nor hooks, so that it may be run as it is; copying takes as long."""
+    tensors = (*module.parameters(), *module.buffers())
+    are_empty = all(t.is_meta and t.dtype in (torch.float32, torch.int64, torch.bool) for t in tensors)
+    return are_empty and not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
+@dataclass(slots=True)
+class _Node:
+    """An operation: the tensors of the network that it uses, the operations whose results it reads."""
+
+    names: list[str]
+    inputs: list[int]
+    depth: int  # layers on the longest way to it
+    fact: str
+
+
+class _Graph(TorchFunctionMode):
+    """Notes every operation of a run."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.input_first: set[str] = set()
+        self._names: dict[int, str] = {}
+        for name, tensor in model.state_dict(keep_vars=True).items():
+            if isinstance(tensor, torch.Tensor):
+                self._names.setdefault(id(tensor), name)
+        self._nodes: list[_Node] = []
+        self._made_by: dict[int, int] = {}
+        self._alive: list[torch.Tensor] = []  # so that no other tensor takes the identity of one that is gone
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Do a function and note what it reads and gives."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        made = list(_tensors(result))
+        if made:
+            self._add(args, kwargs, made, fact_of(func, args, kwargs))
+            place = _INPUT_FIRST.get(getattr(func, "__name__", ""), len(args))
+            if place < len(args) and (name := self._names.get(id(args[place]))) is not None:
+                self.input_first.add(name)
+        return result
+
+    def _add(self, args: Any, kwargs: Mapping[str, Any], made: list[torch.Tensor], fact: str) -> None:
+        given = [id(tensor) for tensor in _tensors((args, kwargs))]
+        names = [self._names[key] for key in given if key in self._names]
+        inputs = list(dict.fromkeys(self._made_by[key] for key in given if key in self._made_by))
+        depth = max((self._nodes[i].depth for i in inputs), default=0) + bool(names)
+        for tensor in made:
+            if id(tensor) not in self._names:
+                self._made_by[id(tensor)] = len(self._nodes)
+                self._alive.append(tensor)
+        self._nodes.append(_Node(names, inputs, depth, fact))
+
+    def read(self, result: Any) -> tuple[dict[str, int], dict[str, str]]:
+        """Places of the tensors' first uses, and facts; what the result does not depend on comes last."""
+        found: dict[str, int] = {}
+        facts: dict[str, list[str]] = {}
+        last = ""
+        ends = [self._made_by[id(tensor)] for tensor in _tensors(result) if id(tensor) in self._made_by]
+        seen: set[int] = set()
+        for end in (*ends, *range(len(self._nodes))):
+            stack = [(end, False)]
+            while stack:
+                i, is_ready = stack.pop()
+                node = self._nodes[i]
+                if is_ready:
+                    for name in node.names:
+                        found.setdefault(name, len(found))
+                    last = node.names[0] if node.names else last
+                    if node.fact:
+                        facts.setdefault(last, []).append(node.fact)
+                elif i not in seen:
+                    seen.add(i)
+                    stack.append((i, True))
+                    deepest_last = sorted(reversed(node.inputs), key=lambda j: self._nodes[j].depth)
+                    stack += [(j, False) for j in deepest_last]
+        return found, {name: "; ".join(told) for name, told in facts.items()}
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """List tensors in what a function is given or returns: also in collections and records of them."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))
+    elif hasattr(value, "__dataclass_fields__"):
+        yield from _tensors(list(vars(value).values()))
