@@ -101,6 +101,8 @@ class Layer:
         Groups of a convolution, 0 where that is not known; the same holds.
     is_transposed : bool
         Whether a convolution is known to have its inputs first, its outputs (of one group) second.
+    epsilon : float
+        What a norm adds to the variance, 0 where that is not known; the same holds.
     """
 
     kind: str
@@ -109,6 +111,7 @@ class Layer:
     n_heads: int = field(default=0, compare=False)
     n_groups: int = field(default=0, compare=False)
     is_transposed: bool = field(default=False, compare=False)
+    epsilon: float = field(default=0.0, compare=False)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -28,6 +28,9 @@ __all__ = ["FORMS", "as_module", "check_form", "header_of", "standardize", "stan
 _HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "num_attention_heads")
 """What libraries call the number of heads of an attention."""
 
+_EPSILONS = ("eps", "variance_epsilon")
+"""What they call the number that a norm adds to the variance."""
+
 FORMS: tuple[Form, ...] = ("paper", "dpiat")
 
 
@@ -102,7 +105,8 @@ def standardize_header(header: Header, module: nn.Module | None = None) -> Archi
     ----------
     header : mapping of str to Signature
     module : nn.Module, optional
-        Whose header it is, if there is one: it knows its attention heads and the groups of its convolutions.
+        Whose header it is, if there is one: it knows its attention heads, the groups of its convolutions and the
+        epsilon of its norms.
 
     Returns
     -------
@@ -113,8 +117,8 @@ def standardize_header(header: Header, module: nn.Module | None = None) -> Archi
 
 
 def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
-    """Note what shapes do not tell: heads of the layers right under an attention, groups and direction."""
-    heads, groups, transposed = {}, {}, set()
+    """Note what shapes do not tell: heads of the layers right under an attention, groups, direction, epsilon."""
+    heads, groups, epsilons, transposed = {}, {}, {}, set()
     for path, part in module.named_modules():
         n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if _has(part, name)), None)
         if isinstance(n_heads, int) and n_heads > 0:
@@ -123,15 +127,25 @@ def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
             groups[path] = n_groups
             if getattr(part, "transposed", False) is True:
                 transposed.add(path)
-    if not heads and not groups:
+        epsilon = next((getattr(part, name, None) for name in _EPSILONS if _has(part, name)), None)
+        if isinstance(epsilon, float):
+            epsilons[path] = epsilon
+    if not heads and not groups and not epsilons:
         return architecture
 
     def noted(layer: Layer) -> Layer:
         n_heads = heads.get(layer.path.rpartition(".")[0], 0) if layer.kind == "linear" else 0
         n_groups = groups.get(layer.path, 0)
-        if not n_heads and not n_groups:
+        epsilon = epsilons.get(layer.path, 0.0) if layer.kind in ("batchnorm", "norm") else 0.0
+        if not n_heads and not n_groups and not epsilon:
             return layer
-        return replace(layer, n_heads=n_heads, n_groups=n_groups, is_transposed=layer.path in transposed)
+        return replace(
+            layer,
+            n_heads=n_heads,
+            n_groups=n_groups,
+            is_transposed=layer.path in transposed,
+            epsilon=epsilon,
+        )
 
     items = [
         Block(tuple(map(noted, item.layers))) if isinstance(item, Block) else noted(item)
