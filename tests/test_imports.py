@@ -62,6 +62,7 @@ LAYERS = [
     {"alignment", "tracing"},
     {"channels"},
     {"growth", "resampling"},
+    {"equivalence"},
     {"planning"},
     {"narrowing"},
     {"execution"},

@@ -70,7 +70,7 @@ def plan(
 
         source = open_checkpoint(source)
     if getattr(source, "is_ordered", True):
-        return _planned(match(source, target_form), header, module, options)
+        return _planned(match(source, target_form), header, module, options, as_module(source))
     names = header_of(source)
     known = sum(name in header for name in names)
     alignment = match(standardize_header(ordered_like(names, header)), target_form)
@@ -99,7 +99,11 @@ def plan_alignment(alignment: Alignment, target: NetworkLike, *, options: Option
 
 
 def _planned(
-    alignment: Alignment, header: Header, module: nn.Module | None, options: Options | None
+    alignment: Alignment,
+    header: Header,
+    module: nn.Module | None,
+    options: Options | None,
+    source: nn.Module | None = None,
 ) -> TransferPlan:
     form = alignment.target.form
     if form == "paper":
@@ -107,7 +111,7 @@ def _planned(
         unseen = "the published method moves weight and bias of convolution, linear and batch norm only"
     else:
         alignment, similarity = at_common_scale(alignment)
-        alignment, planned = dpiat_rows(alignment, options or Options(), module)
+        alignment, planned = dpiat_rows(alignment, options or Options(), module, source)
         unseen = ""
     seen = {tensor.name for tensor in alignment.target.tensors()}
     unmatched = "no source layer was matched"
