@@ -107,18 +107,18 @@ def find_equivalents(
     made = Equivalents(_with_norms(alignment, after), dict(identity))
     cases = list(_cases(made.alignment, after))
     in_source = _seen(source, {(c.pair.source.path, c.own.path) for c in cases if c.own is not None})
-    in_target = _seen(target, {(c.pair.target.path, c.other.path) for c in cases if c.other is not None})
+    moving = {(c.pair.target.path, c.other.path) for c in cases if c.other is not None and _lacks_bias(c.pair)}
+    in_target = _seen(target, moving)
     for case in cases:
         pair, own, other = case.pair, case.own, case.other
-        is_sure = (own is None or (pair.source.path, own.path) in in_source) and (
-            other is None or (pair.target.path, other.path) in in_target
-        )
+        is_sure = own is None or (pair.source.path, own.path) in in_source
+        may_take_bias = other is not None and (pair.target.path, other.path) in in_target
         if own is None and other is not None:
-            _start_norm(made, pair, other, takes_bias=is_sure and _lacks_bias(pair))
-        elif is_sure and own is not None and other is None:
+            _start_norm(made, pair, other, takes_bias=may_take_bias)
+        elif own is not None and other is None and is_sure:
             _fold(made, pair, own)
-        elif is_sure and other is not None:
-            _take_out_bias(made, pair, other)
+        elif own is not None and other is not None and is_sure and may_take_bias:
+            _take_out_bias(made, pair, own, other)
     return made
 
 
@@ -224,10 +224,11 @@ def _start_norm(made: Equivalents, pair: LayerPair, norm: Layer, *, takes_bias: 
         made.notes[bias.name] = "the bias of the layer before, which has none here"
 
 
-def _take_out_bias(made: Equivalents, pair: LayerPair, norm: Layer) -> None:
+def _take_out_bias(made: Equivalents, pair: LayerPair, own: Layer, norm: Layer) -> None:
     """Take a bias that the target's layer has no place for out of the running mean of the norm behind it."""
     bias, mean = _tensor(pair.source, "bias"), _tensor(norm, "running_mean")
-    if bias is not None and mean is not None:
+    given = _tensor(own, "running_mean")
+    if bias is not None and mean is not None and given is not None and given.shape == bias.shape:
         made.foldings[mean.name] = LessBias(bias.name)
         made.notes[mean.name] = f"less {bias.name!r}, which the target has not"
 
