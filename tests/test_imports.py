@@ -63,6 +63,7 @@ LAYERS = [
     {"alignment"},
     {"channels"},
     {"growth", "resampling"},
+    {"equivalence"},
     {"planning"},
     {"narrowing"},
     {"execution"},

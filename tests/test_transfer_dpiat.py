@@ -130,9 +130,9 @@ def test_statuses_say_what_happened() -> None:
     assert rows["0.weight"].status == "copied"
     assert rows["1.weight"].status == "cropped"
     assert rows["2.weight"].status == "grown"
-    assert rows["1.bias"].status == "fresh"
-    assert rows["1.bias"].reason == "the matched source layer has no bias"
-    assert report.counts() == {"copied": 2, "cropped": 1, "grown": 2, "resampled": 0, "identity": 0, "fresh": 1}
+    assert rows["1.bias"].status == "identity"
+    assert rows["1.bias"].reason == "the matched source layer has no bias and computes as with 0"
+    assert report.counts() == {"copied": 2, "cropped": 1, "grown": 2, "resampled": 0, "identity": 1, "fresh": 0}
     assert report.coverage == pytest.approx((32 + 8 + 16 + 4 + 4) / (32 + 8 + 16 + 2 + 6 + 6))
 
 

@@ -22,6 +22,7 @@ from transfer.rearrangement import Rearrange
 from transfer.regions import Box
 from transfer.structure.records import Header
 from transfer.structure.standardization import header_of
+from transfer.weights.reading import StateReader
 from zoo_index.catalogues.timm_catalogue import build
 
 RELATIVES = [
@@ -135,6 +136,7 @@ def check_row(row: PlannedTensor, source: Header, target: Header) -> None:
         assert row.reason, row
         assert not row.no_larger_than or (row.status == "fresh" and row.no_larger_than in source), row
         assert (row.source, row.source_shape, row.regions, row.transform) == (None, None, (), None), row
+        assert row.folding is None, row
         assert bool(row.constants) == (row.status == "identity"), row
     else:
         assert row.source in source, row
@@ -144,6 +146,11 @@ def check_row(row: PlannedTensor, source: Header, target: Header) -> None:
         is_moved = isinstance(row.transform, Rearrange)
         assert row.transform is None or row.status == "resampled" or row.operator == "keep norm" or is_moved, row
         assert row.transform is not None or row.status != "resampled", row
+    if row.folding is not None:
+        assert set(row.folding.names) <= source.keys(), row
+        assert row.reason, row
+        assert row.operator != "copy", row
+        assert not {region.tensor for region in row.regions} - {"", row.source}, row
     if row.status in ("copied", "cropped"):
         assert row.n_written == size, row
     if row.operator == "copy":
@@ -197,6 +204,8 @@ def carried_out(row: PlannedTensor, source: Mapping[str, torch.Tensor], before: 
             after[places(start, size)] = constant.value
     for region in row.regions:
         value = source[region.tensor or row.source or ""]
+        if row.folding is not None:
+            value = row.folding(value, StateReader(source.__getitem__))
         if row.transform is not None:
             value = row.transform(value)
         shape = value.shape[: before.dim()]
@@ -231,8 +240,8 @@ def is_shrunk(after: torch.Tensor, before: torch.Tensor, limit: torch.Tensor) ->
 def check_transfer(source: nn.Module, target: nn.Module, options: Options) -> None:
     """Transfer, and assert that each element became what the plan says, or stayed.
 
-    Statistics that are compensated, and weights beside gates that are left out, are adapted on the way; the report
-    says which, and they are passed over here.
+    Statistics that are compensated (also those folded into a layer), and weights beside gates that are left out,
+    are adapted on the way; the report says which, and they are passed over here.
     """
     check_plan(transfer.plan(source, target, options=options), header_of(source), header_of(target))
     given_, before = copies(source), copies(target)
@@ -242,7 +251,7 @@ def check_transfer(source: nn.Module, target: nn.Module, options: Options) -> No
     for row in report.tensors:
         if "without what the channels contributed" in row.reason:
             assert options.compensate, row
-            assert row.name.endswith(("running_mean", "running_var")), row
+            assert row.folding or row.name.endswith(("running_mean", "running_var")), row
         elif "with the average of the gate" in row.reason:
             assert options.gates, row
             assert row.name.endswith(("weight", "bias")), row

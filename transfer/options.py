@@ -45,6 +45,10 @@ class Options:
     gates : bool
         Let squeeze-excite branches that only the target has start by passing all channels alike, and put what those
         that only the source has do on average into the weights that read their channels.
+    fold : bool
+        Bring over what the source computes in another form: fold batch norms into layers that have none in the
+        target, take biases out of running means, let norms of another kind have scale and bias, and set what the
+        source's layers lack to what changes nothing.
     channels : {'importance', 'leading'}
         Which channels a narrower target gets: of each coupled group those whose weights matter most to what reads
         them, or the first ones.
@@ -60,6 +64,7 @@ class Options:
     rescale: bool = True
     compensate: bool = True
     gates: bool = True
+    fold: bool = True
     channels: ChannelChoice = "importance"
 
     def __post_init__(self) -> None:

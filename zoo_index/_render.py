@@ -125,7 +125,7 @@ def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose
         "cropped": "filled from a part of a larger tensor",
         "grown": "filled in part, the rest is zero or keeps its initialisation",
         "resampled": "filled from the source on another grid",
-        "identity": "set so that an inserted block starts by returning its input",
+        "identity": "set to change nothing: inserted, or absent in the source",
         "fresh": "not from the source",
     }
     summary = _table("tensors", "status", "meaning", "elements", "written")

@@ -27,7 +27,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _PARTS = (
     *("quiet-head", "zero-new-inputs", "identity-blocks", "split-fused", "resample"),
-    *("keep-norms", "rescale", "compensate", "gates"),
+    *("keep-norms", "rescale", "compensate", "gates", "fold"),
 )
 """What can be left out, by the names of `transfer.Options`."""
 

@@ -179,4 +179,4 @@ def _scaled_layer(layer: Layer, ratio: float, kept: Collection[int]) -> Layer:
 
     # dataclasses.replace takes most of the time
     tensors = tuple(map(scale, layer.tensors))
-    return Layer(layer.kind, tensors, layer.path, layer.n_heads, layer.n_groups, layer.is_transposed)
+    return Layer(layer.kind, tensors, layer.path, layer.n_heads, layer.n_groups, layer.is_transposed, layer.epsilon)

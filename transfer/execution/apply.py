@@ -161,10 +161,8 @@ def _shrunk(row: PlannedTensor, factor: float) -> PlannedTensor:
 
 def _noted(row: PlannedTensor, notes: Mapping[str, str]) -> PlannedTensor:
     """Say in the report where values are not those of the source."""
-    note = notes.get(row.source or "")
-    if note is None or not row.regions:
-        return row
-    return _with_reason(row, note)
+    found = dict.fromkeys(notes[name] for name in row.sources if name in notes)
+    return _with_reason(row, "; ".join(found)) if found else row
 
 
 def _with_reason(row: PlannedTensor, reason: str) -> PlannedTensor:

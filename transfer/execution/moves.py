@@ -41,7 +41,7 @@ class Move:
 def moves_of(row: PlannedTensor, read: Reader, tensor: torch.Tensor) -> Iterator[Move]:
     """Read what a row of a plan names, one region after the other.
 
-    Only the box that a region names is read, unless a transform needs the whole tensor.
+    Only the box that a region names is read, unless a folding or a transform needs the whole tensor.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ def moves_of(row: PlannedTensor, read: Reader, tensor: torch.Tensor) -> Iterator
     transformed: dict[str, torch.Tensor] = {}
     for region in row.regions:
         name = region.tensor or row.source or ""
-        if row.transform is None:
+        if row.transform is None and row.folding is None:
             part = _read_part(row, name, region, read)
         else:
             if name not in transformed:
-                transformed[name] = row.transform(_read_whole(row, name, read))
+                transformed[name] = _transformed(row, _read_whole(row, name, read), read)
             value = transformed[name]
             part = _shaped(value[region.source.index[: value.dim()]], region, name)
         place = tensor.data if region.size == row.shape else tensor.data[region.target.index]
@@ -84,6 +84,12 @@ def _set_constant(box: torch.Tensor, constant: Constant) -> None:
     for n in reversed(box.shape[2:]):
         box = box[..., n // 2]
     box.fill_diagonal_(constant.value)
+
+
+def _transformed(row: PlannedTensor, value: torch.Tensor, read: Reader) -> torch.Tensor:
+    if row.folding is not None:
+        value = row.folding(value, read)
+    return value if row.transform is None else row.transform(value)
 
 
 def _read_whole(row: PlannedTensor, name: str, read: Reader) -> torch.Tensor:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment
 from transfer.channels.gates import gates_of, lone_gates
-from transfer.regions import Box, Constant
+from transfer.growth.identity import everywhere
+from transfer.regions import Constant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,6 +64,6 @@ def open_gates(
         roles = ("weight",) if side is gate.reader else ("weight", "bias")
         factors |= {tensor.name: 1 / constant for tensor in side.tensors if tensor.role in roles}
         for tensor in gate.excite.tensors:
-            constants[tensor.name] = (Constant(Box((0,) * len(tensor.shape), tensor.shape)),)
+            constants[tensor.name] = everywhere(tensor)
     pairs = tuple(pair for pair in alignment.pairs if pair.target.path not in opened)
     return replace(alignment, pairs=pairs), constants, factors

@@ -9,10 +9,11 @@ from transfer.alignment.matching import Alignment
 from transfer.channels.concatenation import concatenating_items
 from transfer.growth.containment import contained
 from transfer.growth.feeding import fed_by_neighbours, pack_insertions
+from transfer.growth.identity import everywhere, passing
 from transfer.growth.units import owned_with
-from transfer.regions import Box, Constant
+from transfer.regions import Constant
 from transfer.structure.meaning import residual_exits
-from transfer.structure.records import Block, Layer, Tensor, structure_key
+from transfer.structure.records import Block, Layer, structure_key
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,7 +89,7 @@ def _plain_layers(
                 if module is None or not before or not _is_passable(module, before, gap, layer.path):
                     return None
                 for inserted in gap:
-                    identity |= _identity(inserted, module)
+                    identity |= passing(inserted)
             before, gap = layer.path, []
     return None if gap else identity
 
@@ -97,29 +98,6 @@ def _is_passable(module: nn.Module, before: str, gap: Sequence[Layer], after: st
     from transfer.growth.probing import passes_through
 
     return passes_through(module, before, [layer.path for layer in gap], after)
-
-
-def _identity(layer: Layer, module: nn.Module) -> dict[str, tuple[Constant, ...]]:
-    from transfer.growth.probing import norm_epsilon
-
-    found: dict[str, tuple[Constant, ...]] = {}
-    for tensor in layer.tensors:
-        whole = _whole(tensor)
-        if tensor.role == "num_batches_tracked":
-            continue
-        if layer.kind == "batchnorm":
-            scale = (1 + norm_epsilon(module.get_submodule(layer.path))) ** 0.5
-            value = {"weight": scale, "running_var": 1.0}.get(tensor.role, 0.0)
-            found[tensor.name] = (Constant(whole, value),)
-        elif tensor.role == "weight":
-            found[tensor.name] = (Constant(whole), Constant(whole, 1.0, diagonal=True))
-        else:
-            found[tensor.name] = (Constant(whole),)
-    return found
-
-
-def _whole(tensor: Tensor) -> Box:
-    return Box((0,) * len(tensor.shape), tensor.shape)
 
 
 def _blocks(
@@ -202,7 +180,7 @@ def _units(
 
 def _set(block: Block, places: Sequence[Place]) -> dict[str, tuple[Constant, ...]]:
     tensors = [(block.layers[i].tensors[j], value) for i, j, value in places]
-    return {tensor.name: (Constant(_whole(tensor), value),) for tensor, value in tensors}
+    return {tensor.name: everywhere(tensor, value) for tensor, value in tensors}
 
 
 Place = tuple[int, int, float]

@@ -25,7 +25,6 @@ __all__ = [
     "find_exits",
     "is_identity_without",
     "multiplied_by",
-    "norm_epsilon",
     "passes_through",
 ]
 
@@ -308,11 +307,6 @@ def multiplied_by(source: nn.Module, path: str, read: Reader, means: torch.Tenso
     return factors.mean(1)
 
 
-def norm_epsilon(module: nn.Module) -> float:
-    """Return what a norm adds to the variance."""
-    return float(getattr(module, "eps", 0.0))
-
-
 def _set_to_identity(module: nn.Module) -> None:
     """Let a square layer, or a batch norm in evaluation, return its input."""
     state = module.state_dict(keep_vars=True)
@@ -322,7 +316,7 @@ def _set_to_identity(module: nn.Module) -> None:
     if weight is None:
         return
     if weight.dim() == 1:
-        weight.data.fill_((1 + norm_epsilon(module)) ** 0.5)
+        weight.data.fill_((1 + float(getattr(module, "eps", 0.0))) ** 0.5)
         return
     middle = weight.data
     for n in reversed(weight.shape[2:]):

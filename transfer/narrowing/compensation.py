@@ -54,6 +54,7 @@ class Compensated:
         source = planned.alignment.source
         own = {pair.source_item for pair in planned.alignment.pairs}
         used = {layer.path for i, item in enumerate(source.items) if i in own for layer in item.layers}
+        used |= planned.read_layers()
         inputs = expected_inputs(source, groups, read, used)
         kept = _kept_inputs(planned)
         layers = list(source.layers())

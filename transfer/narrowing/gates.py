@@ -59,7 +59,7 @@ class Ungated:
     def __init__(self, read: Reader, planned: TransferPlan, module: nn.Module | None) -> None:
         self._read = read
         self._factors: dict[str, tuple[int, torch.Tensor]] = {}
-        used = {pair.source.path for pair in planned.alignment.pairs}
+        used = planned.read_layers()
         found = lone_gates(planned.alignment.source, used, used)
         beside: dict[str, str] = {}
         if module is not None and found:

@@ -53,8 +53,9 @@ def prepared(
         return read, notes
     every = coupled_groups(planned.alignment.source)
     groups = tuple(narrowed(every, planned))
-    used = {pair.source_item for pair in planned.alignment.pairs}
-    if not groups and len(used) == len(planned.alignment.source.items):
+    used, read_too = {pair.source_item for pair in planned.alignment.pairs}, planned.read_layers()
+    items = enumerate(planned.alignment.source.items)
+    if not groups and all(i in used or item.layers[0].path in read_too for i, item in items):
         return read, notes
     if is_reordered and groups:
         confirmed = groups if module is None else confirmed_groups(module, groups)

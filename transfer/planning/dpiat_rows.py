@@ -11,12 +11,14 @@ from transfer.channels.choice import choose_channels
 from transfer.channels.coupling import coupled_groups
 from transfer.channels.fusion import Parts, fill_parts, pair_parts
 from transfer.channels.rescaling import rescale_factor
+from transfer.equivalence.decisions import Equivalents, find_equivalents
 from transfer.growth.feeding import shared_exits
 from transfer.growth.gates import open_gates
 from transfer.growth.insertions import place_insertions
 from transfer.growth.widening import AppendMean, Widening, stream_widenings
 from transfer.operators import LEADING, Channels, channel_fill, refusal
 from transfer.options import Options
+from transfer.planning.equivalent_rows import neutral, with_equivalents
 from transfer.planning.heads import quiet_heads
 from transfer.planning.planned import PlannedTensor, filled, fresh
 from transfer.planning.storage import as_stored
@@ -33,7 +35,7 @@ __all__ = ["dpiat_rows"]
 
 
 def dpiat_rows(
-    alignment: Alignment, options: Options, module: nn.Module | None
+    alignment: Alignment, options: Options, module: nn.Module | None, source_module: nn.Module | None = None
 ) -> tuple[Alignment, dict[str, PlannedTensor]]:
     """Plan every tensor that is fed from the source or set to start as identity.
 
@@ -44,6 +46,8 @@ def dpiat_rows(
     options : Options
     module : nn.Module or None
         The target, where there is one.
+    source_module : nn.Module, optional
+        The source, where there is one.
 
     Returns
     -------
@@ -69,6 +73,10 @@ def dpiat_rows(
     if options.split_fused:
         alignment, parts = pair_parts(alignment)
     alignment = complete(alignment)
+    made = Equivalents(alignment, identity)
+    if options.fold:
+        made = find_equivalents(alignment, identity, source_module, module)
+        alignment = made.alignment
     heads = head_paths(alignment.target), head_paths(alignment.source)
     items = enumerate(alignment.target.items)
     inserted = {i for i, item in items if any(t.name in identity for layer in item.layers for t in layer.tensors)}
@@ -86,15 +94,24 @@ def dpiat_rows(
             if source is None and tensor is pair.target.tensors[0]:  # a bare parameter, called otherwise
                 source = pair.source.tensors[0]
             row = fresh(tensor, reason) if reason else _row(alignment, pair, source, tensor, choice, options)
+            if source is None and not reason and options.fold:
+                row = neutral(pair, tensor)
             if source is not None and tensor.name in widenings:
                 row = _widened(row, source, tensor, pair, choice, options, widenings[tensor.name])
             # an embedding has outputs where other layers have inputs; it stands outside the blocks, without bias
             is_layer = isinstance(alignment.target.items[pair.target_item], Block) or "bias" in by_role
+            is_layer &= pair.target.path not in made.folded  # the norm's statistics tell its spread
             if options.rescale and is_layer and tensor.role == "weight" and row.status in ("cropped", "grown"):
                 factor = rescale_factor(every_layer, position[pair.target.path], pair.source, pair.target)
                 row = _scaled(row, factor)
             row = _scaled(row, factors.get(tensor.name, 1.0))
             rows[tensor.name] = _beside_gate(row, made_up[tensor.name]) if tensor.name in made_up else row
+
+    def row_of(pair: LayerPair, source: Tensor, tensor: Tensor) -> PlannedTensor:
+        row = _row(alignment, pair, source, tensor, channels.get(pair.target.path, LEADING), options)
+        return _scaled(row, factors.get(tensor.name, 1.0))
+
+    rows = with_equivalents(rows, made, row_of)
     if options.channels == "importance":
         reordered = {port.tensor for group in coupled_groups(alignment.source) for port in group.ports}
         for name, row in rows.items():
@@ -105,7 +122,7 @@ def dpiat_rows(
         if tensor.name in fused:
             source, fill = fused[tensor.name]
             rows[tensor.name] = filled(source, tensor, fill)
-        set_to = identity.get(tensor.name) or open_at.get(tensor.name)
+        set_to = made.identity.get(tensor.name) or open_at.get(tensor.name)
         if set_to:
             rows[tensor.name] = PlannedTensor(
                 tensor.name,

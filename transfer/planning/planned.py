@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from transfer.alignment.matching import Alignment
+from transfer.equivalence.foldings import Folding
 from transfer.regions import Constant, Fill, Region, Transform
 from transfer.structure.records import Form, Tensor
 
@@ -29,8 +30,9 @@ class PlannedTensor:
     status : {'copied', 'cropped', 'grown', 'resampled', 'identity', 'fresh'}
         ``copied``: equal shapes. ``cropped``: filled from a part of a larger tensor. ``grown``: some of its
         elements are filled from the source, the others keep their initialisation or are set to a constant.
-        ``resampled``: filled from the source on another grid. ``identity``: set so that an inserted layer or
-        block starts by returning its input. ``fresh``: nothing of the source.
+        ``resampled``: filled from the source on another grid. ``identity``: set so that it changes nothing: an
+        inserted layer or block starts by returning its input, what the source computes without adds zero or
+        multiplies by one. ``fresh``: nothing of the source.
     source : str or None
         Name of the source tensor; the first one where there are several.
     source_shape : tuple of int or None
@@ -42,6 +44,8 @@ class PlannedTensor:
         Set in this order, before the regions are copied.
     transform : Transform or None
         Applied to the source tensor first; regions and their bounds then refer to its result.
+    folding : Folding or None
+        How other source tensors enter the source tensor, before all else; its shape stays.
     reason : str
         Why it is fresh, or what was lost.
     tied_to : str
@@ -59,14 +63,16 @@ class PlannedTensor:
     regions: tuple[Region, ...] = ()
     constants: tuple[Constant, ...] = ()
     transform: Transform | None = None
+    folding: Folding | None = None
     reason: str = ""
     tied_to: str = ""
     no_larger_than: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the source tensors that regions are copied from, each once."""
+        """Names of the source tensors that its values are made of, each once."""
         names = [region.tensor or self.source or "" for region in self.regions]
+        names += self.folding.names if self.folding and self.regions else ()
         return tuple(dict.fromkeys(name for name in names if name))
 
     @property
@@ -104,6 +110,13 @@ class TransferPlan:
     def coverage(self) -> float:
         """Fraction of the target's elements that the source supplies, in [0, 1]."""
         return coverage_of(self.tensors)
+
+    def read_layers(self) -> set[str]:
+        """Paths of the source's layers that are matched, or of which a tensor is read."""
+        names = {name for row in self.tensors for name in row.sources}
+        layers = self.alignment.source.layers()
+        read = {layer.path for layer in layers if any(tensor.name in names for tensor in layer.tensors)}
+        return read | {pair.source.path for pair in self.alignment.pairs}
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""

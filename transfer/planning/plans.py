@@ -70,7 +70,7 @@ def plan(
 
         source = open_checkpoint(source)
     if as_module(source) is not None or isinstance(source, Architecture):
-        return _planned(match(source, target_form), header, module, options)
+        return _planned(match(source, target_form), header, module, options, as_module(source))
     names = header_of(source)
     is_known = sum(name in header for name in names) >= len(names) / 2
     is_ordered = getattr(source, "is_ordered", True)
@@ -102,7 +102,11 @@ def plan_alignment(alignment: Alignment, target: NetworkLike, *, options: Option
 
 
 def _planned(
-    alignment: Alignment, header: Header, module: nn.Module | None, options: Options | None
+    alignment: Alignment,
+    header: Header,
+    module: nn.Module | None,
+    options: Options | None,
+    source: nn.Module | None = None,
 ) -> TransferPlan:
     form = alignment.target.form
     if form == "paper":
@@ -110,7 +114,7 @@ def _planned(
         unseen = "the published method moves weight and bias of convolution, linear and batch norm only"
     else:
         alignment, similarity = at_common_scale(alignment)
-        alignment, planned = dpiat_rows(alignment, options or Options(), module)
+        alignment, planned = dpiat_rows(alignment, options or Options(), module, source)
         unseen = ""
     seen = {tensor.name for tensor in alignment.target.tensors()}
     unmatched = "no source layer was matched"

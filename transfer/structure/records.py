@@ -105,6 +105,8 @@ class Layer:
         Groups of a convolution, 0 where that is not known; the same holds.
     is_transposed : bool
         Whether a convolution is known to have its inputs first, its outputs (of one group) second.
+    epsilon : float
+        What a norm adds to the variance, 0 where that is not known; the same holds.
     facts : str
         What it does besides its shapes, and what follows up to the next layer (`tracing.facts`); empty where the
         network was not run.
@@ -116,6 +118,7 @@ class Layer:
     n_heads: int = field(default=0, compare=False)
     n_groups: int = field(default=0, compare=False)
     is_transposed: bool = field(default=False, compare=False)
+    epsilon: float = field(default=0.0, compare=False)
     facts: str = field(default="", compare=False)
 
     @property

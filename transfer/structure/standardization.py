@@ -28,6 +28,9 @@ __all__ = ["FORMS", "as_module", "check_form", "header_of", "standardize", "stan
 _HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "num_attention_heads")
 """What libraries call the number of heads of an attention."""
 
+_EPSILONS = ("eps", "variance_epsilon")
+"""What they call the number that a norm adds to the variance."""
+
 FORMS: tuple[Form, ...] = ("paper", "dpiat")
 
 
@@ -104,7 +107,8 @@ def standardize_header(
     ----------
     header : mapping of str to Signature
     module : nn.Module, optional
-        Whose header it is, if there is one: it knows its attention heads and the groups of its convolutions.
+        Whose header it is, if there is one: it knows its attention heads, the groups of its convolutions and the
+        epsilon of its norms.
     is_executed : bool
         Whether the names are in the order in which they are used.
 
@@ -132,9 +136,10 @@ def standardize_header(
 def _annotated(
     architecture: Architecture, module: nn.Module, facts: Mapping[str, str] | None = None
 ) -> Architecture:
-    """Note what shapes do not tell: heads of the layers right under an attention, groups, direction, facts."""
+    """Note what shapes do not tell: heads of the layers right under an attention, groups, direction,
+    epsilon, facts."""
     facts = facts or {}
-    heads, groups, transposed = {}, {}, set()
+    heads, groups, epsilons, transposed = {}, {}, {}, set()
     for path, part in module.named_modules():
         n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if _has(part, name)), None)
         if isinstance(n_heads, int) and n_heads > 0:
@@ -143,17 +148,22 @@ def _annotated(
             groups[path] = n_groups
             if getattr(part, "transposed", False) is True:
                 transposed.add(path)
-    if not heads and not groups and not facts:
+        epsilon = next((getattr(part, name, None) for name in _EPSILONS if _has(part, name)), None)
+        if isinstance(epsilon, float):
+            epsilons[path] = epsilon
+    if not heads and not groups and not epsilons and not facts:
         return architecture
 
     def noted(layer: Layer) -> Layer:
         n_heads = heads.get(layer.path.rpartition(".")[0], 0) if layer.kind == "linear" else 0
         n_groups = groups.get(layer.path, 0)
+        epsilon = epsilons.get(layer.path, 0.0) if layer.kind in ("batchnorm", "norm") else 0.0
         told = "; ".join(facts[tensor.name] for tensor in layer.tensors if tensor.name in facts)
-        if not n_heads and not n_groups and not told:
+        if not n_heads and not n_groups and not epsilon and not told:
             return layer
-        is_transposed = layer.path in transposed
-        return Layer(layer.kind, layer.tensors, layer.path, n_heads, n_groups, is_transposed, told)
+        return Layer(
+            layer.kind, layer.tensors, layer.path, n_heads, n_groups, layer.path in transposed, epsilon, told
+        )
 
     items = [
         Block(tuple(map(noted, item.layers))) if isinstance(item, Block) else noted(item)
