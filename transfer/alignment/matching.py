@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from transfer.alignment import _kernels
 from transfer.alignment.ranking import item_scores, similarities
 from transfer.alignment.tables import Table, tabulate
+from transfer.structure.meaning import share_positions
 from transfer.structure.records import Architecture, Block, Layer
 from transfer.structure.standardization import standardize
 
@@ -111,7 +112,8 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
         places = int(source_table.item[s]), int(target_table.item[t])
         if places not in known:
             is_block = isinstance(source_form.items[s], Block)
-            known[places] = list(_layer_places(own, other)) if is_block else [(0, 0, float(scores[t, s]))]
+            alone = [(0, 0, float(scores[t, s]))] if share_positions(own[0], other[0]) else []
+            known[places] = list(_layer_places(own, other)) if is_block else alone
         pairs += [LayerPair(own[i], other[j], score, s, t) for i, j, score in known[places]]
     return Alignment(source_form, target_form, tuple(pairs), float(_kernels.align_value(scores)))
 
@@ -161,4 +163,5 @@ def match_layers(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[t
 def _layer_places(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[int, int, float]]:
     scores = _scores(Architecture("dpiat", tuple(source)), Architecture("dpiat", tuple(target)))
     for t, s in _kernels.trace(scores).tolist():
-        yield s, t, float(scores[t, s])
+        if share_positions(source[s], target[t]):
+            yield s, t, float(scores[t, s])

@@ -296,8 +296,10 @@ def multiplied_by(source: nn.Module, path: str, read: Reader, means: torch.Tenso
     for name, tensor in part.state_dict(keep_vars=True).items():
         tensor.data.copy_(read(f"{path}.{name}"))
     nudged = torch.where(means.abs() < _SMALL, torch.full_like(means, _SMALL), means)
-    result = call(part, nudged.view(1, -1, 1, 1))
-    if result is None or result.shape != (1, len(means), 1, 1):
+    n_ones = max((tensor.dim() - 2 for tensor in part.parameters() if tensor.dim() > 2), default=2)
+    example = nudged.view(1, -1, *(1,) * n_ones)
+    result = call(part, example)
+    if result is None or result.shape != example.shape:
         return None
     factors = result.flatten() / nudged
     return factors if bool(factors.isfinite().all()) else None

@@ -19,6 +19,8 @@ from transfer.options import Options
 from transfer.planning.heads import quiet_heads
 from transfer.planning.planned import PlannedTensor, filled, fresh
 from transfer.regions import Constant
+from transfer.resampling.dimensions import changes_dimensions_only
+from transfer.resampling.inputs import kept_channels
 from transfer.resampling.recognition import resampling
 from transfer.structure.meaning import head_paths
 from transfer.structure.records import Block, Layer, Tensor
@@ -84,7 +86,7 @@ def dpiat_rows(
                 row = _widened(row, source, tensor, pair, choice, options, widenings[tensor.name])
             # an embedding has outputs where other layers have inputs; it stands outside the blocks, without bias
             is_layer = isinstance(alignment.target.items[pair.target_item], Block) or "bias" in by_role
-            if options.rescale and is_layer and tensor.role == "weight" and row.status in ("cropped", "grown"):
+            if options.rescale and is_layer and tensor.role == "weight" and _loses_inputs(row):
                 factor = rescale_factor(every_layer, position[pair.target.path], pair.source, pair.target)
                 row = _scaled(row, factor)
             row = _scaled(row, factors.get(tensor.name, 1.0))
@@ -131,17 +133,23 @@ def _row(
     if source is not None and source.shape == target.shape and choice == LEADING and not refusal(source, target):
         return filled(source, target, channel_fill(source, target, pair.target))
     resampled = None
+    both = alignment.source, alignment.target
+    kept = None
+    if options.image_channels == "zero" and target.role == "weight":
+        kept = kept_channels(pair.source, pair.target, both, choice)
     if options.resample and source is not None:
-        resampled = resampling(source, target, pair.source, pair.target, alignment.source, alignment.target)
+        layers = pair.source, pair.target
+        resampled = resampling(source, target, *layers, *both, keeps_channels=kept is not None)
     given = resampled.result(source) if resampled and source else source
     reason = refusal(given, target)
     if source is None or given is None or reason:
         return fresh(target, reason)
-    fill = channel_fill(given, target, pair.target, choice, zero_new_inputs=options.zero_new_inputs)
+    zero_new_inputs = options.zero_new_inputs or kept is not None
+    fill = channel_fill(given, target, pair.target, kept or choice, zero_new_inputs=zero_new_inputs)
     if resampled is None:
         return filled(source, target, fill)
     row = filled(source, target, resampled.adjust(fill))
-    return replace(row, status="resampled", transform=resampled.transform)
+    return replace(row, status="resampled" if resampled.operator else row.status, transform=resampled.transform)
 
 
 def _widened(
@@ -170,6 +178,12 @@ def _widened(
     return replace(
         row, status="grown", transform=AppendMean(widening.axis, n_new), reason="new channels start as the mean"
     )
+
+
+def _loses_inputs(row: PlannedTensor) -> bool:
+    """Whether fewer inputs may be the reason that a tensor is not copied whole; those of the image do not count."""
+    is_cut = row.status in ("cropped", "grown") or changes_dimensions_only(row.transform)
+    return is_cut and row.operator != "keep image channels"
 
 
 def _scaled(row: PlannedTensor, factor: float) -> PlannedTensor:

@@ -101,6 +101,8 @@ class Layer:
         Groups of a convolution, 0 where that is not known; the same holds.
     is_transposed : bool
         Whether a convolution is known to have its inputs first, its outputs (of one group) second.
+    stride : tuple of int
+        Of a transposed convolution; empty where that is not known.
     """
 
     kind: str
@@ -109,6 +111,7 @@ class Layer:
     n_heads: int = field(default=0, compare=False)
     n_groups: int = field(default=0, compare=False)
     is_transposed: bool = field(default=False, compare=False)
+    stride: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

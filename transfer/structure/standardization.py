@@ -114,7 +114,7 @@ def standardize_header(header: Header, module: nn.Module | None = None) -> Archi
 
 def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
     """Note what shapes do not tell: heads of the layers right under an attention, groups and direction."""
-    heads, groups, transposed = {}, {}, set()
+    heads, groups, transposed = {}, {}, dict[str, tuple[int, ...]]()
     for path, part in module.named_modules():
         n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if _has(part, name)), None)
         if isinstance(n_heads, int) and n_heads > 0:
@@ -122,7 +122,7 @@ def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
         if _has(part, "groups") and _has(part, "kernel_size") and isinstance(n_groups := part.groups, int):
             groups[path] = n_groups
             if getattr(part, "transposed", False) is True:
-                transposed.add(path)
+                transposed[path] = stride if isinstance(stride := getattr(part, "stride", ()), tuple) else ()
     if not heads and not groups:
         return architecture
 
@@ -131,7 +131,13 @@ def _annotated(architecture: Architecture, module: nn.Module) -> Architecture:
         n_groups = groups.get(layer.path, 0)
         if not n_heads and not n_groups:
             return layer
-        return replace(layer, n_heads=n_heads, n_groups=n_groups, is_transposed=layer.path in transposed)
+        return replace(
+            layer,
+            n_heads=n_heads,
+            n_groups=n_groups,
+            is_transposed=layer.path in transposed,
+            stride=transposed.get(layer.path, ()),
+        )
 
     items = [
         Block(tuple(map(noted, item.layers))) if isinstance(item, Block) else noted(item)
