@@ -137,7 +137,7 @@ def spread_over(x: torch.Tensor, n_new: int, size: int) -> torch.Tensor:
     return x.expand(*x.shape[:2], *(size,) * n_new, *x.shape[2 + n_new :])
 
 
-def is_in_middle(
+def middle_of(
     y: torch.Tensor, n_new: int, kernel: tuple[int, ...], size: int, stride: tuple[int, ...]
 ) -> torch.Tensor:
     """What lies, along the first dimensions, where the kernel does not reach beyond the ends of the input."""
@@ -170,7 +170,7 @@ def test_transposed_convolutions_spread_what_one_place_reads(
     assert transfer.transfer(holding(trained(small, seed)), holding(large)).coverage == 1
     x = torch.randn(2, 4, *(5,) * low)
     n_new, kernel, stride = high - low, large.kernel_size, large.stride
-    found = is_in_middle(large(spread_over(x, n_new, 6)), n_new, kernel, 6, stride)
+    found = middle_of(large(spread_over(x, n_new, 6)), n_new, kernel, 6, stride)
     assert found.numel()
     assert difference(found, spread_over(small(x), n_new, 1).expand_as(found)) < 1e-5
 

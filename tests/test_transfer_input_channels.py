@@ -112,10 +112,19 @@ def test_videos_and_signals_have_channels_as_well() -> None:
     assert not target[0].weight[:, 3].any()
 
 
-def test_the_command_line_has_it(tmp_path: Path) -> None:
+def test_the_command_line_has_it(small_index: Path, tmp_path: Path) -> None:
     torch.save(create_model("test_resnet").state_dict(), tmp_path / "source.pt")
     torch.save(create_model("test_resnet", in_chans=4).state_dict(), tmp_path / "target.pt")
-    arguments = ["plan", "--source", str(tmp_path / "source.pt"), "--target", str(tmp_path / "target.pt"), "--json"]
+    arguments = [
+        "--db",
+        str(small_index),
+        "plan",
+        "--source",
+        str(tmp_path / "source.pt"),
+        "--target",
+        str(tmp_path / "target.pt"),
+        "--json",
+    ]
     for more, operator in (([], "adapt input channels"), (["--image-channels", "zero"], "keep image channels")):
         done = CliRunner().invoke(cli, [*arguments, *more])
         assert done.exit_code == 0, done.output

@@ -112,8 +112,10 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
         places = int(source_table.item[s]), int(target_table.item[t])
         if places not in known:
             is_block = isinstance(source_form.items[s], Block)
-            alone = [(0, 0, float(scores[t, s]))] if share_positions(own[0], other[0]) else []
-            known[places] = list(_layer_places(own, other)) if is_block else alone
+            if is_block:
+                known[places] = list(_layer_places(own, other))
+            else:
+                known[places] = [(0, 0, float(scores[t, s]))] if share_positions(own[0], other[0]) else []
         pairs += [LayerPair(own[i], other[j], score, s, t) for i, j, score in known[places]]
     return Alignment(source_form, target_form, tuple(pairs), float(_kernels.align_value(scores)))
 
