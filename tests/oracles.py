@@ -11,11 +11,11 @@ Matrix = list[list[float]]
 def layer_score(a: tuple[str, tuple[int, ...]] | None, b: tuple[str, tuple[int, ...]] | None) -> float:
     """Product of min(x/y, y/x) over dimensions; 0 for unlike kinds and placeholders.
 
-    A linear layer, or a convolution of one position in any number of dimensions, counts as a 1 x 1 convolution.
+    A convolution counts as one of three dimensions, and so does a linear layer, which has one position.
     """
     if a is None or b is None:
         return 0.0
-    a, b = (as_1x1(*layer) for layer in (a, b))
+    a, b = (as_3d(*layer) for layer in (a, b))
     if a[0] != b[0] or len(a[1]) != len(b[1]):
         return 0.0
     score = 1.0
@@ -24,10 +24,10 @@ def layer_score(a: tuple[str, tuple[int, ...]] | None, b: tuple[str, tuple[int, 
     return score
 
 
-def as_1x1(kind: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
-    """Write every layer that mixes channels place by place as the same kind."""
-    if kind in ("linear", "conv1d", "conv2d", "conv3d") and set(shape[2:]) <= {1}:
-        return "conv2d", (*shape[:2], *(1,) * (2 - len(shape[:2])), 1, 1)
+def as_3d(kind: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """Write every layer that mixes channels as the same kind, but for signals along channels."""
+    if kind in ("linear", "conv1d", "conv2d", "conv3d") and (len(shape) != 3 or shape[:2] != (1, 1)):
+        return "conv", (*shape[:2], *(1,) * (5 - len(shape)), *shape[2:])
     return kind, shape
 
 

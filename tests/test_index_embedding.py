@@ -48,7 +48,7 @@ def test_a_profile_adds_up_the_scores_of_layers(zoo: Zoo) -> None:
         for layer in architecture.layers():
             kinds: dict[tuple[str, int], int] = {(landmark.kind, landmark.n_dims): 0}
             if kind_code(kinds, layer.kind, layer.dims) == 0:
-                pairs = zip(padded(layer.dims), landmark.dims, strict=True)
+                pairs = zip(padded(layer.kind, layer.dims), landmark.dims, strict=True)
                 total += prod(min(a / b, b / a) for a, b in pairs)
         expected.append((total / architecture.n_scoring**0.5) ** 0.5)
     vector = np.array(expected) @ basis.projection[:-1] + basis.projection[-1]

@@ -149,7 +149,7 @@ def test_filters_hold(zoo: Zoo) -> None:
 
 def test_a_target_unlike_everything_gets_a_plain_answer(zoo: Zoo) -> None:
     with pytest.raises(NothingFoundError, match="random initialisation"):
-        zoo.recommend(nn.Sequential(nn.Conv3d(1, 2, 3), nn.Conv3d(2, 2, 3)))
+        zoo.recommend(nn.GRU(2, 3))
 
 
 def test_bad_questions_are_refused(zoo: Zoo) -> None:

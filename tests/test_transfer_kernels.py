@@ -24,9 +24,11 @@ def matrices(draw: st.DrawFn, largest: int = 7) -> np.ndarray:
 layers = st.one_of(
     st.just(Layer(PLACEHOLDER)),
     st.builds(
-        lambda kind, shape: Layer(kind, (Tensor("weight", tuple(shape)),)),
-        st.sampled_from(["conv2d", "linear"]),
-        st.lists(st.integers(1, 9), min_size=2, max_size=2),
+        lambda channels, kernel: Layer(
+            f"conv{len(kernel)}d" if kernel else "linear", (Tensor("weight", (*channels, *kernel)),)
+        ),
+        st.tuples(st.integers(1, 9), st.integers(2, 9)),
+        st.lists(st.integers(2, 5), max_size=3),
     ),
 )
 items = st.one_of(layers, st.lists(layers, min_size=0, max_size=6).map(lambda inner: Block(tuple(inner))))

@@ -162,8 +162,12 @@ def refusal(source: Tensor | None, target: Tensor) -> str:
 
 
 def fitted_shape(shape: tuple[int, ...], n_dims: int) -> tuple[int, ...] | None:
-    """Add or drop trailing dimensions of size 1 to get `n_dims`; None if others would have to go."""
-    if any(n != 1 for n in shape[n_dims:]) or (n_dims > len(shape) and len(shape) < 2):
+    """Add or drop trailing dimensions of size 1 to get `n_dims`; None if others would have to go.
+
+    A kernel of more than one position has first dimensions that others lack; those are no matter of this.
+    """
+    is_kernel = len(shape) != n_dims and n_dims > 2 and any(n != 1 for n in shape[2:])
+    if is_kernel or any(n != 1 for n in shape[n_dims:]) or (n_dims > len(shape) and len(shape) < 2):
         return None
     return (*shape[:n_dims], *(1,) * (n_dims - len(shape)))
 

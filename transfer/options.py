@@ -7,9 +7,10 @@ from typing import Literal, get_args
 
 from transfer.errors import MethodError
 
-__all__ = ["ChannelChoice", "Options"]
+__all__ = ["ChannelChoice", "ImageChannels", "Options"]
 
 ChannelChoice = Literal["importance", "leading"]
+ImageChannels = Literal["adapt", "zero"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Options:
         Crop query, key and value, or the two halves of a gated layer, each by itself.
     resample : bool
         Bring position embeddings, tables of relative positions, patch embeddings and the channels
-        of the image to the target's size, as timm does for its own models; otherwise crop them.
+        of the image to the target's size, as timm does for its own models; otherwise crop them. Spread and sum
+        kernels of other dimensions; otherwise they stay fresh.
     keep_norms : bool
         Where a transformer grows in width, start the new channels of its residual stream as the mean of the old
         ones, so that layer norm sees the same mean and variance.
@@ -52,6 +54,10 @@ class Options:
     channels : {'importance', 'leading'}
         Which channels a narrower target gets: of each coupled group those whose weights matter most to what reads
         them, or the first ones.
+    image_channels : {'adapt', 'zero'}
+        What images of more or fewer channels get: weights that are repeated and scaled, as timm does it, so that
+        grey images give what they gave; or each channel the weights that it had, with zero for new ones, so that
+        RGB gives what it gave whatever a fourth channel holds.
     """
 
     head: bool = True
@@ -66,7 +72,10 @@ class Options:
     gates: bool = True
     fold: bool = True
     channels: ChannelChoice = "importance"
+    image_channels: ImageChannels = "adapt"
 
     def __post_init__(self) -> None:
         if self.channels not in get_args(ChannelChoice):
             raise MethodError(f"expected channels 'importance' or 'leading', got {self.channels!r}")
+        if self.image_channels not in get_args(ImageChannels):
+            raise MethodError(f"expected image_channels 'adapt' or 'zero', got {self.image_channels!r}")

@@ -27,7 +27,7 @@ from zoo_index.cli_options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from transfer.options import ChannelChoice
+    from transfer.options import ChannelChoice, ImageChannels
     from zoo_index.zoo import Zoo
 
 __all__ = ["cli", "main"]
@@ -275,11 +275,14 @@ def plan_command(
     no_head: bool,
     without: tuple[str, ...],
     channels: ChannelChoice,
+    image_channels: ImageChannels,
     verbose: bool,
     as_json: bool,
 ) -> None:
     """Show what a transfer would do to every tensor of TARGET; no weights are read."""
-    plan = _zoo(ctx).plan(source, target, method=method, options=options_from(no_head, without, channels))
+    plan = _zoo(ctx).plan(
+        source, target, method=method, options=options_from(no_head, without, channels, image_channels)
+    )
     if as_json:
         _print_json({"source": source, "target": target, **plan.to_json()})
     else:
@@ -312,6 +315,7 @@ def transfer_command(
     no_head: bool,
     without: tuple[str, ...],
     channels: ChannelChoice,
+    image_channels: ImageChannels,
     allow_nonfinite: bool,
     ema: bool,
     device: str,
@@ -334,7 +338,7 @@ def transfer_command(
         source,
         weights=weights,
         method=method,
-        options=options_from(no_head, without, channels),
+        options=options_from(no_head, without, channels, image_channels),
         filters=filters_from(options),
         allow_nonfinite=allow_nonfinite,
         ema=ema,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from transfer.options import ChannelChoice, Options
+    from transfer.options import ChannelChoice, ImageChannels, Options
     from zoo_index.answers import Filters
 
 __all__ = [
@@ -64,6 +64,13 @@ def transfer_options(command: Command) -> Command:
             show_default=True,
             help="Which channels a narrower target gets.",
         ),
+        click.option(
+            "--image-channels",
+            type=click.Choice(["adapt", "zero"]),
+            default="adapt",
+            show_default=True,
+            help="What images of more channels get: weights adapted, or those of RGB and zero for the new ones.",
+        ),
         click.option("--no-head", is_flag=True, help="Do not copy the classifier."),
         method_option,
     ):
@@ -71,11 +78,14 @@ def transfer_options(command: Command) -> Command:
     return command
 
 
-def options_from(no_head: bool, without: tuple[str, ...], channels: ChannelChoice) -> Options:
+def options_from(
+    no_head: bool, without: tuple[str, ...], channels: ChannelChoice, image_channels: ImageChannels
+) -> Options:
     """Turn the values of `transfer_options` into options."""
     from transfer.options import Options
 
-    return Options(head=not no_head, channels=channels, **{name.replace("-", "_"): False for name in without})
+    parts = {name.replace("-", "_"): False for name in without}
+    return Options(head=not no_head, channels=channels, image_channels=image_channels, **parts)
 
 
 def reading_options(command: Command) -> Command:

@@ -19,6 +19,7 @@ from transfer.alignment import _kernels
 from transfer.alignment.ranking import item_scores, similarities
 from transfer.alignment.regrouping import cut_like
 from transfer.alignment.tables import Table, n_shared_layers, tabulate
+from transfer.structure.meaning import share_positions
 from transfer.structure.records import Architecture, Block, Layer
 from transfer.structure.standardization import standardize
 
@@ -116,7 +117,10 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
         places = int(source_table.item[s]), int(target_table.item[t])
         if places not in known:
             is_block = isinstance(source_form.items[s], Block)
-            known[places] = list(_layer_places(own, other)) if is_block else [(0, 0, float(scores[t, s]))]
+            if is_block:
+                known[places] = list(_layer_places(own, other))
+            else:
+                known[places] = [(0, 0, float(scores[t, s]))] if share_positions(own[0], other[0]) else []
         pairs += [LayerPair(own[i], other[j], score, s, t) for i, j, score in known[places]]
     return Alignment(source_form, target_form, tuple(pairs), found.value)
 
@@ -183,4 +187,5 @@ def _layer_places(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[
     target_table = tabulate([Architecture("dpiat", tuple(target))], form="dpiat")
     scores = _scored_with(Architecture("dpiat", tuple(source)), target_table).scores
     for t, s in _kernels.trace(scores).tolist():
-        yield s, t, float(scores[t, s])
+        if share_positions(source[s], target[t]):
+            yield s, t, float(scores[t, s])

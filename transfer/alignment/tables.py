@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from transfer.structure.records import Architecture, Block, Form, Item, Layer
 
-__all__ = ["MAX_DIMS", "Table", "kind_code", "n_shared_layers", "tabulate"]
+__all__ = ["MAX_DIMS", "Table", "kind_code", "n_shared_layers", "padded", "tabulate"]
 
 MAX_DIMS = 6
 """Dimensions kept of a layer's shape; convolution has at most 5, a bare parameter of timm at most 5."""
@@ -34,7 +34,7 @@ class Table:
     ----------
     form : {'paper', 'dpiat'}
     kinds : dict
-        Number of every (kind, number of dimensions).
+        Number of every (kind, number of dimensions); what mixes channels is ("conv2d", 4) in whatever number.
     layer_kind : ndarray of shape (n_layers,), int64
         Negative for placeholders.
     layer_dims : ndarray of shape (n_layers, MAX_DIMS), float64
@@ -96,20 +96,39 @@ class Table:
 def kind_code(kinds: KindCodes, kind: str, dims: tuple[int, ...] | None) -> int:
     """Return the number of a kind, -1 where there is nothing to compare; unknown kinds join `kinds`.
 
-    A linear layer is a convolution of one position, and a convolution of one position is the same in any number of
-    dimensions; `padded` fills the missing ones with 1.
+    A linear layer is a convolution of one position, and kernels are spread and summed over dimensions that others
+    lack; `padded` fills these with 1.
     """
     if dims is None or len(dims) > MAX_DIMS:
         return -1
-    if kind in _MIXING and all(d == 1 for d in dims[2:]):
+    if _is_mixing(kind, dims):
         return kinds.setdefault(("conv2d", 4), len(kinds))
     return kinds.setdefault((kind, len(dims)), len(kinds))
 
 
-def padded(dims: tuple[int, ...] | None) -> list[float]:
-    """Dimensions as a row of `Table.layer_dims`."""
+@lru_cache(maxsize=2**15)
+def padded(kind: str, dims: tuple[int, ...] | None) -> tuple[float, ...]:
+    """Dimensions as a row of `Table.layer_dims`; of a kernel height, width and time, so that like meets like."""
     known = [float(d) for d in (dims or ())[:MAX_DIMS]]
-    return known + [1.0] * (MAX_DIMS - len(known))
+    if _is_mixing(kind, dims or ()):
+        outputs, inputs, *kernel = known
+        time, height, width = [*[1.0] * (3 - len(kernel)), *kernel]
+        known = [outputs, inputs, height, width, time]
+    return (*known, *[1.0] * (MAX_DIMS - len(known)))
+
+
+def _is_mixing(kind: str, dims: tuple[int, ...]) -> bool:
+    """Whether a layer is linear or a convolution of space or time.
+
+    Some convolutions go over something else: those along channels read and give one (ECA, arXiv 1910.03151), those
+    of lambda layers (arXiv 2102.08602) are flat in the last dimension only.
+    """
+    if kind not in _MIXING or not 2 <= len(dims) <= 5:
+        return False
+    kernel = dims[2:]
+    is_along_channels = dims[:2] == (1, 1) and len(kernel) == 1 and kernel[0] > 1
+    is_lambda = len(kernel) == 3 and kernel[0] > 1 and kernel[1] > 1 and kernel[2] == 1
+    return not is_along_channels and not is_lambda
 
 
 def offsets(sizes: Iterable[int]) -> NDArray[np.int64]:
@@ -164,12 +183,12 @@ def tabulate(architectures: Sequence[Architecture], *, form: Form, kinds: KindCo
     Table
     """
     kinds = dict(kinds or {})
-    layer_rows: dict[tuple[int, tuple[int, ...] | None], int] = {}
+    layer_rows: dict[tuple[int, tuple[float, ...]], int] = {}
     item_rows: dict[tuple[bool, tuple[int, ...]], int] = {}
 
     def layer_row(layer: Layer) -> int:
         code = kind_code(kinds, layer.kind, layer.dims)
-        key = (code, layer.dims if code >= 0 else None)
+        key = code, padded(layer.kind, layer.dims if code >= 0 else None)
         return layer_rows.setdefault(key, len(layer_rows))
 
     def item_row(item: Item) -> int:
@@ -182,7 +201,7 @@ def tabulate(architectures: Sequence[Architecture], *, form: Form, kinds: KindCo
         form=form,
         kinds=kinds,
         layer_kind=np.array([code for code, _ in layer_rows], dtype=np.int64),
-        layer_dims=np.array([padded(dims) for _, dims in layer_rows]).reshape(-1, MAX_DIMS),
+        layer_dims=np.array([dims for _, dims in layer_rows], dtype=np.float64).reshape(-1, MAX_DIMS),
         item_start=offsets(len(layers) for _, layers in item_rows),
         item_layer=np.array([i for _, layers in item_rows for i in layers], dtype=np.int64),
         item_single=np.array([single for single, _ in item_rows], dtype=np.bool_),

@@ -15,9 +15,17 @@ from itertools import combinations, pairwise, takewhile
 import numpy as np
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.alignment.tables import kind_code
+from transfer.alignment.tables import kind_code, padded
 from transfer.channels.concatenation import concatenating_items
-from transfer.structure.meaning import head_paths, in_width, is_depthwise, is_weighted, out_width, residual_exits
+from transfer.structure.meaning import (
+    head_paths,
+    in_width,
+    is_depthwise,
+    is_weighted,
+    out_width,
+    residual_exits,
+    share_positions,
+)
 from transfer.structure.records import Architecture, Block, Item, Layer, structure_key
 from transfer.structure.unfolding import unfolded
 
@@ -152,17 +160,27 @@ def _score(source: Layer, target: Layer) -> float:
     """Shape score, or -1 if the source is larger in any dimension or of another kind."""
     if source.dims is None or target.dims is None:
         return -1.0
+    if not share_positions(source, target):
+        return -1.0
     codes: dict[tuple[str, int], int] = {}
     if kind_code(codes, source.kind, source.dims) != kind_code(codes, target.kind, target.dims):
         return -1.0
     if source.kind.startswith("parameter"):
         return 1.0 if source.dims == target.dims else 0.5  # tables and positions are resampled, not cropped
     score = 1.0
-    for a, b in zip(source.dims, target.dims, strict=False):
-        if a > b or not b:
+    free = _free_dimensions(len(source.dims) - 2, len(target.dims) - 2)
+    rows = padded(source.kind, source.dims), padded(target.kind, target.dims)
+    for i, (a, b) in enumerate(zip(*rows, strict=True)):
+        if (a > b and i not in free) or not b:
             return -1.0
-        score *= a / b
+        score *= a / b if a <= b else b / a
     return score
+
+
+def _free_dimensions(n_source: int, n_target: int) -> tuple[int, ...]:
+    """Places in a row of dimensions that one of two kernels lacks: height or time, spread or summed over."""
+    lowest, highest = sorted((n_source, n_target))
+    return () if lowest == highest or lowest < 1 else (2, 4) if lowest == 1 else (4,)
 
 
 def _embed(source: Sequence[Item], target: Sequence[Item], fit: Fit, may_skip: Sequence[bool]) -> _Place | None:

@@ -295,7 +295,9 @@ def multiplied_by(source: nn.Module, path: str, read: Reader, means: torch.Tenso
     for name, tensor in part.state_dict(keep_vars=True).items():
         tensor.data.copy_(read(f"{path}.{name}"))
     nudged = torch.where(means.abs() < _SMALL, torch.full_like(means, _SMALL), means)
-    image = nudged.view(1, -1, 1, 1) * torch.tensor([[0.5, 1.5], [1.5, 0.5]])
+    n_ones = max((tensor.dim() - 2 for tensor in part.parameters() if tensor.dim() > 2), default=2)
+    places = torch.tensor([0.5, 1.5]).view(1, 1, 2, *(1,) * (n_ones - 1))
+    image = (nudged.view(1, -1, *(1,) * n_ones) * places).expand(1, -1, *(2,) * n_ones)
     result = call(part, image)
     if result is None or result.shape != image.shape:
         return None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from transfer.narrowing.moments import Expected, expected_inputs, following_norm
+from transfer.resampling.dimensions import changes_dimensions_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,7 +83,9 @@ def _kept_inputs(planned: TransferPlan) -> dict[str, torch.Tensor]:
     """Say for each source weight which of its inputs the target reads; no weight that it reads in two ways."""
     found: dict[str, torch.Tensor | None] = {}
     for row in planned.tensors:
-        if row.source is None or row.source_shape is None or len(row.source_shape) < 2 or row.transform is not None:
+        if row.source is None or row.source_shape is None or len(row.source_shape) < 2:
+            continue
+        if row.transform is not None and not changes_dimensions_only(row.transform):
             continue
         kept = torch.zeros(row.source_shape[1], dtype=torch.bool)
         for region in row.regions:

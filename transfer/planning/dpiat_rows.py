@@ -24,6 +24,8 @@ from transfer.planning.planned import PlannedTensor, filled, fresh
 from transfer.planning.storage import as_stored
 from transfer.rearrangement import rearrangement
 from transfer.regions import Constant
+from transfer.resampling.dimensions import changes_dimensions_only
+from transfer.resampling.inputs import kept_channels
 from transfer.resampling.recognition import resampling
 from transfer.structure.meaning import head_paths
 from transfer.structure.records import Block, Layer, Tensor
@@ -101,7 +103,7 @@ def dpiat_rows(
             # an embedding has outputs where other layers have inputs; it stands outside the blocks, without bias
             is_layer = isinstance(alignment.target.items[pair.target_item], Block) or "bias" in by_role
             is_layer &= pair.target.path not in made.folded  # the norm's statistics tell its spread
-            if options.rescale and is_layer and tensor.role == "weight" and row.status in ("cropped", "grown"):
+            if options.rescale and is_layer and tensor.role == "weight" and _loses_inputs(row):
                 factor = rescale_factor(every_layer, position[pair.target.path], pair.source, pair.target)
                 row = _scaled(row, factor)
             row = _scaled(row, factors.get(tensor.name, 1.0))
@@ -155,8 +157,13 @@ def _row(
     if source is not None and source.shape == target.shape and choice == LEADING and not refusal(source, target):
         return filled(source, target, channel_fill(source, target, pair.target))
     resampled = rearranged = None
+    both = alignment.source, alignment.target
+    kept = None
+    if options.image_channels == "zero" and target.role == "weight":
+        kept = kept_channels(pair.source, pair.target, both, choice)
     if options.resample and source is not None:
-        resampled = resampling(source, target, pair.source, pair.target, alignment.source, alignment.target)
+        layers = pair.source, pair.target
+        resampled = resampling(source, target, *layers, *both, keeps_channels=kept is not None)
     if resampled is None and source is not None and source.is_continuous and target.is_continuous:
         are_kernels = pair.source.kind.startswith("conv") and pair.target.kind.startswith("conv")
         rearranged = None if are_kernels else rearrangement(source.shape, target.shape)
@@ -166,7 +173,8 @@ def _row(
     reason = refusal(given, target)
     if source is None or given is None or reason:
         return fresh(target, reason)
-    fill = channel_fill(given, target, pair.target, choice, zero_new_inputs=options.zero_new_inputs)
+    zero_new_inputs = options.zero_new_inputs or kept is not None
+    fill = channel_fill(given, target, pair.target, kept or choice, zero_new_inputs=zero_new_inputs)
     if rearranged is not None:
         row = filled(given, target, fill)
         operator = "rearrange" if row.operator == "copy" else row.operator
@@ -174,7 +182,7 @@ def _row(
     if resampled is None:
         return filled(source, target, fill)
     row = filled(source, target, resampled.adjust(fill))
-    return replace(row, status="resampled", transform=resampled.transform)
+    return replace(row, status="resampled" if resampled.operator else row.status, transform=resampled.transform)
 
 
 def _widened(
@@ -203,6 +211,12 @@ def _widened(
     return replace(
         row, status="grown", transform=AppendMean(widening.axis, n_new), reason="new channels start as the mean"
     )
+
+
+def _loses_inputs(row: PlannedTensor) -> bool:
+    """Whether fewer inputs may be the reason that a tensor is not copied whole; those of the image do not count."""
+    is_cut = row.status in ("cropped", "grown") or changes_dimensions_only(row.transform)
+    return is_cut and row.operator != "keep image channels"
 
 
 def _scaled(row: PlannedTensor, factor: float) -> PlannedTensor:

@@ -30,9 +30,9 @@ class PlannedTensor:
     status : {'copied', 'cropped', 'grown', 'resampled', 'identity', 'fresh'}
         ``copied``: equal shapes. ``cropped``: filled from a part of a larger tensor. ``grown``: some of its
         elements are filled from the source, the others keep their initialisation or are set to a constant.
-        ``resampled``: filled from the source on another grid. ``identity``: set so that it changes nothing: an
-        inserted layer or block starts by returning its input, what the source computes without adds zero or
-        multiplies by one. ``fresh``: nothing of the source.
+        ``resampled``: filled from the source on another grid, or of other dimensions. ``identity``: set so that it
+        changes nothing: an inserted layer or block starts by returning its input, what the source computes without
+        adds zero or multiplies by one. ``fresh``: nothing of the source.
     source : str or None
         Name of the source tensor; the first one where there are several.
     source_shape : tuple of int or None

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from math import gcd
 
+from transfer.operators import Channels
 from transfer.structure.records import Architecture, Layer
 
-__all__ = ["input_channels", "input_layers", "is_patch_kernel", "read_the_image"]
+__all__ = [
+    "input_channels",
+    "input_layers",
+    "is_patch_kernel",
+    "kept_channels",
+    "pixels_beside",
+    "read_the_image",
+]
+
+_PIXELS = (16, 4)
+"""Pixels that space to depth makes one of, as in TResNet (https://arxiv.org/abs/2003.13630)."""
 
 _MANY = 4
 """A layer of more inputs than this reads the image only if nothing comes before it."""
@@ -65,6 +78,40 @@ def read_the_image(source: Layer, target: Layer, architectures: tuple[Architectu
         if not _is_convolution(layer) or _widths(layer)[1] != input_channels(architecture):
             return False
     return source in input_layers(architectures[0]) or target in input_layers(architectures[1])
+
+
+def kept_channels(
+    source: Layer, target: Layer, architectures: tuple[Architecture, Architecture], channels: Channels
+) -> Channels | None:
+    """Let each channel of the image stay what it was, so that those that only the target has count for nothing.
+
+    Parameters
+    ----------
+    source, target : Layer
+    architectures : tuple of Architecture
+        The source's and the target's.
+    channels : Channels
+        Chosen for the layer; its outputs stay.
+
+    Returns
+    -------
+    Channels or None
+        None unless both layers read their image, of other numbers of channels.
+    """
+    if source.dims is None or target.dims is None or source.dims[1:2] == target.dims[1:2]:
+        return None
+    if channels.connections is not None or not read_the_image(source, target, architectures):
+        return None
+    n_old, n_new = source.dims[1], target.dims[1]
+    n_pixels = pixels_beside(n_old, n_new)
+    old, new = n_old // n_pixels, n_new // n_pixels
+    inputs = tuple((i * old, i * new, min(old, new)) for i in range(n_pixels))
+    return replace(channels, inputs=inputs, operator="keep image channels")
+
+
+def pixels_beside(a: int, b: int) -> int:
+    """Count the pixels that stand side by side in the channels: a number that divides both, one side being RGB."""
+    return next((n for n in _PIXELS if gcd(a, b) % n == 0 and 3 * n in (a, b) and max(a, b) <= 4 * n), 1)
 
 
 def is_patch_kernel(size: Sequence[int], stride: Sequence[int] | None = None) -> bool:

@@ -1,23 +1,21 @@
 """Which source tensors are resampled instead of cropped, and into what: decided from headers alone.
 
-Position embeddings, tables of relative positions, patch embeddings, layers that read the image.
+Position embeddings, tables of relative positions, patch embeddings, layers that read the image, kernels of other
+dimensions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import gcd
 
 from transfer.regions import Fill, Region, Transform
+from transfer.resampling.dimensions import dimension_change
 from transfer.resampling.grids import Size, find_grid
-from transfer.resampling.inputs import is_patch_kernel, read_the_image
+from transfer.resampling.inputs import is_patch_kernel, pixels_beside, read_the_image
 from transfer.resampling.transforms import AdaptChannels, Chain, ResampleGrid, ResamplePatches
 from transfer.structure.records import Architecture, Layer, Tensor
 
 __all__ = ["Geometry", "Resampling", "resampling"]
-
-_PIXELS = (16, 4)
-"""Pixels that space to depth makes one of, as in TResNet (https://arxiv.org/abs/2003.13630)."""
 
 _OPERATORS = {
     "position": "resample positions",
@@ -56,7 +54,7 @@ class Resampling:
     shape : tuple of int
         Of the transform's result: the target's in space, the source's in channels.
     operator : str
-        What is done, in words.
+        What is done, in words; empty if nothing but the shape changes.
     axis : int
         The axis of `spans`.
     spans : tuple of (int, int, int)
@@ -79,7 +77,7 @@ class Resampling:
         regions = fill.regions
         if self.spans:
             regions = tuple(_moved(region, self.axis, *span) for region in regions for span in self.spans)
-        return replace(fill, operator=self.operator, regions=regions)
+        return replace(fill, operator=self.operator or fill.operator, regions=regions)
 
 
 def resampling(
@@ -92,6 +90,7 @@ def resampling(
     *,
     source_geometry: Geometry = _UNKNOWN,
     target_geometry: Geometry = _UNKNOWN,
+    keeps_channels: bool = False,
 ) -> Resampling | None:
     """Tell how a source tensor is to be resampled for a target tensor.
 
@@ -104,6 +103,8 @@ def resampling(
     source_architecture, target_architecture : Architecture
         The architectures those belong to, in ``dpiat`` form.
     source_geometry, target_geometry : Geometry
+    keeps_channels : bool
+        Whether the channels of the image are none of its concern.
 
     Returns
     -------
@@ -125,42 +126,66 @@ def resampling(
         is_whole = len(b.axes) > 1 or made.shape[b.axes[0]] == b.shape[b.axes[0]]
         spans = () if is_whole else made.spans()
         return Resampling(made, made.shape, _OPERATORS[b.purpose], b.axes[0], spans)
-    if source.role == target.role == "weight" and source_layer.kind == target_layer.kind and len(source.shape) > 2:
-        is_input = read_the_image(source_layer, target_layer, (source_architecture, target_architecture))
-        return _kernel_resampling(source, target, is_input, source_geometry, target_geometry)
+    if source.role == target.role == "weight" and len(source.shape) > 2 and len(target.shape) > 2:
+        steps = _Steps(source.shape)
+        change = dimension_change(source.shape, target.shape, source_layer, target_layer)
+        if change is not None:
+            steps.add(*change)
+        elif source_layer.kind != target_layer.kind:
+            return None
+        if read_the_image(source_layer, target_layer, (source_architecture, target_architecture)):
+            strides = source_geometry.stride, target_geometry.stride
+            _adapt_to_image(steps, target.shape, *strides, keeps_channels=keeps_channels)
+        return steps.result()
     return None
 
 
-def _kernel_resampling(
-    source: Tensor, target: Tensor, is_input: bool, source_geometry: Geometry, target_geometry: Geometry
-) -> Resampling | None:
+class _Steps:
+    """Transforms of a kernel, one after another."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self._transforms: list[Transform] = []
+        self._operators: list[str] = []
+
+    def add(self, transform: Transform, shape: tuple[int, ...], operator: str) -> None:
+        self.shape = shape
+        self._transforms.append(transform)
+        self._operators += [operator] if operator else []
+
+    def result(self) -> Resampling | None:
+        if not self._transforms:
+            return None
+        transform = self._transforms[0] if len(self._transforms) == 1 else Chain(tuple(self._transforms))
+        return Resampling(transform, self.shape, ", ".join(self._operators))
+
+
+def _adapt_to_image(
+    steps: _Steps,
+    target: tuple[int, ...],
+    source_stride: Size | None,
+    target_stride: Size | None,
+    *,
+    keeps_channels: bool,
+) -> None:
     """Adapt channels and resize patches of a layer that reads the image.
 
     Any other kernel keeps its middle. One that grows then computes at every pixel what it computed, while resized
     it would do so only on images of another resolution; for one that shrinks see docs/quality.md, "What was tried".
     """
-    if not is_input:
-        return None
-    steps: list[tuple[Transform, str]] = []
-    shape = list(source.shape)
-    if shape[1] != target.shape[1]:
-        shape[1] = target.shape[1]
-        groups = _n_groups(source.shape[1], target.shape[1])
-        steps.append((AdaptChannels(target.shape[1], groups), "adapt input channels"))
-    patches = (source.shape[2:], source_geometry.stride), (target.shape[2:], target_geometry.stride)
-    if source.shape[2:] != target.shape[2:] and all(is_patch_kernel(*patch) for patch in patches):
-        _, _, *shape[2:] = target.shape
-        steps.append((ResamplePatches((shape[2], shape[3])), "resample patches"))
-    if not steps:
-        return None
-    transforms = tuple(transform for transform, _ in steps)
-    transform = transforms[0] if len(transforms) == 1 else Chain(transforms)
-    return Resampling(transform, tuple(shape), ", ".join(name for _, name in steps))
+    n_channels = steps.shape[1]
+    if n_channels != target[1] and not keeps_channels:
+        adapt = AdaptChannels(target[1], pixels_beside(n_channels, target[1]))
+        steps.add(adapt, (steps.shape[0], target[1], *steps.shape[2:]), "adapt input channels")
+    patches = (steps.shape[2:], source_stride), (target[2:], target_stride)
+    if steps.shape[2:] != target[2:] and all(_is_patch(*patch) for patch in patches):
+        height, width = target[-2:]
+        steps.add(ResamplePatches((height, width)), (*steps.shape[:-2], height, width), "resample patches")
 
 
-def _n_groups(a: int, b: int) -> int:
-    """Pixels that stand side by side in the channels: such a number divides both, and one side is RGB."""
-    return next((n for n in _PIXELS if gcd(a, b) % n == 0 and 3 * n in (a, b) and max(a, b) <= 4 * n), 1)
+def _is_patch(size: tuple[int, ...], stride: Size | None) -> bool:
+    """Whether height and width of a kernel are those of a patch; patches of a video have a length as well."""
+    return is_patch_kernel(size[-2:], stride)
 
 
 def _moved(region: Region, axis: int, start: int, target_start: int, size: int) -> Region:

@@ -23,6 +23,7 @@ __all__ = [
     "out_width",
     "parent_of",
     "residual_exits",
+    "share_positions",
 ]
 
 _FUSED = (2, 3)
@@ -143,6 +144,14 @@ def is_pointwise(layer: Layer) -> bool:
 def is_spatial(layer: Layer) -> bool:
     """Whether a convolution's kernel is larger than one position."""
     return any(k > 1 for k in dims_of(layer)[2:])
+
+
+def share_positions(a: Layer, b: Layer) -> bool:
+    """Whether kernels have more than their middle in common: not a kernel over time alone and one of an image."""
+    if a.kind == b.kind or not (is_weighted(a) and is_weighted(b) and is_spatial(a) and is_spatial(b)):
+        return True
+    n_common = min(len(dims_of(a)), len(dims_of(b))) - 2
+    return any(min(sizes) > 1 for sizes in zip(dims_of(a)[-n_common:], dims_of(b)[-n_common:], strict=True))
 
 
 def is_dense(layer: Layer) -> bool:

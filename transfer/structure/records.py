@@ -110,6 +110,8 @@ class Layer:
     facts : str
         What it does besides its shapes, and what follows up to the next layer (`tracing.facts`); empty where the
         network was not run.
+    stride : tuple of int
+        Of a transposed convolution; empty where that is not known.
     """
 
     kind: str
@@ -120,6 +122,7 @@ class Layer:
     is_transposed: bool = field(default=False, compare=False)
     epsilon: float = field(default=0.0, compare=False)
     facts: str = field(default="", compare=False)
+    stride: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

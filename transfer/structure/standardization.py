@@ -126,9 +126,7 @@ def standardize_header(
     usage = trace_usage(module)
     if usage is None:
         return _annotated(from_header(header), module)
-    linear = {
-        name for name in usage.input_first if name.endswith("weight")
-    }  # a bare matrix tells nobody what it is
+    linear = {name for name in usage.input_first if name.endswith("weight")}  # of bare ones a header does not tell
     architecture = _annotated(from_header(header, linear), module, usage.facts)
     return Architecture(architecture.form, as_executed(architecture.items, usage.order))
 
@@ -136,10 +134,9 @@ def standardize_header(
 def _annotated(
     architecture: Architecture, module: nn.Module, facts: Mapping[str, str] | None = None
 ) -> Architecture:
-    """Note what shapes do not tell: heads of the layers right under an attention, groups, direction,
-    epsilon, facts."""
+    """Note what shapes do not tell: heads of attentions, groups, direction, epsilon, facts."""
     facts = facts or {}
-    heads, groups, epsilons, transposed = {}, {}, {}, set()
+    heads, groups, epsilons, transposed = {}, {}, {}, dict[str, tuple[int, ...]]()
     for path, part in module.named_modules():
         n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if _has(part, name)), None)
         if isinstance(n_heads, int) and n_heads > 0:
@@ -147,7 +144,7 @@ def _annotated(
         if _has(part, "groups") and _has(part, "kernel_size") and isinstance(n_groups := part.groups, int):
             groups[path] = n_groups
             if getattr(part, "transposed", False) is True:
-                transposed.add(path)
+                transposed[path] = stride if isinstance(stride := getattr(part, "stride", ()), tuple) else ()
         epsilon = next((getattr(part, name, None) for name in _EPSILONS if _has(part, name)), None)
         if isinstance(epsilon, float):
             epsilons[path] = epsilon
@@ -161,8 +158,14 @@ def _annotated(
         told = "; ".join(facts[tensor.name] for tensor in layer.tensors if tensor.name in facts)
         if not n_heads and not n_groups and not epsilon and not told:
             return layer
-        return Layer(
-            layer.kind, layer.tensors, layer.path, n_heads, n_groups, layer.path in transposed, epsilon, told
+        return replace(
+            layer,
+            n_heads=n_heads,
+            n_groups=n_groups,
+            is_transposed=layer.path in transposed,
+            epsilon=epsilon,
+            facts=told,
+            stride=transposed.get(layer.path, ()),
         )
 
     items = [

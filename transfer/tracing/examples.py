@@ -32,6 +32,9 @@ _SIZE_NAMES = ("img_size", "image_size", "input_size", "input_resolution")
 
 _LARGEST_SIDE = 2048
 
+_VIDEOS = ((16, 112, 112), (16, 224, 224), (8, 224, 224), (32, 224, 224))
+"""Frames, heights and widths of videos to try, after cubes."""
+
 _N_TOKENS = 16
 
 _FIRST_LAYERS = (nn.Embedding, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -100,6 +103,7 @@ def network_inputs(model: nn.Module) -> Iterator[torch.Tensor]:
     elif isinstance(first, nn.Conv1d | nn.Conv3d):
         n_dims = 1 if isinstance(first, nn.Conv1d) else 3
         shapes += [(1, first.in_channels, *(side,) * n_dims) for side in ((256, 1024) if n_dims == 1 else (32, 64))]
+        shapes += [(1, first.in_channels, *size) for size in _VIDEOS if n_dims == 3]
     for shape in shapes:
         yield torch.empty(shape, device="meta")
 
@@ -153,7 +157,7 @@ def _affordable_input(model: nn.Module) -> torch.Tensor | None:
 
 
 def examples(block: nn.Module, most: int = _MOST_PRODUCTS) -> Iterator[torch.Tensor]:
-    """Positive inputs (an activation may follow the addition) in the layouts of images and of token sequences."""
+    """Positive inputs (an activation may follow the addition): images, volumes and sequences of tokens."""
     n_weights = sum(tensor.numel() for tensor in block.parameters())
     for width, example in _layouts(block):
         if n_weights * (example.numel() // width) <= most and example.numel() <= _LARGEST_EXAMPLE:
@@ -166,7 +170,10 @@ def _layouts(block: nn.Module) -> Iterator[tuple[int, torch.Tensor]]:
         widths += [n for n in tensor.shape[:2] if n > 1]
     first = next((tensor.shape[1] for tensor in block.parameters() if tensor.dim() > 1), 1)
     generator = torch.Generator().manual_seed(1)
+    are_volumes = any(tensor.dim() == 5 for tensor in block.parameters())
     for width in dict.fromkeys([*sorted(set(widths), key=lambda n: -widths.count(n))[:3], first]):
+        for side in _SIDES[:2] if are_volumes else ():
+            yield width, torch.rand(1, width, side, side, side, generator=generator) + 0.1
         for side in _SIDES:
             yield width, torch.rand(1, width, side, side, generator=generator) + 0.1
             yield width, torch.rand(1, side, side, width, generator=generator) + 0.1

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, kind_code, offsets
+from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, kind_code, offsets, padded
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
 from zoo_index.database.packing import ID_BYTES, rows_among, unpack_ids, unpack_texts
 from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER
@@ -117,8 +117,7 @@ def load_table(connection: Connection, form: Form, ids: NDArray[np.int64] | None
     for row, (kind, tensors) in enumerate(json.loads(f"[{','.join(canonical)}]")):
         dims = tuple(tensors[0][1]) if tensors else None
         layer_kind[row] = kind_code(kinds, kind, dims)
-        if dims:
-            layer_dims[row, : len(dims)] = dims[:MAX_DIMS]
+        layer_dims[row] = padded(kind, dims)
     return StoredTable(
         ids=np.array(architectures, dtype=np.int64),
         n_scoring=np.array(n_scoring, dtype=np.int64),
