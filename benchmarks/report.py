@@ -200,7 +200,8 @@ def cuda(figures: dict[str, Any]) -> str:
             shares = [f"{row['of_copies'][name]:.2f}" for name in ("pinned", "pageable", "device")]
             load = f"{row['of_load']:.2f}" if "of_load" in row else ""
             names = [found["network"], found["kind"], row["source"]]
-            rows.append([*names, seconds(row["seconds"]), f"{row['gb_per_s']:.3g}", load, *shares])
+            plan = seconds(found["plan_seconds"])
+            rows.append([*names, seconds(row["seconds"]), plan, f"{row['gb_per_s']:.3g}", load, *shares])
     checks = figures["checks"]
     return f"""## On a GPU
 

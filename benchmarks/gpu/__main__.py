@@ -143,7 +143,10 @@ def _lines(found: dict[str, Any]) -> list[str]:
     if "left_out" in found:
         return [f"{name}: left out, {found['left_out']}"]
     copies = ", ".join(f"{name} {speed:.2f}" for name, speed in found["copies_gb_per_s"].items())
-    lines = [f"{name}, {found['bytes'] / 1e6:.0f} MB, {found['rounds']} rounds; copies in GB/s: {copies}"]
+    about = (
+        f"{found['bytes'] / 1e6:.0f} MB, {found['rounds']} rounds, planning {found['plan_seconds'] * 1e3:.1f} ms"
+    )
+    lines = [f"{name}, {about}; copies in GB/s: {copies}"]
     for row in found["rows"]:
         ratios = ", ".join(f"{ratio:.2f} of {name}" for name, ratio in row["of_copies"].items())
         load = f", {row['of_load']:.2f} of loading" if "of_load" in row else ""

@@ -203,7 +203,7 @@ def on_several_devices(device: torch.device, _: Path) -> None:
     source, target, expected = resnet(12), resnet(8), resnet(8)
     transfer.transfer(source, expected)
     source.stages[0].to(device)
-    source.fc.bias.data = source.fc.bias.data.to(device)
+    source.fc.bias = nn.Parameter(source.fc.bias.to(device))
     target.to(device)
     target.stages[1].to(CPU)
     target.bn1.to(CPU)
