@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= myarch.safetensors
 
-.PHONY: help demo test check sweep bench bench-quality performance snapshot clean
+.PHONY: help demo test check sweep bench bench-quality cuda performance snapshot clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -38,6 +38,9 @@ bench: $(VENV)/.dev ## write benchmarks/results
 
 bench-quality: $(VENV)/.dev ## does it help? resumable, an hour on two cores; QUALITY="--data FOLDER" and more
 	cd benchmarks && OMP_NUM_THREADS=1 ../$(BIN)/python -m quality $(QUALITY)
+
+cuda: ## check and time transfer on a GPU, in three minutes; PYTHON needs torch, numpy, numba, safetensors alone
+	@PYTHONPATH=.:benchmarks$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m gpu
 
 performance: $(VENV)/.dev ## write docs/performance.md from benchmarks/results
 	cd benchmarks && ../$(BIN)/python report.py

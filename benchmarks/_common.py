@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,18 +19,29 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def save(name: str, figures: dict[str, Any]) -> None:
-    """Write ``results/<name>.json`` and print it."""
-    RESULTS.mkdir(exist_ok=True)
-    result = {
+def described(name: str, figures: dict[str, Any], packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """Put before the figures what they were measured on."""
+    return {
         "benchmark": name,
         "made_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.machine(),
         "cores": n_cores(),
         "python": platform.python_version(),
-        "versions": {package: metadata.version(package) for package in PACKAGES},
+        "versions": {package: metadata.version(package) for package in packages},
         **figures,
     }
-    text = json.dumps(result, indent=1)
-    (RESULTS / f"{name}.json").write_text(text + "\n")
-    print(text)
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    """Write JSON, whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(result, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def save(name: str, figures: dict[str, Any]) -> None:
+    """Write ``results/<name>.json`` and print it."""
+    result = described(name, figures)
+    write(RESULTS / f"{name}.json", result)
+    print(json.dumps(result, indent=1))

@@ -4,8 +4,8 @@ Loading is `load_file` or `torch.load`, then `load_state_dict`; a transfer reads
 value (nothing is written before all is known to be finite) and copies. ``checked_load_s`` is loading with such a
 look, for comparison. Repetitions are interleaved and the file stays in the page cache.
 
-Limits: a transfer takes at most 1.3 times as long as loading; planning for ViT-L takes at most 50 ms. On a CUDA
-device the throughput stands beside that of the device's own copies.
+Limits: a transfer takes at most 1.3 times as long as loading; planning for ViT-L takes at most 50 ms. CUDA
+devices have a benchmark of their own (`gpu`).
 """
 
 from __future__ import annotations
@@ -85,42 +85,6 @@ def measure(source: nn.Module, target: nn.Module, path: Path) -> dict[str, Any]:
     return figures
 
 
-def on_cuda(folder: Path) -> dict[str, Any] | str:
-    if not torch.cuda.is_available():
-        return "not measured: no CUDA device"
-    source, target = build(NAMES[-1], device="cpu"), build(NAMES[-1], device="cpu").cuda()
-    path = folder / "w.safetensors"
-    save_module(source, path, {})
-    source.cuda()
-    n_bytes = sum(tensor.nbytes for tensor in target.state_dict().values())
-    pinned = torch.empty(2**28, dtype=torch.uint8, pin_memory=True)
-    there, beside = (torch.empty(2**28, dtype=torch.uint8, device="cuda") for _ in range(2))
-
-    def finished(action: Callable[[], object]) -> Callable[[], None]:
-        def run() -> None:
-            action()
-            torch.cuda.synchronize()
-
-        return run
-
-    seconds = interleaved(
-        {
-            "file": finished(lambda: transfer.transfer(path, target)),
-            "device": finished(lambda: transfer.transfer(source, target)),
-            "bus_copy": finished(lambda: there.copy_(pinned, non_blocking=True)),
-            "device_copy": finished(lambda: beside.copy_(there)),
-        }
-    )
-    path.unlink()
-    return {
-        "device": torch.cuda.get_device_name(),
-        "from_file_gb_per_s": n_bytes / seconds["file_s"] / 1e9,
-        "from_device_gb_per_s": n_bytes / seconds["device_s"] / 1e9,
-        "bus_copy_gb_per_s": 2**28 / seconds["bus_copy_s"] / 1e9,
-        "device_copy_gb_per_s": 2**28 / seconds["device_copy_s"] / 1e9,
-    }
-
-
 def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +93,6 @@ def main() -> None:
             for suffix in ("safetensors", "pth"):
                 figures = measure(source, target, Path(folder) / f"w.{suffix}")
                 rows.append({"network": name, "format": suffix, **figures})
-        cuda = on_cuda(Path(folder))
     save(
         "transfer",
         {
@@ -138,7 +101,6 @@ def main() -> None:
             "limit_ratio": 1.3,
             "limit_plan_s": 0.05,
             "rows": rows,
-            "cuda": cuda,
         },
     )
 

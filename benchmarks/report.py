@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from _common import RESULTS
 from _writing import STYLE, keep, keep_page, megabytes, origin, result, seconds, table, with_limit
 from matplotlib import pyplot as plt
 
@@ -181,6 +182,43 @@ A full checkpoint into an equal architecture; every value is looked at before th
 """
 
 
+def cuda(figures: dict[str, Any]) -> str:
+    head = [
+        "network",
+        "target",
+        "from",
+        "transfer",
+        "GB/s",
+        "of loading",
+        "of a pinned copy",
+        "pageable",
+        "on the device",
+    ]
+    rows = []
+    for found in figures["transfers"]:
+        for row in found.get("rows", ()):
+            shares = [f"{row['of_copies'][name]:.2f}" for name in ("pinned", "pageable", "device")]
+            load = f"{row['of_load']:.2f}" if "of_load" in row else ""
+            names = [found["network"], found["kind"], row["source"]]
+            plan = seconds(found["plan_seconds"])
+            rows.append([*names, seconds(row["seconds"]), plan, f"{row['gb_per_s']:.3g}", load, *shares])
+    checks = figures["checks"]
+    return f"""## On a GPU
+
+`make cuda PYTHON=python3` (`benchmarks/gpu`) wants a CUDA device and a Python with torch, numpy, numba and
+safetensors, and takes less than three minutes. It runs {checks["passed"]} checks, all of which passed, and compares
+every transfer that it times, bit by bit, with the same one on the CPU.
+{figures["device"]}, driver {figures["driver"]}, {origin(figures, "torch", "numpy", "numba", "safetensors")}
+
+Transfers into a target on the device: an equal network (full), or one of three quarters of the width, with leading
+channels (cropped) or the most important ones (narrowed). Beside them, as shares of the speed in bytes of the target
+per second: `load_file` onto the device and `load_state_dict`, and copies of as many bytes from pinned and from
+pageable memory and on the device.
+
+{table(head, rows)}
+"""
+
+
 def bars(name: str, title: str, values: Sequence[tuple[str, float]]) -> None:
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6, 1.8), layout="constrained")
@@ -246,6 +284,8 @@ def curves(rows: Sequence[dict[str, Any]]) -> None:
 
 def main() -> None:
     parts = [ranking(), command_line(), growing(), shortlists(), transfer()]
+    if (RESULTS / "cuda.json").exists():  # nobody has to have a GPU
+        parts.append(cuda(result("cuda")))
     head = """# Performance
 
 Written by `make performance` from `benchmarks/results`, which `make bench` fills. Limits in brackets. What was

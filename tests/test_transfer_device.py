@@ -7,10 +7,10 @@ from pathlib import Path
 import nets
 import pytest
 import torch
+from gpu.checks import CHECKS, Check
 from torch import nn
 
-import transfer
-from transfer.errors import InputError, TransferError
+from transfer.errors import InputError
 from transfer.execution.staging import Lane, Stage
 from transfer.weights.devices import find_device, move_to
 from zoo_index.zoo import Zoo
@@ -109,47 +109,7 @@ def test_the_zoo_builds_a_target_where_it_is_told(tmp_path: Path) -> None:
         zoo.transfer(target, source, device="tpu")
 
 
-class TestCuda:
-    pytestmark = cuda
-
-    def test_an_index_beyond_the_last_is_refused(self) -> None:
-        with pytest.raises(InputError, match=r"expected cuda:0.*, which this machine has, got 'cuda:999'"):
-            find_device("cuda:999")
-
-    @pytest.mark.parametrize("source_device", ["cpu", "cuda"])
-    @pytest.mark.parametrize("target_device", ["cpu", "cuda"])
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-    def test_every_way_gives_the_same_bits(
-        self, source_device: str, target_device: str, dtype: torch.dtype
-    ) -> None:
-        source = nets.randomise(nets.conv_net(9, 3), 1)
-        expected, target = (nets.randomise(nets.conv_net(6, 2), 2).to(dtype) for _ in range(2))
-        transfer.transfer(source, expected)
-        target.to(target_device)
-        report = transfer.transfer(source.to(source_device), target)
-        assert report.device.startswith(target_device)
-        for name, tensor in target.state_dict().items():
-            assert tensor.device.type == target_device
-            assert torch.equal(tensor.cpu(), expected.state_dict()[name])
-
-    @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-    def test_a_file_arrives_whole_in_pieces(self, tmp_path: Path, suffix: str) -> None:
-        source, target = nets.randomise(nets.mlp(999, 6000, 10), 1), nets.mlp(999, 6000, 10).cuda()
-        path = tmp_path / f"w.{suffix}"
-        if suffix == "pth":
-            torch.save(source.state_dict(), path)
-        else:
-            from transfer.weights.checkpoint import save_module
-
-            save_module(source, path, {})
-        transfer.transfer(path, target)
-        for name, tensor in target.state_dict().items():
-            assert torch.equal(tensor.cpu(), source.state_dict()[name])
-
-    def test_nonfinite_sources_on_the_device_are_refused_by_name(self) -> None:
-        source, target = nets.mlp(3, 4, 2).cuda(), nets.mlp(3, 4, 2).cuda()
-        source[2].weight.data[0, 0] = float("nan")
-        before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
-        with pytest.raises(TransferError, match=r"NaN or infinity in source tensor '2\.weight'"):
-            transfer.transfer(source, target)
-        assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=cuda)])
+def test_a_device_gives_what_the_cpu_gives(check: Check, device: str, tmp_path: Path) -> None:
+    check(find_device(device), tmp_path)

@@ -21,6 +21,7 @@ from transfer.execution.heads import shrink, shrinkages
 from transfer.execution.moves import moves_of, set_constants
 from transfer.execution.rehearsal import rehearse
 from transfer.execution.staging import Stage
+from transfer.execution.surroundings import ordinary_surroundings
 from transfer.narrowing.preparation import prepared
 from transfer.options import Options
 from transfer.planning.planned import PlannedTensor, TransferPlan, count_statuses, coverage_of
@@ -79,6 +80,7 @@ class TransferReport:
         return {**values, "counts": self.counts(), "tensors": [tensor.to_json() for tensor in self.tensors]}
 
 
+@ordinary_surroundings()
 def transfer(
     source: nn.Module | Checkpoint | Mapping[str, torch.Tensor] | str | os.PathLike[str],
     target: nn.Module,
@@ -170,6 +172,7 @@ def _with_reason(row: PlannedTensor, reason: str) -> PlannedTensor:
 
 
 @torch.no_grad()
+@ordinary_surroundings()
 def apply_plan(
     planned: TransferPlan, read: Reader, target: nn.Module, *, allow_nonfinite: bool = False
 ) -> TransferReport:

@@ -43,7 +43,7 @@ class AppendMean:
         """Return a tensor with `n_new` more places along the axis."""
         import torch
 
-        mean = value.float().mean(self.axis, keepdim=True).to(value.dtype)
+        mean = value.double().mean(self.axis, keepdim=True).to(value.dtype)
         size = [-1] * value.dim()
         size[self.axis] = self.n_new
         return torch.cat([value, mean.expand(size)], self.axis)

@@ -142,4 +142,4 @@ def _own_average(gate: Gate, module: nn.Module, read: Reader) -> list[Average]:
 def _matrix_and_bias(layer: Layer, read: Reader) -> tuple[torch.Tensor, torch.Tensor]:
     matrix = of_role(layer, "weight", read).flatten(1)
     has_bias = any(tensor.role == "bias" for tensor in layer.tensors)
-    return matrix, of_role(layer, "bias", read) if has_bias else torch.zeros(len(matrix))
+    return matrix, of_role(layer, "bias", read) if has_bias else torch.zeros_like(matrix[:, 0])

@@ -46,8 +46,8 @@ _FLOWS = ("last", "sum", "sum of activated")
 """What a layer reads: the last batch norm's result, or the sum of all of the group so far, as in a residual stream;
 there the activation comes before each layer, or after each addition."""
 
-_QUANTILES = torch.special.ndtri((torch.arange(200) + 0.5) / 200)
-"""Of the standard normal distribution, evenly likely."""
+_QUANTILES = torch.special.ndtri((torch.arange(200, dtype=torch.float32, device="cpu") + 0.5) / 200)
+"""Of the standard normal distribution, evenly likely; whatever type and device are the default on import."""
 _LEAST_EXPLAINED = 0.3
 """Part of the variance of the running means that has to be explained."""
 

@@ -1,8 +1,9 @@
 """What is done to a source tensor before regions of it are copied: resampling, adapting channels.
 
 Every transform is a frozen dataclass, so that plans can be compared and printed, and returns a new tensor of the
-dtype and on the device of its argument. Half precision is computed in single precision. torch is imported only
-when one is called, so that plans can be made without it.
+dtype and on the device of its argument. What is multiplied by matrices goes through the CPU in double precision,
+where neither TF32 nor the order of a device's sums changes it. torch is imported only when one is called, so that
+plans can be made without it.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class ResampleGrid:
             places = _exchange(places, source, source.shape[source.axes[0]])
         if source.size != target.size:
             plane = places.reshape(*source.size, -1).permute(2, 0, 1)
-            plane = _resize(_wide(plane), target).to(value.dtype)
+            plane = _resize(plane, target)
             places = plane.permute(1, 2, 0).reshape(target.n_places, -1)
         if target.blocks:
             places = _exchange(places, target, target.shape[target.axes[0]], inverse=True)
@@ -118,11 +119,9 @@ class ResamplePatches:
         import torch
 
         rows, columns = (
-            torch.linalg.pinv(_line_matrix(old, new).double()).to(_wide(value))
-            for old, new in zip(value.shape[-2:], self.size, strict=True)
+            torch.linalg.pinv(_line_matrix(old, new)) for old, new in zip(value.shape[-2:], self.size, strict=True)
         )
-        resized: torch.Tensor = rows.T @ _wide(value) @ columns
-        return resized.to(value.dtype)
+        return _between(rows.T, value, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +188,15 @@ def _wide(value: torch.Tensor) -> torch.Tensor:
 
 def _resize(plane: torch.Tensor, target: Grid) -> torch.Tensor:
     """Resize (channels, height, width) in the manner of the purpose of the grid."""
-    rows = _line_matrix(plane.shape[1], target.size[0], target.purpose).to(plane)
-    columns = _line_matrix(plane.shape[2], target.size[1], target.purpose).to(plane)
-    return rows @ plane @ columns.T
+    rows = _line_matrix(plane.shape[1], target.size[0], target.purpose)
+    columns = _line_matrix(plane.shape[2], target.size[1], target.purpose)
+    return _between(rows, plane, columns.T)
+
+
+def _between(left: torch.Tensor, value: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Multiply from both sides, (..., height, width), in double precision; returned as `value` was given."""
+    product: torch.Tensor = left @ value.to("cpu", left.dtype) @ right
+    return product.to(value)
 
 
 def _exchange(places: torch.Tensor, grid: Grid, n_blocks: int, *, inverse: bool = False) -> torch.Tensor:
@@ -203,7 +208,7 @@ def _exchange(places: torch.Tensor, grid: Grid, n_blocks: int, *, inverse: bool 
 
 
 def _line_matrix(old: int, new: int, purpose: Purpose = "position") -> torch.Tensor:
-    """Matrix, (new, old), that resizes a line of `old` samples to `new`."""
+    """Matrix, (new, old), in double precision, that resizes a line of `old` samples to `new`."""
     import torch
     from torch.nn import functional
 
@@ -213,7 +218,7 @@ def _line_matrix(old: int, new: int, purpose: Purpose = "position") -> torch.Ten
     mode = "bilinear" if is_linear else "bicubic"
     lines = torch.eye(old, dtype=torch.float32)[None, None]  # an image whose rows have one lit sample each
     resized = functional.interpolate(lines, (old, new), mode=mode, align_corners=False, antialias=not is_linear)
-    return resized[0, 0].T
+    return resized[0, 0].T.double()
 
 
 def _geometric_matrix(old: int, new: int) -> torch.Tensor:
