@@ -8,7 +8,7 @@ blocks that are aligned, then among the layers outside blocks, then layers of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -21,17 +21,22 @@ from transfer.structure.records import Architecture, Layer
 
 __all__ = ["complete"]
 
+_MOST = 0.7
+"""Part of the target's layers with equal counterparts; then the others are fed whatever block they lie in."""
+
 _Key = Callable[[Layer], Hashable]
 """Layers with an equal key can take each other's place; None can take nobody's."""
 
 
-def complete(alignment: Alignment) -> Alignment:
+def complete(alignment: Alignment, taken: tuple[Collection[str], Collection[str]] = ((), ())) -> Alignment:
     """Pair layers that are left on both sides, and those that are only cropped or grown so far.
 
     Parameters
     ----------
     alignment : Alignment
         In ``dpiat`` form.
+    taken : (collection of str, collection of str)
+        Paths of layers of source and target that are fed otherwise.
 
     Returns
     -------
@@ -40,13 +45,16 @@ def complete(alignment: Alignment) -> Alignment:
         layer fed nothing; a block that nothing feeds stays so.
     """
     sides = _Side.of(alignment.source), _Side.of(alignment.target)
-    state = _State(*sides, {sides[1].position[p.target.path]: p for p in alignment.pairs})
+    state = _State(*sides, {sides[1].position[p.target.path]: p for p in alignment.pairs}, taken)
     within = dict.fromkeys((pair.source_item, pair.target_item) for pair in alignment.pairs)
     while state.is_changing():
         for s_item, t_item in within:
             state.hand_out(sides[0].of_item(s_item), sides[1].of_item(t_item), _KEYS)
+        everything = range(len(sides[0].layers))
+        if state.are_nearly_equal():
+            state.hand_out(everything, range(len(sides[1].layers)), _KEYS)
         state.hand_out(sides[0].singles(), sides[1].singles(), _KEYS)
-        state.hand_out(range(len(sides[0].layers)), state.partly_fed(), _KEYS[:1])
+        state.hand_out(everything, state.partly_fed(), _KEYS[:1])
     return replace(alignment, pairs=tuple(state.pairs[t] for t in sorted(state.pairs)))
 
 
@@ -77,8 +85,15 @@ class _Side:
 class _State:
     """Pairs so far, by position in the target."""
 
-    def __init__(self, source: _Side, target: _Side, pairs: dict[int, LayerPair]) -> None:
+    def __init__(
+        self,
+        source: _Side,
+        target: _Side,
+        pairs: dict[int, LayerPair],
+        taken: tuple[Collection[str], Collection[str]],
+    ) -> None:
         self.source, self.target, self.pairs = source, target, pairs
+        self._taken = {source.position[path] for path in taken[0]}, {target.position[path] for path in taken[1]}
         self._seen = -1
         self._made: set[int] = set()
 
@@ -86,6 +101,11 @@ class _State:
         """Whether anything was paired since this was asked last."""
         seen, self._seen = self._seen, len(self._made)
         return seen != len(self._made)
+
+    def are_nearly_equal(self) -> bool:
+        """Whether most layers of the target have an equal one, so that the others can only be the rest of these."""
+        open_ = [t for t in range(len(self.target.layers)) if t not in self._taken[1]]
+        return sum(map(self._is_exact, open_)) >= _MOST * len(open_)
 
     def partly_fed(self) -> list[int]:
         """Positions in the target in items of which some layers are fed."""
@@ -95,16 +115,26 @@ class _State:
     def hand_out(self, sources: Sequence[int], targets: Sequence[int], keys: Sequence[_Key]) -> None:
         """Pair what is left of some layers with each other."""
         for key in keys:
-            used = {self.source.position[pair.source.path] for pair in self.pairs.values()}
+            used = self._taken[0] | {self.source.position[pair.source.path] for pair in self.pairs.values()}
             free = _by_class(self.source.layers, (s for s in sources if s not in used), key)
             if not free:
                 return
-            open_ = _by_class(self.target.layers, (t for t in targets if not self._is_exact(t)), key)
+            wanting_any = [t for t in targets if t not in self._taken[1] and not self._is_exact(t)]
+            open_ = _by_class(self.target.layers, sorted(wanting_any + self._fed_again(targets)), key)
             for shared, wanting in open_.items():
                 for s, t in _in_order(free.get(shared, []), wanting, self._expected):
                     own, other = self.source.layers[s], self.target.layers[t]
                     self.pairs[t] = LayerPair(own, other, 1.0, self.source.items[s], self.target.items[t])
                     self._made.add(t)
+
+    def _fed_again(self, targets: Sequence[int]) -> list[int]:
+        """List those whose source feeds an earlier one as well."""
+        first: dict[str, int] = {}
+        for t in sorted(self.pairs):
+            first.setdefault(self.pairs[t].source.path, t)
+        return [
+            t for t in targets if t in self.pairs and first[self.pairs[t].source.path] != t and self._is_exact(t)
+        ]
 
     def _is_exact(self, t: int) -> bool:
         pair = self.pairs.get(t)
@@ -122,7 +152,7 @@ class _State:
         return np.asarray(np.interp(s, own, other), dtype=np.float64)
 
 
-def _by_class(layers: Sequence[Layer], places: Iterator[int], key: _Key) -> dict[Hashable, list[int]]:
+def _by_class(layers: Sequence[Layer], places: Iterable[int], key: _Key) -> dict[Hashable, list[int]]:
     found: dict[Hashable, list[int]] = {}
     for place in places:
         shared = key(layers[place])

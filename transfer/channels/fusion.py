@@ -16,7 +16,7 @@ from transfer.regions import Box, Constant, Fill, Region
 from transfer.structure.meaning import in_width, is_pointwise, is_weighted, n_fused_parts, out_width
 from transfer.structure.records import Block, Layer, Tensor
 
-__all__ = ["Parts", "fill_parts", "pair_parts"]
+__all__ = ["Parts", "fill_parts", "pair_parts", "taken_by"]
 
 
 def pair_parts(alignment: Alignment) -> tuple[Alignment, tuple[Parts, ...]]:
@@ -44,16 +44,20 @@ def pair_parts(alignment: Alignment) -> tuple[Alignment, tuple[Parts, ...]]:
             pairs += members
             continue
         parts += found
-        taken = (
-            {part.layer.path for both in found for part in both[0]},
-            {part.layer.path for both in found for part in both[1]},
-        )
+        taken = taken_by(found)
         rest = match_layers(
-            [layer for layer in source.layers if layer.path not in taken[1]],
-            [layer for layer in target.layers if layer.path not in taken[0]],
+            [layer for layer in source.layers if layer.path not in taken[0]],
+            [layer for layer in target.layers if layer.path not in taken[1]],
         )
         pairs += [LayerPair(a, b, score, s, t) for a, b, score in rest]
     return replace(alignment, pairs=tuple(pairs)), tuple(parts)
+
+
+def taken_by(parts: Sequence[Parts]) -> tuple[set[str], set[str]]:
+    """Paths of the layers of source and target that are parts."""
+    target = {part.layer.path for ours, _ in parts for part in ours}
+    source = {part.layer.path for _, theirs in parts for part in theirs}
+    return source, target
 
 
 def fill_parts(parts: Sequence[Parts], *, zero_new_inputs: bool = True) -> dict[str, tuple[Tensor, Fill]]:

@@ -9,7 +9,7 @@ from transfer.alignment.leftovers import complete
 from transfer.alignment.matching import Alignment, LayerPair
 from transfer.channels.choice import choose_channels
 from transfer.channels.coupling import coupled_groups
-from transfer.channels.fusion import Parts, fill_parts, pair_parts
+from transfer.channels.fusion import Parts, fill_parts, pair_parts, taken_by
 from transfer.channels.rescaling import rescale_factor
 from transfer.equivalence.decisions import Equivalents, find_equivalents
 from transfer.growth.feeding import shared_exits
@@ -74,7 +74,7 @@ def dpiat_rows(
     parts: tuple[Parts, ...] = ()
     if options.split_fused:
         alignment, parts = pair_parts(alignment)
-    alignment = complete(alignment)
+    alignment = complete(alignment, taken_by(parts))
     made = Equivalents(alignment, identity)
     if options.fold:
         made = find_equivalents(alignment, identity, source_module, module)

@@ -34,10 +34,18 @@ def as_executed(items: Sequence[Item], order: Mapping[str, int]) -> tuple[Item, 
     places = _places(items, order)
     owner = {layer.path: i for i, item in enumerate(items) for layer in item.layers}
     spans = {i: _span(item, places) for i, item in enumerate(items) if isinstance(item, Block)}
+    strangers = [
+        (places[layer.path], owner[layer.path]) for item in items for layer in item.layers if not _is_bare(layer)
+    ]
+    spans = {
+        i: (start, end)
+        for i, (start, end) in spans.items()
+        if not any(start < place < end and other != i for place, other in strangers)
+    }
 
     def key(layer: Layer) -> tuple[_Place, int]:
         place = places[layer.path]
-        if layer.kind.startswith("parameter"):
+        if _is_bare(layer):
             around = [start for i, (start, end) in spans.items() if start < place < end and i != owner[layer.path]]
             if around:
                 return min(around), -1
@@ -50,6 +58,10 @@ def as_executed(items: Sequence[Item], order: Mapping[str, int]) -> tuple[Item, 
         is_block = isinstance(items[i], Block) and sum(map(is_weighted, run)) >= 2
         found += [Block(run)] if is_block else run
     return tuple(found)
+
+
+def _is_bare(layer: Layer) -> bool:
+    return layer.kind.startswith("parameter")
 
 
 def _span(block: Block, places: Mapping[str, _Place]) -> tuple[_Place, _Place]:
