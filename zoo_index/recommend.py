@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.alignment.matching import match
-from transfer.alignment.scaling import scaled_similarity
+from transfer.alignment.similarity import best_similarity
+from transfer.alignment.towers import subtrees
 from transfer.planning.plans import plan_alignment
 from transfer.structure.records import Architecture, Block, Form
 from zoo_index.answers import Filters, Recommendation, Recommendations
@@ -106,9 +107,10 @@ def recommend(
     if form == "dpiat":
         known = search.architectures(chosen.ids[best].tolist(), form)
         least = float(scores[best[k - 1]]) if len(best) >= k else 0.0  # what is below cannot be among the first k
+        trees = subtrees(wanted)
         for row in best:
             source = known[int(chosen.ids[row])]
-            scores[row] = scaled_similarity(source, wanted, float(scores[row]), least=least)
+            scores[row] = best_similarity(source, wanted, float(scores[row]), least=least, trees=trees)
         best = order(best)
     best = best[:k]
     ids = [int(chosen.ids[row]) for row in best]

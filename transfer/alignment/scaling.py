@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,8 @@ from numpy.typing import NDArray
 from transfer.alignment.matching import Alignment, match, plain_similarity
 from transfer.structure.meaning import head_layers, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Item, Layer, Tensor
-from transfer.structure.standardization import check_form, standardize
 
-if TYPE_CHECKING:
-    from transfer.structure.standardization import NetworkLike
-
-__all__ = ["at_common_scale", "scaled_similarity", "similarity"]
+__all__ = ["at_common_scale", "scaled_similarity"]
 
 _N_POSITIONS = 9
 """Relative depths at which widths are compared."""
@@ -43,26 +38,6 @@ than 0.03 what fits exactly is cropped for few layers more."""
 
 _FIXED = 4
 """Dimensions up to this are colours of an image, or groups, and the same whatever the width."""
-
-
-def similarity(source: NetworkLike, target: NetworkLike, *, measure: str = "dpiat") -> float:
-    """How much of the target the source can supply.
-
-    Parameters
-    ----------
-    source, target : nn.Module, state dict, Checkpoint, path or Architecture
-    measure : {'dpiat', 'paper'}
-        See `ranking.similarities` for the formulas; ``dpiat`` is the largest value over common ratios of the
-        widths, times the square root of the ratio where that is not 1.
-
-    Returns
-    -------
-    float
-        In [0, 1]. Not symmetric: blocks of the source may feed several of the target.
-    """
-    form = check_form(measure, "measure")
-    source_form, target_form = standardize(source, method=form), standardize(target, method=form)
-    return scaled_similarity(source_form, target_form, plain_similarity(source_form, target_form))
 
 
 def scaled_similarity(source: Architecture, target: Architecture, plain: float, *, least: float = 0.0) -> float:
