@@ -254,3 +254,58 @@ def test_recommended_is_what_the_towers_are(zoo: Zoo) -> None:
     assert best.architecture == "test_resnet"
     assert best.similarity > 0.95
     assert best.coverage > 0.99
+
+
+class Coder(nn.Module):
+    """An encoder per modality, and a decoder that all of them share."""
+
+    def __init__(self, n: int, width: int = 8) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(Net(width) for _ in range(n))
+        self.mix = nn.Conv2d(4 * width * n, 4 * width, 3, padding=1)
+        self.decoder = nn.Sequential(Residual(4 * width), Residual(4 * width), Residual(4 * width))
+        self.out = nn.Conv2d(4 * width, 3, 3, padding=1)
+
+    def forward(self, *views: torch.Tensor) -> torch.Tensor:
+        """Encode each view, decode all."""
+        given = []
+        for net, x in zip(self.encoders, views, strict=True):
+            given.append(net.stages(functional.relu(net.norm(net.stem(x)))))
+        out: torch.Tensor = self.out(self.decoder(self.mix(torch.cat(given, 1))))
+        return out
+
+
+def test_a_decoder_that_two_encoders_share_gets_the_source_s() -> None:
+    source, target = trained(Coder(1)), Coder(2).eval()
+    report = transfer.transfer(source, target)
+    assert not fresh(report)
+    for row in report.tensors:
+        assert row.source == row.name.replace("encoders.1", "encoders.0")
+    assert_equal(target(image(), image() + 1), source(image()))
+
+
+class Text(nn.Module):
+    """Reads words, and gives as many channels as they are embedded in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(50, 16)
+        self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True) for _ in range(3))
+        self.pool = nn.Linear(16, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Embed a text."""
+        x = self.words(x)
+        for block in self.blocks:
+            x = block(x)
+        out: torch.Tensor = self.pool(x[:, 0])
+        return out
+
+
+def test_encoders_of_text_are_towers() -> None:
+    torch.manual_seed(0)
+    source, target = Text().eval(), nn.ModuleDict({"question": Text(), "answer": Text()}).eval()
+    assert transfer.transfer(source, target).coverage == 1
+    words = torch.arange(14).view(2, 7)
+    for tower in target.values():
+        assert_equal(tower(words), source(words))

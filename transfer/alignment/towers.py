@@ -5,30 +5,31 @@ them, or parts of each. A tower is a subtree of the target's names that begins a
 half like it; of those that contain each other the more alike is taken. They are taken where V of all of them is
 clearly more than that of one alignment, and compared with as many copies of the source:
 
-    similarity = (V(S, P_1) + ... + V(S, P_k)) / sqrt(k n(S) n(T))
+    similarity = (V(S, P_1) + ... + V(S, P_k) + V(S', T')) / sqrt(k n(S) n(T))
 
-so k towers equal to the source, and nothing else, are worth 1, where one alignment is worth 1 / sqrt(k).
+with S' and T' what is left of both, as a decoder that two encoders share. So k towers equal to the source, and
+nothing else, are worth 1, where one alignment is worth 1 / sqrt(k).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from transfer.alignment.matching import plain_similarity
-from transfer.alignment.scaling import scaled_similarity
+from transfer.alignment.matching import match, plain_similarity
+from transfer.alignment.scaling import at_common_scale, scaled_similarity
 from transfer.alignment.tables import kind_code
 from transfer.structure.meaning import dims_of, in_width, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Layer, Signature
 from transfer.structure.standardization import standardize_header
 
-__all__ = ["Subtree", "Towers", "find_towers", "part_of", "subtrees"]
+__all__ = ["LEAST", "Subtree", "Towers", "find_towers", "part_of", "subtrees", "without_towers"]
 
 _FEWEST_LAYERS = 4
 """A smaller subtree is no network."""
 
-_LEAST = 0.5
-"""Similarity of the source for a tower."""
+LEAST = 0.5
+"""Similarity of the source for a tower, and of what is left of it for what is left of the target."""
 
 _GAIN = 1.1
 """V of all towers has to be so many times that of one alignment of the whole target."""
@@ -118,13 +119,13 @@ def find_towers(
         return None
     trees = subtrees(target) if trees is None else trees
     likely = [tree for tree in trees if 2 * tree.n_scoring >= n and _begins_alike(begin, tree.first)]
-    if len(likely) < 2 or len(_disjoint(likely)) < 2 or _may_stand_in_a_row(source):
+    if len(likely) < 2 or len(_disjoint(likely)) < 2 or _may_stand_in_a_row(source, begin):
         return None
     values = {tree.path: value for tree in likely if (value := _value(source, part_of(target, tree.path)))}
     chosen = _best_disjoint(values)
     if len(chosen) < 2:
         return None
-    value = sum(values[path] for path in chosen)
+    value = sum(values[path] for path in chosen) + _value_of_rest(source, target, chosen)
     single = similarity * float(n * target.n_scoring) ** 0.5
     if value <= _GAIN * single:
         return None
@@ -163,7 +164,34 @@ def _value(source: Architecture, part: Architecture) -> float:
     """V of the source for a tower at the scale that suits them; 0 where they are too little alike."""
     plain = 1.0 if source.is_like(part) else plain_similarity(source, part)
     similar = scaled_similarity(source, part, plain)
-    return similar * float(source.n_scoring * part.n_scoring) ** 0.5 if similar >= _LEAST else 0.0
+    return similar * float(source.n_scoring * part.n_scoring) ** 0.5 if similar >= LEAST else 0.0
+
+
+def without_towers(
+    source: Architecture, target: Architecture, paths: Sequence[str], used: Collection[str]
+) -> tuple[Architecture, Architecture]:
+    """Return what is left of source and target.
+
+    Parameters
+    ----------
+    source, target : Architecture
+    paths : sequence of str
+        Of the towers.
+    used : collection of str
+        Paths of the source's layers that feed them.
+    """
+    prefixes = tuple(f"{path}." for path in paths)
+    left = [item for item in source.items if not any(layer.path in used for layer in item.layers)]
+    rest = [item for item in target.items if not any(layer.path.startswith(prefixes) for layer in item.layers)]
+    return Architecture(source.form, tuple(left)), Architecture(target.form, tuple(rest))
+
+
+def _value_of_rest(source: Architecture, target: Architecture, paths: Sequence[str]) -> float:
+    parts = [part_of(target, path) for path in paths]
+    used = {pair.source.path for part in parts for pair in at_common_scale(match(source, part))[0].pairs}
+    left, rest = without_towers(source, target, paths, used)
+    like = scaled_similarity(left, rest, plain_similarity(left, rest)) if left.n_scoring and rest.n_scoring else 0.0
+    return like * float(left.n_scoring * rest.n_scoring) ** 0.5 if like >= LEAST else 0.0
 
 
 def _begins_alike(a: Layer, b: Layer) -> bool:
@@ -175,10 +203,11 @@ def _begins_alike(a: Layer, b: Layer) -> bool:
     return max(x, y) <= _MOST_INPUTS * min(x, y)
 
 
-def _may_stand_in_a_row(source: Architecture) -> bool:
-    """Whether the source could be applied to what it gives: its likes are then stages rather than towers."""
+def _may_stand_in_a_row(source: Architecture, begin: Layer) -> bool:
+    """Whether a network begins like any of its blocks and gives what it reads: its likes are stages, not towers."""
     weighted = [layer for layer in source.layers() if is_weighted(layer)]
-    return in_width(weighted[0]) == out_width(weighted[-1]) > _FIXED
+    is_repeated = sum(layer.dims == begin.dims for layer in weighted) > 1
+    return is_repeated and in_width(begin) == out_width(weighted[-1]) > _FIXED
 
 
 def _disjoint(trees: Sequence[Subtree]) -> list[str]:

@@ -7,9 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair, match
-from transfer.alignment.towers import Towers, part_of
+from transfer.alignment.scaling import at_common_scale
+from transfer.alignment.towers import LEAST, Towers, part_of, without_towers
+from transfer.options import Options
+from transfer.planning.dpiat_rows import dpiat_rows
 from transfer.planning.planned import PlannedTensor, TransferPlan
-from transfer.structure.records import Architecture, Header
+from transfer.structure.records import Header
 from transfer.structure.standardization import standardize_header
 
 if TYPE_CHECKING:
@@ -17,14 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["joined_plans"]
 
-_LEAST = 0.5
-"""Similarity below which what is left of the source feeds nothing of what is left of the target."""
-
 Planner = Callable[[Alignment, Header, "nn.Module | None"], TransferPlan]
 
 
 def joined_plans(
-    alignment: Alignment, towers: Towers, header: Header, module: nn.Module | None, planner: Planner
+    alignment: Alignment,
+    towers: Towers,
+    header: Header,
+    module: nn.Module | None,
+    options: Options,
+    planner: Planner,
 ) -> tuple[Alignment, dict[str, PlannedTensor]]:
     """Plan the towers of a target one by one, and then the rest.
 
@@ -37,6 +42,7 @@ def joined_plans(
         Of the target.
     module : nn.Module or None
         The target, where there is one.
+    options : Options
     planner : callable
         Plans what one alignment implies.
 
@@ -60,23 +66,16 @@ def joined_plans(
         rows |= {prefix + row.name: _renamed(row, prefix) for row in made.tensors}
         fed |= {prefix + pair.target.path: pair for pair in made.alignment.pairs}
     used = {pair.source.path for pair in fed.values()}
-    left = Architecture(
-        source.form, tuple(item for item in source.items if not used & {layer.path for layer in item.layers})
-    )
-    outside = {name: header[name] for name in header if name not in rows}
-    if left.n_scoring and outside:
-        rest = Architecture(
-            target.form,
-            tuple(
-                item
-                for item in target.items
-                if not {t.name for layer in item.layers for t in layer.tensors} & set(rows)
-            ),
-        )
-        made = planner(match(left, rest), outside, module)
-        if made.similarity >= _LEAST:
-            rows |= {row.name: row for row in made.tensors}
-            fed |= {pair.target.path: pair for pair in made.alignment.pairs}
+    left, rest = without_towers(source, target, towers.paths, used)
+    outside = {name for name in header if name not in rows}
+    if left.n_scoring and rest.n_scoring:
+        aligned, similarity = at_common_scale(match(left, rest))
+        if similarity >= LEAST:
+            # planned beside the towers: what is left reads concatenations of what they give
+            everything = _joined(alignment, fed | {pair.target.path: pair for pair in aligned.pairs})
+            carried_out, planned = dpiat_rows(everything, options, module)
+            rows |= {name: row for name, row in planned.items() if name in outside}
+            fed |= {p.target.path: p for p in carried_out.pairs if outside & {t.name for t in p.target.tensors}}
     return _joined(alignment, fed), rows
 
 

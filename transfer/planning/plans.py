@@ -117,7 +117,7 @@ def _planned(
         else:
             similarity = max(similarity, towers.similarity)
             alignment, planned = joined_plans(
-                alignment, towers, header, module, lambda a, names, part: _planned(a, names, part, chosen)
+                alignment, towers, header, module, chosen, lambda a, names, part: _planned(a, names, part, chosen)
             )
             planned |= quiet_heads(alignment, planned) if chosen.head and chosen.quiet_head else {}
         unseen = ""
