@@ -234,6 +234,19 @@ def test_stages_that_could_follow_each_other_are_no_towers() -> None:
     assert find_towers(a, b, plain_similarity(a, b)) is None
 
 
+def test_blocks_are_no_towers_of_a_network_of_two_blocks() -> None:
+    source, target = (
+        nn.Sequential(nn.Conv2d(3, 12, 3), *(nn.Sequential(*block()) for _ in range(2)), nn.Conv2d(12, 5, 1))
+        for block in (
+            lambda: [nn.Conv2d(12, 12, 3), nn.BatchNorm2d(12), nn.Conv2d(12, 12, 1)],
+            lambda: [nn.Conv2d(12, 12, 3), nn.BatchNorm2d(12), nn.Conv2d(12, 12, 1), nn.Conv2d(12, 12, 1)],
+        )
+    )
+    a, b = transfer.standardize(source), transfer.standardize(target)
+    assert {tree.path for tree in subtrees(b)} == {"1", "2"}
+    assert find_towers(a, b, 0.0) is None
+
+
 def test_without_names_there_are_none() -> None:
     def nameless(layer: Layer) -> Layer:
         return replace(layer, path="", tensors=tuple(replace(tensor, name="") for tensor in layer.tensors))

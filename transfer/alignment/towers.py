@@ -34,11 +34,11 @@ LEAST = 0.5
 _GAIN = 1.1
 """V of all towers has to be so many times that of one alignment of the whole target."""
 
-_MOST_INPUTS = 4.0
+_MOST_INPUTS = 2
 """Ratio of the input channels of two networks that are given the same kind of thing."""
 
 _FIXED = 4
-"""A network that gives as many channels as it reads, more than this, may stand in a row with others of its kind."""
+"""Up to so many channels are those of an image; what gives as many as it reads, but more, may stand in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def _begins_alike(a: Layer, b: Layer) -> bool:
     if kind_code(codes, a.kind, a.dims) != kind_code(codes, b.kind, b.dims):
         return False
     x, y = (dims_of(one)[1] if one.n_groups == 1 else in_width(one) for one in (a, b))  # grey is not depthwise
-    return max(x, y) <= _MOST_INPUTS * min(x, y)
+    return max(x, y) <= max(_MOST_INPUTS * min(x, y), _FIXED)
 
 
 def _may_stand_in_a_row(source: Architecture, begin: Layer) -> bool:
