@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transfer.alignment.matching import Alignment, match
-    from transfer.alignment.scaling import similarity
+    from transfer.alignment.similarity import similarity
     from transfer.errors import ZooError
     from transfer.execution.apply import TransferReport, transfer
     from transfer.options import Options
@@ -44,7 +44,7 @@ _HOME = {
     "match": "alignment.matching",
     "open_checkpoint": "weights.checkpoint",
     "plan": "planning.plans",
-    "similarity": "alignment.scaling",
+    "similarity": "alignment.similarity",
     "standardize": "structure.standardization",
     "transfer": "execution.apply",
 }

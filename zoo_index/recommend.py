@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.alignment.matching import match, plain_similarity
-from transfer.alignment.scaling import scaled_similarity
+from transfer.alignment.similarity import best_similarity
+from transfer.alignment.towers import subtrees
 from transfer.planning.plans import plan_alignment
 from transfer.structure.behaviour import agreement
 from transfer.structure.records import Architecture, Block, Form
@@ -120,9 +121,10 @@ def recommend(
             scores[row] = plain_similarity(known[int(chosen.ids[row])], wanted)
         best = order(np.union1d(best, regrouped))
         least = float(scores[best[k - 1]]) if len(best) >= k else 0.0  # what is below cannot be among the first k
+        trees = subtrees(wanted)
         for row in best:
             source = known[int(chosen.ids[row])]
-            scores[row] = scaled_similarity(source, wanted, float(scores[row]), least=least)
+            scores[row] = best_similarity(source, wanted, float(scores[row]), least=least, trees=trees)
             agreements[int(row)] = agreement(source, wanted)
         best = order(best)
     best = best[:k]

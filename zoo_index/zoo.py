@@ -293,7 +293,7 @@ class Zoo:
 
     def similarity(self, source: NetworkSpec, target: NetworkSpec, *, measure: str = "dpiat") -> float:
         """How much of the target the source can supply, in [0, 1]."""
-        from transfer.alignment.scaling import similarity
+        from transfer.alignment.similarity import similarity
         from zoo_index.resolve import resolve
 
         form = check_form(measure, "measure")

@@ -4,14 +4,14 @@ Shapes alone pair the stage of 48 channels of a narrow network with the stage of
 is one stage earlier, and find a Mixer of equal width more like a ViT than a wider ViT. So the widths of the source
 are divided by a common ratio first. What is alike at a ratio counts less for a larger ratio: a few layers more that
 would fit do not outweigh that all others are cropped. The ratio that is best by this decides which layer feeds
-which, and the similarity. How much less was measured, and is not sharply determined (docs/quality.md).
+which, and the similarity. How much less was measured, and is not sharply determined (docs/quality.md). For the
+question which layer feeds which it is less than for the similarity: of two stages, the one at the same depth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,8 @@ from numpy.typing import NDArray
 from transfer.alignment.matching import Alignment, match, plain_similarity
 from transfer.structure.meaning import head_layers, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Item, Layer, Tensor
-from transfer.structure.standardization import check_form, standardize
 
-if TYPE_CHECKING:
-    from transfer.structure.standardization import NetworkLike
-
-__all__ = ["at_common_scale", "scaled_similarity", "similarity"]
+__all__ = ["at_common_scale", "scaled_similarity"]
 
 _N_POSITIONS = 9
 """Relative depths at which widths are compared."""
@@ -33,32 +29,15 @@ _LEAST = 0.5
 """Similarity at the common scale below which networks are too unlike for their widths to correspond."""
 
 _EXPONENT = 0.5
-"""Of the ratio, where it is the price: 0 to 0.5 pick equally good sources, 0.75 and more take width for kind. With
-less than 0.03 what fits exactly is cropped for few layers more, with more than 0.56 stages of residual networks do
-not meet."""
+"""Of the ratio, where it is the price: 0 to 0.5 pick equally good sources, 0.75 and more take width for kind."""
+
+_PLACING_EXPONENT = 0.25
+"""The same for which layer feeds which. In 434 pairs within families 65 % of the layers meet one of their own stage
+at 0.5, where a U-Net or a MobileNet of half the width is shifted by one, 74 % at 0.25, and 75 % at 0.1. With less
+than 0.03 what fits exactly is cropped for few layers more."""
 
 _FIXED = 4
 """Dimensions up to this are colours of an image, or groups, and the same whatever the width."""
-
-
-def similarity(source: NetworkLike, target: NetworkLike, *, measure: str = "dpiat") -> float:
-    """How much of the target the source can supply.
-
-    Parameters
-    ----------
-    source, target : nn.Module, state dict, Checkpoint, path or Architecture
-    measure : {'dpiat', 'paper'}
-        See `ranking.similarities` for the formulas; ``dpiat`` is the largest value over common ratios of the
-        widths, times the square root of the ratio where that is not 1.
-
-    Returns
-    -------
-    float
-        In [0, 1]. Not symmetric: blocks of the source may feed several of the target.
-    """
-    form = check_form(measure, "measure")
-    source_form, target_form = standardize(source, method=form), standardize(target, method=form)
-    return scaled_similarity(source_form, target_form, plain_similarity(source_form, target_form))
 
 
 def scaled_similarity(source: Architecture, target: Architecture, plain: float, *, least: float = 0.0) -> float:
@@ -78,7 +57,11 @@ def scaled_similarity(source: Architecture, target: Architecture, plain: float, 
     float
         In [0, 1], at least `plain`.
     """
-    return _best_ratio(source, target, plain, least)[1]
+    best = plain
+    for ratio in _ratios(source, target):
+        if (price := _price(ratio)) > max(best, least):
+            best = max(best, price * _similarity_at(ratio, source, target))
+    return best
 
 
 def at_common_scale(alignment: Alignment) -> tuple[Alignment, float]:
@@ -96,8 +79,13 @@ def at_common_scale(alignment: Alignment) -> tuple[Alignment, float]:
     similarity : float
         As `scaled_similarity`.
     """
-    source, target = alignment.source, alignment.target
-    ratio, similar = _best_ratio(source, target, alignment.similarity)
+    source, target, plain = alignment.source, alignment.target, alignment.similarity
+    found = {1.0: plain}
+    for ratio in _ratios(source, target):
+        if _price(ratio, _PLACING_EXPONENT) > plain:
+            found[ratio] = _similarity_at(ratio, source, target)
+    similar = max(_price(ratio) * like for ratio, like in found.items())
+    ratio = max(found, key=lambda ratio: _price(ratio, _PLACING_EXPONENT) * found[ratio])  # 1 where equal
     if ratio == 1:
         return alignment, similar
     scaled = match(_scaled(source, ratio), target)  # perhaps cut otherwise, but with the same layers in order
@@ -112,25 +100,20 @@ def at_common_scale(alignment: Alignment) -> tuple[Alignment, float]:
     return replace(alignment, source=Architecture(source.form, items), pairs=pairs), similar
 
 
-def _best_ratio(
-    source: Architecture, target: Architecture, plain: float, least: float = 0.0
-) -> tuple[float, float]:
-    """Find the ratio at which most is alike, its price deducted; and how much that is."""
-    best = 1.0, plain
-    for ratio in _ratios(source, target) if target.form == "dpiat" else ():
-        if (price := _price(ratio)) > max(best[1], least):
-            like = plain_similarity(_scaled(source, ratio), target)
-            if like > _LEAST and price * like > best[1]:
-                best = ratio, price * like
-    return best
+def _similarity_at(ratio: float, source: Architecture, target: Architecture) -> float:
+    """Return how much is alike with the widths of the source divided, 0 where that is too little to tell."""
+    like = plain_similarity(_scaled(source, ratio), target)
+    return like if like > _LEAST else 0.0
 
 
-def _price(ratio: float) -> float:
-    return float(min(ratio, 1 / ratio) ** _EXPONENT)
+def _price(ratio: float, exponent: float = _EXPONENT) -> float:
+    return float(min(ratio, 1 / ratio) ** exponent)
 
 
 def _ratios(source: Architecture, target: Architecture) -> Iterator[float]:
-    """Yield ratios of the widths at equal relative depth: the middle one, the first and the last."""
+    """Yield ratios of the widths at equal relative depth: the middle one, the first and the last; not 1."""
+    if target.form != "dpiat":
+        return
     profiles = [_profile(architecture) for architecture in (source, target)]
     if not all(len(profile) for profile in profiles):
         return

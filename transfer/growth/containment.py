@@ -91,6 +91,8 @@ def _contained(alignment: Alignment) -> Alignment | None:
     source, target = alignment.source.items, alignment.target.items
     if len(source) > len(target):
         return None
+    # where every block has its place, widths cannot mean that another one is the counterpart
+    is_forced = len(source) == len(target)
     heads = head_paths(alignment.source), head_paths(alignment.target)
     appending = concatenating_items(alignment.target)
     keys = [structure_key(item) for item in source], [structure_key(item) for item in target]
@@ -107,7 +109,7 @@ def _contained(alignment: Alignment) -> Alignment | None:
             return -1.0
         key = keys[0][s], keys[1][t]
         if key not in blocks:
-            blocks[key] = _within_block(a, b, layers_fit)
+            blocks[key] = _within_block(a, b, layers_fit) if is_forced or _are_alike(a, b) else None
         place = blocks[key]
         return place.value if place else -1.0
 
@@ -132,8 +134,6 @@ def _within_block(source: Block, target: Block, layers_fit: Callable[[Layer, Lay
 
     Where convolutions of one size follow each other, shapes do not tell between which of them a network pools.
     """
-    if bool(residual_exits(source)) != bool(residual_exits(target)):
-        return None
     m, n = len(source.layers), len(target.layers)
 
     def fit(s: int, t: int) -> float:
@@ -141,6 +141,11 @@ def _within_block(source: Block, target: Block, layers_fit: Callable[[Layer, Lay
         return score + _TIE * (1 - (s / m - t / n) ** 2) if score >= 0 else score
 
     return _embed(source.layers, target.layers, fit, [_passes_in_block(layer) for layer in target.layers])
+
+
+def _are_alike(source: Block, target: Block) -> bool:
+    """Whether both blocks may return to where they start from, or neither."""
+    return bool(residual_exits(source)) == bool(residual_exits(target))
 
 
 def passes_on(item: Item) -> bool:

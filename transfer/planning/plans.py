@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, match
 from transfer.alignment.scaling import at_common_scale
+from transfer.alignment.towers import find_towers
 from transfer.errors import InputError
 from transfer.operators import centred_fill, refusal
 from transfer.options import Options
 from transfer.planning.dpiat_rows import dpiat_rows
+from transfer.planning.heads import quiet_heads
+from transfer.planning.joined import joined_plans
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
 from transfer.planning.ties import without_ties
 from transfer.structure.order import ordered_like
@@ -113,8 +116,17 @@ def _planned(
         planned, similarity = _paper_rows(alignment), alignment.similarity
         unseen = "the published method moves weight and bias of convolution, linear and batch norm only"
     else:
-        alignment, similarity = at_common_scale(alignment)
-        alignment, planned = dpiat_rows(alignment, options or Options(), module, source)
+        chosen = options or Options()
+        aligned, similarity = at_common_scale(alignment)
+        towers = find_towers(alignment.source, alignment.target, similarity)
+        if towers is None:
+            alignment, planned = dpiat_rows(aligned, chosen, module, source)
+        else:
+            similarity = max(similarity, towers.similarity)
+            alignment, planned = joined_plans(
+                alignment, towers, header, module, chosen, lambda a, names, part: _planned(a, names, part, chosen)
+            )
+            planned |= quiet_heads(alignment, planned) if chosen.head and chosen.quiet_head else {}
         unseen = ""
     seen = {tensor.name for tensor in alignment.target.tensors()}
     unmatched = "no source layer was matched"

@@ -53,10 +53,14 @@ def trace_flow(module: nn.Module) -> Flow | None:
     example = network_input(model)
     if example is None:
         return None
-    shadows = Shadows(dict(model.state_dict(keep_vars=True)), example)
+    state = dict(model.state_dict(keep_vars=True))
+    shadows = Shadows(state, example)
     with torch.no_grad(), shadows:
         model(example)
     kinds = shadows.reads, shadows.writes, shadows.along
     rows = iter(shadows.rows(*(row for kind in kinds for row in kind.values()), *shadows.attended))
-    reads, writes, along = ({name: next(rows) for name in kind} for kind in kinds)
+    found = [{name: next(rows) for name in kind} for kind in kinds]
+    seen = {id(state[name]): name for kind in kinds for name in kind}  # a tied tensor by one of its names
+    known = {name: seen[id(tensor)] for name, tensor in state.items() if id(tensor) in seen}
+    reads, writes, along = ({name: kind[at] for name, at in known.items() if at in kind} for kind in found)
     return Flow(reads, writes, along, frozenset(number for row in rows for number in row if number))
