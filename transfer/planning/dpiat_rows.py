@@ -19,7 +19,7 @@ from transfer.options import Options
 from transfer.planning.heads import quiet_heads
 from transfer.planning.planned import PlannedTensor, filled, fresh
 from transfer.regions import Constant
-from transfer.resampling.recognition import resampling
+from transfer.resampling.recognition import Resampling, resampling
 from transfer.structure.meaning import head_paths
 from transfer.structure.records import Block, Layer, Tensor
 
@@ -131,7 +131,9 @@ def _row(
     if source is not None and source.shape == target.shape and choice == LEADING and not refusal(source, target):
         return filled(source, target, channel_fill(source, target, pair.target))
     resampled = None
-    if options.resample and source is not None:
+    if choice.transform is not None and source is not None and target.role == "weight":
+        resampled = Resampling(choice.transform, (source.shape[0], choice.n_inputs), choice.operator)
+    elif options.resample and source is not None:
         resampled = resampling(source, target, pair.source, pair.target, alignment.source, alignment.target)
     given = resampled.result(source) if resampled and source else source
     reason = refusal(given, target)

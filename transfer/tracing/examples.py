@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from transfer.tracing.copies import meta_copy
+from transfer.tracing.fitting import fitting_size
 
 __all__ = ["MOST_WITH_POOLING", "call", "examples", "is_close", "network_examples", "network_input"]
 
@@ -22,6 +23,12 @@ _SIZE_NAMES = ("img_size", "image_size", "input_size", "input_resolution")
 """Attributes that tell which that is."""
 
 _LARGEST_SIDE = 2048
+
+_LENGTHS = (1024, 256, 512, 2048, 4096, 8192, 16000, 32000)
+"""Samples of a signal that is given without a dimension for its one channel."""
+
+_LONGEST = 1 << 18
+"""Samples of a signal."""
 
 _N_TOKENS = 16
 
@@ -63,6 +70,8 @@ def is_close(a: torch.Tensor, b: torch.Tensor) -> bool:
 def network_input(model: nn.Module) -> torch.Tensor | None:
     """Find what a whole network takes: an image, tokens, features, a sequence of them, a signal or a volume.
 
+    Where none of the usual sizes will do, a size is looked for that suits the linear layer behind a flattened map.
+
     Parameters
     ----------
     model : nn.Module
@@ -73,7 +82,14 @@ def network_input(model: nn.Module) -> torch.Tensor | None:
     Tensor or None
         A batch of one, on the meta device.
     """
-    return next((example for example in _network_inputs(model) if _runs(model, example)), None)
+    other = None
+    for example in _network_inputs(model):
+        result = _result(model, example)
+        if result is not None and not (isinstance(result, torch.Tensor) and result.dim() and result.shape[0] > 1):
+            return example
+        if result is not None and other is None:
+            other = example  # as a rule a map too large, viewed as several rows
+    return other
 
 
 def _network_inputs(model: nn.Module) -> Iterator[torch.Tensor]:
@@ -90,8 +106,19 @@ def _network_inputs(model: nn.Module) -> Iterator[torch.Tensor]:
     elif isinstance(first, nn.Conv1d | nn.Conv3d):
         n_dims = 1 if isinstance(first, nn.Conv1d) else 3
         shapes += [(1, first.in_channels, *(side,) * n_dims) for side in ((256, 1024) if n_dims == 1 else (32, 64))]
+    if isinstance(first, nn.Conv1d | nn.Conv2d) and first.in_channels == 1:
+        shapes += [(1, length) for length in _LENGTHS]
     for shape in shapes:
         yield torch.empty(shape, device="meta")
+    if isinstance(first, nn.Conv1d | nn.Conv2d):
+        n_dims = len(first.kernel_size)
+        fitting = fitting_size(
+            model,
+            lambda size: (1, first.in_channels, *(size,) * n_dims),
+            _LONGEST if n_dims == 1 else _LARGEST_SIDE,
+        )
+        if fitting is not None:
+            yield torch.empty(fitting, device="meta")
 
 
 def _told_sides(model: nn.Module) -> Iterator[int]:
@@ -106,11 +133,11 @@ def _told_sides(model: nn.Module) -> Iterator[int]:
                 yield side
 
 
-def _runs(model: nn.Module, example: torch.Tensor) -> bool:
+def _result(model: nn.Module, example: torch.Tensor) -> object:
+    """Return what a network gives, None if it does not run."""
     with suppress(Exception, SystemExit), torch.no_grad():
-        model(example)
-        return True
-    return False
+        return model(example)
+    return None
 
 
 _KNOWN: WeakKeyDictionary[nn.Module, tuple[tuple[torch.Size, ...], torch.Tensor | None]] = WeakKeyDictionary()
@@ -137,7 +164,7 @@ def _affordable_input(model: nn.Module) -> torch.Tensor | None:
     if example is None:
         return None
     with FlopCounterMode(display=False) as counter:
-        _runs(model, example)
+        _result(model, example)
     return example if counter.get_total_flops() <= 2 * _MOST_PRODUCTS else None
 
 
