@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from transfer.alignment import _kernels
 from transfer.alignment.ranking import item_scores, similarities
+from transfer.alignment.roles import by_role
 from transfer.alignment.tables import Table, tabulate
 from transfer.structure.records import Architecture, Block, Layer
 from transfer.structure.standardization import standardize
@@ -106,7 +107,8 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
     source_table, target_table = _tables(source_form, target_form)
     scores = _item_scores(source_table, target_table)
     known: dict[tuple[int, int], list[tuple[int, int, float]]] = {}  # most blocks occur more than once
-    for t, s in _kernels.trace(scores).tolist():
+    path = scores if target_form.form == "paper" else by_role(scores, source_form, target_form)
+    for t, s in _kernels.trace(path).tolist():
         own, other = source_form.items[s].layers, target_form.items[t].layers
         places = int(source_table.item[s]), int(target_table.item[t])
         if places not in known:
