@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 
-from transfer.regions import Box, Constant, Fill, Region, Span, swapped
+from transfer.regions import Box, Constant, Fill, Region, Span, Transform, swapped
 from transfer.structure.records import Layer, Tensor
 
 __all__ = ["LEADING", "Channels", "centred_fill", "channel_fill", "fitted_shape", "refusal"]
@@ -45,6 +45,10 @@ class Channels:
         Factor on each span of outputs.
     cleared : tuple of (int, int)
         Start and length of other outputs that start at zero.
+    transform : Transform or None
+        What is done to the weight first; `inputs` then are those of its result.
+    n_inputs : int
+        Inputs of the transform's result.
     operator : str
         What to call it.
     """
@@ -54,6 +58,8 @@ class Channels:
     connections: tuple[tuple[Span, Span], ...] | None = None
     scales: tuple[float, ...] | None = None
     cleared: tuple[tuple[int, int], ...] = ()
+    transform: Transform | None = None
+    n_inputs: int = 0
     operator: str = "leading"
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from transfer.alignment import _kernels
 from transfer.alignment.ranking import item_scores, similarities
 from transfer.alignment.regrouping import cut_like
+from transfer.alignment.roles import by_role
 from transfer.alignment.tables import Table, n_shared_layers, tabulate
 from transfer.structure.meaning import share_positions
 from transfer.structure.records import Architecture, Block, Layer
@@ -112,7 +113,8 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
     found = _scored(source_form, target_form)
     source_form, source_table, target_table, scores = found.source, found.table, found.target_table, found.scores
     known: dict[tuple[int, int], list[tuple[int, int, float]]] = {}  # most blocks occur more than once
-    for t, s in _kernels.trace(scores).tolist():
+    path = scores if target_form.form == "paper" else by_role(scores, source_form, target_form)
+    for t, s in _kernels.trace(path).tolist():
         own, other = source_form.items[s].layers, target_form.items[t].layers
         places = int(source_table.item[s]), int(target_table.item[t])
         if places not in known:

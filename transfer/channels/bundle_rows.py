@@ -35,6 +35,7 @@ class Side:
     n_heads: int  # of the source, 0 where that is not known
     n_target_heads: int
     trust: float = field(compare=False)  # how well the layers match
+    reads_map: bool = False  # a linear layer, of what convolutions wrote: flattened, or pooled to a single place
 
     def per_head(self) -> list[tuple[Run, ...]]:
         """Bundles head by head, if they lie so: with queries or keys, which a product sums over, in each."""
@@ -47,6 +48,20 @@ class Side:
                 return heads
         return []
 
+    def places(self) -> tuple[int, bool]:
+        """How often each channel comes, as it does where a map was flattened, and whether place by place.
+
+        A single time if the channels come in any other way.
+        """
+        own = [run.bundle for run in self.runs]
+        n_distinct = len(set(own))
+        repeats = {run.repeat for run in self.runs}
+        if len(repeats) == 1 and len(own) == n_distinct:
+            return repeats.pop(), False
+        if repeats == {1} and own == own[:n_distinct] * (len(own) // n_distinct):
+            return len(own) // n_distinct, True
+        return 1, False
+
     def spans(self, sizes: Mapping[int, int]) -> tuple[Span, ...] | None:
         """Bundle by bundle; None if the sizes do not sum up."""
         if any(run.bundle not in sizes for run in self.runs):
@@ -54,7 +69,7 @@ class Side:
         spans = []
         start = new_start = 0
         for run in self.runs:
-            if self.is_input and start == self.n_source:
+            if self.is_input and start == self.n_source and not (self.reads_map and self.places()[1]):
                 break  # a concatenation of fewer parts
             size = sizes[run.bundle] * run.repeat
             if size:

@@ -16,6 +16,7 @@ from transfer.channels.attention import attention_channels
 from transfer.channels.bundle_rows import joined
 from transfer.channels.bundles import bundle_channels
 from transfer.channels.concatenation import concatenated_inputs, total_width
+from transfer.channels.flattening import flattened_channels
 from transfer.channels.grouping import axis_of, group_width, place_groups, spans_within_groups
 from transfer.operators import LEADING, Channels
 from transfer.options import Options
@@ -52,13 +53,14 @@ def choose_channels(
     flow: Flow | None = None
     segments = _segments(alignment)
     heads = head_paths(alignment.target)  # of other classes as a rule, which is no reason to look further
-    changed = any(p.source.dims != p.target.dims and p.target.path not in heads for p in alignment.pairs)
+    widths = ((p.source.dims or (), p.target.dims or (), int(p.target.path in heads)) for p in alignment.pairs)
+    changed = any(a[is_head:] != b[is_head:] for a, b, is_head in widths)
     if module is not None and (changed or segments):
         from transfer.tracing.flow import trace_flow
 
         flow = trace_flow(module)
     traced = bundle_channels(alignment, flow, inserted) if flow else {}
-    found = segments
+    found = flattened_channels(alignment) | segments if flow is None else segments
     for _, members in groupby(alignment.pairs, key=lambda pair: pair.target_item):
         found |= _groups(alignment, list(members), traced)
     found |= traced

@@ -17,7 +17,7 @@ concatenation of as many channels as something else has; `confirmation` asks the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isqrt, prod
 
@@ -29,20 +29,28 @@ from transfer.structure.records import Architecture, Block, Layer, Tensor
 __all__ = ["coupled_groups"]
 
 
-def coupled_groups(architecture: Architecture) -> tuple[Group, ...]:
+def coupled_groups(
+    architecture: Architecture, flattened: Mapping[str, tuple[int, ...]] | None = None, *, is_asked: bool = False
+) -> tuple[Group, ...]:
     """Find the groups of channels of a network that may be permuted.
 
     Parameters
     ----------
     architecture : Architecture
         In ``dpiat`` form with tensor names.
+    flattened : mapping of str to tuple of int, optional
+        By the name of a weight that is known to read a flattened map where the channels start: once if all places
+        of a channel lie side by side, at every place if all channels of a place do.
+    is_asked : bool
+        The network itself will be asked (`confirmation`): then any number of places will do, and what nobody reads
+        is taken for one of several results.
 
     Returns
     -------
     tuple of Group
         Each dimension of a tensor is in one group at most; dimensions in none must stay as they are.
     """
-    walk = _Walk()
+    walk = _Walk(flattened or {}, is_asked=is_asked)
     for item in architecture.items:
         walk.visit(item.layers if isinstance(item, Block) else (item,), is_block=isinstance(item, Block))
     return walk.groups()
@@ -78,7 +86,8 @@ class _View:
 class _Walk:
     """Goes through an architecture in order; `seen` are the channels that the next layer can read, by width."""
 
-    def __init__(self) -> None:
+    def __init__(self, flattened: Mapping[str, tuple[int, ...]], *, is_asked: bool) -> None:
+        self.flattened, self.is_asked = flattened, is_asked
         self.seen: dict[int, _View] = {}
         self.behind: dict[int, _View] = {}  # what blocks have read, and seems to be read by no one else
         self.nodes: list[_Node] = []
@@ -109,7 +118,7 @@ class _Walk:
         """Return what may be permuted, once all has been visited."""
         if self.last_written is not None:
             self.last_written.is_frozen = True  # whoever uses the network's result wants it in this order
-        if any(node.is_waiting and not node.is_frozen for node in self.nodes):
+        if not self.is_asked and any(node.is_waiting and not node.is_frozen for node in self.nodes):
             self.is_unclear = True  # it was read after all, by a layer that seems to read something else
         return tuple(Group(node.width, tuple(node.ports)) for node in self.nodes if self._is_sure(node))
 
@@ -201,7 +210,7 @@ class _Walk:
             if is_spatial(layer) and previous == n_out != n_in:
                 self._freeze(view, self.seen[n_out])  # a shortcut, or groups of what the previous layer wrote
         if view is None and layer.kind == "linear":
-            view = self._flattened(n_in)
+            view = self._flattened(layer.tensors[0].name, n_in)
         if view is None:
             view = self.behind.get(n_in)  # a shortcut, which runs after the blocks beside it
         if view is None:
@@ -209,12 +218,23 @@ class _Walk:
         self._port(view, layer.tensors[0], 1, "reads")
         return False
 
-    def _flattened(self, n_in: int) -> _View | None:
-        """View the last convolution's outputs as flattened, channel by channel, from a square."""
+    def _flattened(self, name: str, n_in: int) -> _View | None:
+        """View the last convolution's outputs as flattened: as is known, or channel by channel from a square."""
         last = self.last_written
-        if last is None or n_in % last.width or isqrt(n_in // last.width) ** 2 != n_in // last.width:
+        if last is None or n_in % last.width or n_in == last.width:
             return None
-        return _View(last, stride=n_in // last.width)
+        places = n_in // last.width
+        starts = self.flattened.get(name)
+        if starts is None and not self.is_asked and isqrt(places) ** 2 != places:
+            return None
+        if starts in (None, (0,)):
+            view = _View(last, stride=places)
+        elif starts == tuple(range(0, n_in, last.width)):
+            view = _View(last, parts=places)
+        else:
+            return None
+        self.seen[n_in] = view  # for other layers that read it
+        return view
 
     def _write(self, layer: Layer, node: _Node, n_parts: int) -> None:
         if layer.is_transposed or any(t.shape and t.shape[0] != dims_of(layer)[0] for t in layer.tensors):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from transfer.channels.flattening import LEADING_BY_PLACE
 from transfer.channels.groups import Group, Port
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def _taken(planned: TransferPlan) -> dict[tuple[str, int], int]:
     """How far the plan reaches into each dimension of each source tensor."""
     found: dict[tuple[str, int], int] = {}
     for row in planned.tensors:
+        if row.operator == LEADING_BY_PLACE and row.transform is not None:
+            continue  # its regions are of other places than the source's
         for region in row.regions:
             for dim, (start, size) in enumerate(zip(region.source_start, region.size, strict=True)):
                 key = region.tensor or row.source or "", dim

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from transfer.channels.coupling import coupled_groups
+from transfer.channels.flattening import LEADING_BY_PLACE, MovePlaces
 from transfer.narrowing.compensation import Compensated
 from transfer.narrowing.confirmation import confirmed_groups
 from transfer.narrowing.gates import Ungated
@@ -51,7 +52,7 @@ def prepared(
     is_reordered = options.channels == "importance"
     if not (is_reordered or options.compensate):
         return read, notes
-    every = coupled_groups(planned.alignment.source)
+    every = coupled_groups(planned.alignment.source, _flattened(planned), is_asked=module is not None)
     groups = tuple(narrowed(every, planned))
     used, read_too = {pair.source_item for pair in planned.alignment.pairs}, planned.read_layers()
     items = enumerate(planned.alignment.source.items)
@@ -66,3 +67,17 @@ def prepared(
     return compensated, notes | dict.fromkeys(
         compensated.names, "without what the channels contributed that were left out"
     )
+
+
+def _flattened(planned: TransferPlan) -> dict[str, tuple[int, ...]]:
+    """Say of the source's weights that read a flattened map where the channels of a place start."""
+    found: dict[str, tuple[int, ...]] = {}
+    for row in planned.tensors:
+        if row.operator != LEADING_BY_PLACE or row.source is None or row.source_shape is None:
+            continue
+        if isinstance(row.transform, MovePlaces):
+            n = row.transform.n_channels if row.transform.by_place else row.source_shape[1]
+            found[row.source] = tuple(range(0, row.source_shape[1], n))
+        else:
+            found[row.source] = tuple(sorted({region.source_start[1] for region in row.regions}))
+    return found

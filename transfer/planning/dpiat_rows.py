@@ -26,7 +26,7 @@ from transfer.rearrangement import rearrangement
 from transfer.regions import Constant
 from transfer.resampling.dimensions import changes_dimensions_only
 from transfer.resampling.inputs import kept_channels
-from transfer.resampling.recognition import resampling
+from transfer.resampling.recognition import Resampling, resampling
 from transfer.structure.meaning import head_paths
 from transfer.structure.records import Block, Layer, Tensor
 
@@ -161,7 +161,9 @@ def _row(
     kept = None
     if options.image_channels == "zero" and target.role == "weight":
         kept = kept_channels(pair.source, pair.target, both, choice)
-    if options.resample and source is not None:
+    if choice.transform is not None and source is not None and target.role == "weight":
+        resampled = Resampling(choice.transform, (source.shape[0], choice.n_inputs), choice.operator)
+    elif options.resample and source is not None:
         layers = pair.source, pair.target
         resampled = resampling(source, target, *layers, *both, keeps_channels=kept is not None)
     if resampled is None and source is not None and source.is_continuous and target.is_continuous:

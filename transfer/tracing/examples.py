@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from transfer.tracing.copies import meta_copy
+from transfer.tracing.fitting import fitting_size
 
 __all__ = [
     "MOST_WITH_POOLING",
@@ -21,7 +22,6 @@ __all__ = [
     "network_examples",
     "network_input",
     "network_inputs",
-    "runs",
 ]
 
 _IMAGE_SIDES = (64, 224, 256, 240, 384, 192, 448, 32, 512, 28, 96, 128, 160, 288, 299, 320, 336, 378, 518, 1024)
@@ -34,6 +34,11 @@ _LARGEST_SIDE = 2048
 
 _VIDEOS = ((16, 112, 112), (16, 224, 224), (8, 224, 224), (32, 224, 224))
 """Frames, heights and widths of videos to try, after cubes."""
+_LENGTHS = (1024, 256, 512, 2048, 4096, 8192, 16000, 32000)
+"""Samples of a signal that is given without a dimension for its one channel."""
+
+_LONGEST = 1 << 18
+"""Samples of a signal."""
 
 _N_TOKENS = 16
 
@@ -75,6 +80,8 @@ def is_close(a: torch.Tensor, b: torch.Tensor) -> bool:
 def network_input(model: nn.Module) -> torch.Tensor | None:
     """Find what a whole network takes: an image, tokens, features, a sequence of them, a signal or a volume.
 
+    Where none of the usual sizes will do, a size is looked for that suits the linear layer behind a flattened map.
+
     Parameters
     ----------
     model : nn.Module
@@ -85,7 +92,14 @@ def network_input(model: nn.Module) -> torch.Tensor | None:
     Tensor or None
         A batch of one, on the meta device.
     """
-    return next((example for example in network_inputs(model) if runs(model, example)), None)
+    other = None
+    for example in network_inputs(model):
+        result = _result(model, example)
+        if result is not None and not (isinstance(result, torch.Tensor) and result.dim() and result.shape[0] > 1):
+            return example
+        if result is not None and other is None:
+            other = example  # as a rule a map too large, viewed as several rows
+    return other
 
 
 def network_inputs(model: nn.Module) -> Iterator[torch.Tensor]:
@@ -104,8 +118,19 @@ def network_inputs(model: nn.Module) -> Iterator[torch.Tensor]:
         n_dims = 1 if isinstance(first, nn.Conv1d) else 3
         shapes += [(1, first.in_channels, *(side,) * n_dims) for side in ((256, 1024) if n_dims == 1 else (32, 64))]
         shapes += [(1, first.in_channels, *size) for size in _VIDEOS if n_dims == 3]
+    if isinstance(first, nn.Conv1d | nn.Conv2d) and first.in_channels == 1:
+        shapes += [(1, length) for length in _LENGTHS]
     for shape in shapes:
         yield torch.empty(shape, device="meta")
+    if isinstance(first, nn.Conv1d | nn.Conv2d):
+        n_dims = len(first.kernel_size)
+        fitting = fitting_size(
+            model,
+            lambda size: (1, first.in_channels, *(size,) * n_dims),
+            _LONGEST if n_dims == 1 else _LARGEST_SIDE,
+        )
+        if fitting is not None:
+            yield torch.empty(fitting, device="meta")
 
 
 def _told_sides(model: nn.Module) -> Iterator[int]:
@@ -120,12 +145,11 @@ def _told_sides(model: nn.Module) -> Iterator[int]:
                 yield side
 
 
-def runs(model: nn.Module, example: torch.Tensor) -> bool:
-    """Whether a network takes an input."""
+def _result(model: nn.Module, example: torch.Tensor) -> object:
+    """Return what a network gives, None if it does not run."""
     with suppress(Exception, SystemExit), torch.no_grad():
-        model(example)
-        return True
-    return False
+        return model(example)
+    return None
 
 
 _KNOWN: WeakKeyDictionary[nn.Module, tuple[tuple[torch.Size, ...], torch.Tensor | None]] = WeakKeyDictionary()
@@ -152,7 +176,7 @@ def _affordable_input(model: nn.Module) -> torch.Tensor | None:
     if example is None:
         return None
     with FlopCounterMode(display=False) as counter:
-        runs(model, example)
+        _result(model, example)
     return example if counter.get_total_flops() <= 2 * _MOST_PRODUCTS else None
 
 
