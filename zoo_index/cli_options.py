@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "filter_options",
     "filters_from",
+    "input_option",
     "json_option",
     "measure_option",
     "method_option",
@@ -33,6 +34,12 @@ _PARTS = (
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 target_option = click.option("--target", "-t", required=True, help="Network to receive parameters.")
+input_option = click.option(
+    "--input",
+    "example",
+    metavar="SIZES",
+    help="Sizes of what the target takes, e.g. 3x64x64; default: example_input() of its file, or a guess.",
+)
 method_option = click.option(
     "--method", type=click.Choice(["dpiat", "paper"]), default="dpiat", show_default=True, help="How to transfer."
 )

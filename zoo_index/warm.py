@@ -24,6 +24,7 @@ def warm_start(
     license: str | None = None,
     max_params: int | None = None,
     method: str = "dpiat",
+    example: object = None,
     db: str | os.PathLike[str] | None = None,
 ) -> TransferReport:
     """Recommend a pretrained source for a model and copy its parameters in, in place.
@@ -41,6 +42,9 @@ def warm_start(
     max_params : int, optional
         Consider only sources up to this size.
     method : {'dpiat', 'paper'}
+    example : Tensor, tuple, mapping of str to object, or str, optional
+        What the model takes, where a guess does not do: run as ``model(x)``, ``model(*x)`` or ``model(**x)``; a
+        string such as ``3x64x64`` gives sizes without the batch.
     db : path, optional
         The index; by default the user's.
 
@@ -54,5 +58,5 @@ def warm_start(
         If no source is found, or its weights cannot be had; the model is unchanged then.
     """
     filters = Filters(available=available, license=license, max_params=max_params)
-    _, report = open_zoo(db).transfer(model, source, method=method, filters=filters)
+    _, report = open_zoo(db).transfer(model, source, method=method, filters=filters, example=example)
     return report

@@ -86,6 +86,7 @@ def transfer(
     method: str = "dpiat",
     options: Options | None = None,
     source_structure: nn.Module | Architecture | None = None,
+    example: object = None,
     allow_nonfinite: bool = False,
     ema: bool = False,
     source_name: str = "",
@@ -104,6 +105,8 @@ def transfer(
     source_structure : nn.Module or Architecture, optional
         Structure of the source where the weights alone do not tell it; the meta device will do. Its tensor names
         must be in `source`.
+    example : Tensor, tuple, mapping or str, optional
+        What the target takes (see `plan`).
     allow_nonfinite : bool
         Copy NaN and infinity instead of refusing them.
     ema : bool
@@ -118,7 +121,7 @@ def transfer(
     Raises
     ------
     InputError
-        If the target is no module or has meta tensors, or an input cannot be read.
+        If the target is no module or has meta tensors, an input cannot be read, or the target refuses the example.
     TransferError
         If a source tensor holds NaN or infinity, or a value that the target's dtype cannot hold.
     """
@@ -140,7 +143,7 @@ def transfer(
             "open the averaged weights themselves: open_checkpoint(path, ema=True)"
         )
     structure = source_structure if source_structure is not None else network
-    planned = plan(structure, target, method=method, options=options)
+    planned = plan(structure, target, method=method, options=options, example=example)
     with _reader(network) as found:
         module = structure if isinstance(structure, nn.Module) else None
         read, notes = prepared(found, planned, options or Options(), module)

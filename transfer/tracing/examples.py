@@ -1,32 +1,15 @@
-"""Inputs to try a network or a part of it on, and what it makes of them."""
+"""Inputs to try parts of networks on, and what they make of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
-from itertools import product
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from transfer.tracing.copies import meta_copy
+from transfer.tracing.given import Example
 
-__all__ = ["MOST_WITH_POOLING", "call", "examples", "is_close", "network_examples", "network_input"]
-
-_IMAGE_SIDES = (64, 224, 256, 240, 384, 192, 448, 32, 512, 28, 96, 128, 160, 288, 299, 320, 336, 378, 518, 1024)
-"""Heights and widths of images to try: many networks take any, some only the one they were made for."""
-
-_SIZE_NAMES = ("img_size", "image_size", "input_size", "input_resolution")
-"""Attributes that tell which that is."""
-
-_LARGEST_SIDE = 2048
-
-_N_TOKENS = 16
-
-_FIRST_LAYERS = (nn.Embedding, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-"""What tells by its kind what a network takes."""
+__all__ = ["MOST_WITH_POOLING", "call", "examples", "is_close"]
 
 _MOST_PRODUCTS = 10_000_000_000
 """An example that would take more multiplications is not tried: a second of one core or two."""
@@ -44,11 +27,11 @@ _SIDES = (8, 7, 14, 64)
 """Heights and widths to try: windowed attention wants multiples of its window, much pooling a large image."""
 
 
-def call(module: nn.Module, example: torch.Tensor) -> torch.Tensor | None:
+def call(module: nn.Module, example: torch.Tensor | Example) -> torch.Tensor | None:
     """Return what a module gives, None if it cannot be called so."""
     try:
         with torch.no_grad():
-            result = module(example)
+            result = example(module) if isinstance(example, Example) else module(example)
     except (Exception, SystemExit):  # a block that wants other input, or more of it
         return None
     return result if isinstance(result, torch.Tensor) else None
@@ -58,87 +41,6 @@ def is_close(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two tensors of a shape differ by rounding only, and are not all zero."""
     size = float(b.abs().max())
     return size > 0 and torch.allclose(a, b, rtol=1e-4, atol=1e-4 * size)
-
-
-def network_input(model: nn.Module) -> torch.Tensor | None:
-    """Find what a whole network takes: an image, tokens, features, a sequence of them, a signal or a volume.
-
-    Parameters
-    ----------
-    model : nn.Module
-        On the meta device.
-
-    Returns
-    -------
-    Tensor or None
-        A batch of one, on the meta device.
-    """
-    return next((example for example in _network_inputs(model) if _runs(model, example)), None)
-
-
-def _network_inputs(model: nn.Module) -> Iterator[torch.Tensor]:
-    n_inputs = next((p.shape[1] for p in model.parameters() if p.dim() == 4), 3)
-    sides = (*_IMAGE_SIDES[:1], *_told_sides(model), *_IMAGE_SIDES[1:])
-    first = next((part for part in model.modules() if isinstance(part, _FIRST_LAYERS)), None)
-    shapes: list[tuple[int, ...]] = []
-    if not isinstance(first, nn.Embedding | nn.Conv1d | nn.Conv3d):
-        shapes += [(1, n, side, side) for n, side in product(dict.fromkeys((3, n_inputs, 1)), dict.fromkeys(sides))]
-    if isinstance(first, nn.Embedding):
-        yield torch.empty(1, _N_TOKENS, dtype=torch.long, device="meta")
-    elif isinstance(first, nn.Linear):
-        shapes += [(1, first.in_features), (1, _N_TOKENS, first.in_features)]
-    elif isinstance(first, nn.Conv1d | nn.Conv3d):
-        n_dims = 1 if isinstance(first, nn.Conv1d) else 3
-        shapes += [(1, first.in_channels, *(side,) * n_dims) for side in ((256, 1024) if n_dims == 1 else (32, 64))]
-    for shape in shapes:
-        yield torch.empty(shape, device="meta")
-
-
-def _told_sides(model: nn.Module) -> Iterator[int]:
-    """Sizes of images that a network or its parts say they take, as timm's and others do."""
-    for part in model.modules():
-        told = [value for name in _SIZE_NAMES if (value := getattr(part, name, None)) is not None]
-        config = getattr(part, "default_cfg", None)
-        told += [config["input_size"][-1]] if isinstance(config, dict) and "input_size" in config else []
-        for value in told:
-            side = value[-1] if isinstance(value, tuple | list) and value else value
-            if isinstance(side, int) and 0 < side <= _LARGEST_SIDE:
-                yield side
-
-
-def _runs(model: nn.Module, example: torch.Tensor) -> bool:
-    with suppress(Exception, SystemExit), torch.no_grad():
-        model(example)
-        return True
-    return False
-
-
-_KNOWN: WeakKeyDictionary[nn.Module, tuple[tuple[torch.Size, ...], torch.Tensor | None]] = WeakKeyDictionary()
-"""Inputs found for networks of whose blocks many questions are asked, by the shapes that their parameters had."""
-
-
-def network_examples(module: nn.Module) -> Iterator[torch.Tensor]:
-    """Yield what a whole network takes, with values, if running it does not take long."""
-    shapes = tuple(parameter.shape for parameter in module.parameters())
-    if _KNOWN.get(module, (None,))[0] != shapes:
-        _KNOWN[module] = shapes, _affordable_input(meta_copy(module))
-    example = _KNOWN[module][1]
-    if example is None:
-        return
-    generator = torch.Generator().manual_seed(1)
-    if example.is_floating_point():
-        yield torch.rand(example.shape, generator=generator) + 0.1
-    else:
-        yield torch.randint(0, 2, example.shape, generator=generator)
-
-
-def _affordable_input(model: nn.Module) -> torch.Tensor | None:
-    example = network_input(model)
-    if example is None:
-        return None
-    with FlopCounterMode(display=False) as counter:
-        _runs(model, example)
-    return example if counter.get_total_flops() <= 2 * _MOST_PRODUCTS else None
 
 
 def examples(block: nn.Module, most: int = _MOST_PRODUCTS) -> Iterator[torch.Tensor]:

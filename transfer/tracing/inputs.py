@@ -1,0 +1,91 @@
+"""What a whole network is run on: what its user gave for it, else the first guess that it takes.
+
+All who run a whole network ask here, with the network itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from transfer.tracing.copies import meta_copy
+from transfer.tracing.given import Example, given_example
+from transfer.tracing.guesses import guesses
+
+__all__ = ["cost_of", "network_examples", "on_meta", "runs"]
+
+_MOST_PRODUCTS = 10_000_000_000
+"""A network that would take more multiplications is not run with values: a second of one core or two."""
+
+_KNOWN: Any = WeakIdKeyDictionary()
+"""Guesses that networks took, by the shapes that their parameters had."""
+
+
+def on_meta(module: nn.Module) -> tuple[nn.Module, Example] | None:
+    """Copy a network to the meta device and find what it can be run on there.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network itself, not a copy: examples are remembered by it. Not changed.
+
+    Returns
+    -------
+    nn.Module, Example
+        A copy in evaluation mode, and what it takes: ``example(copy)`` runs it. None if it takes nothing that was
+        tried.
+    """
+    model = meta_copy(module)
+    example = _example_for(module, model)
+    return None if example is None else (model, example.on_meta())
+
+
+def _example_for(module: nn.Module, model: nn.Module) -> Example | None:
+    """Return what was given for a network, with its values, or else a guess; both run on its copy."""
+    given = given_example(module)
+    if given is not None and runs(model, given.on_meta()):
+        return given
+    shapes = tuple(parameter.shape for parameter in module.parameters())
+    if module not in _KNOWN or _KNOWN[module][0] != shapes:
+        _KNOWN[module] = shapes, next((guess for guess in guesses(model) if runs(model, guess)), None)
+    guess: Example | None = _KNOWN[module][1]
+    return guess
+
+
+def runs(model: nn.Module, example: Example) -> bool:
+    """Whether a network takes an example."""
+    with suppress(Exception, SystemExit), torch.no_grad():
+        example(model)
+        return True
+    return False
+
+
+def cost_of(model: nn.Module, example: Example) -> int:
+    """Count the operations of a run on the meta device, two for each multiplication."""
+    with FlopCounterMode(display=False) as counter:
+        runs(model, example)
+    return int(counter.get_total_flops())
+
+
+def network_examples(module: nn.Module) -> Iterator[Example]:
+    """Yield what a whole network takes, with values, if running it does not take long; see `on_meta`."""
+    model = meta_copy(module)
+    example = _example_for(module, model)
+    if example is None or cost_of(model, example.on_meta()) > 2 * _MOST_PRODUCTS:
+        return
+    generator = torch.Generator().manual_seed(1)
+    yield example.mapped(lambda x: _positive(x, generator))
+
+
+def _positive(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    if not x.is_meta:
+        return x.detach().to("cpu", torch.float32 if x.is_floating_point() else x.dtype)
+    if x.is_floating_point():
+        return torch.rand(x.shape, generator=generator) + 0.1
+    return torch.randint(0, 2, x.shape, generator=generator)
