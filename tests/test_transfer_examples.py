@@ -157,6 +157,26 @@ def test_what_looks_at_values_takes_its_example_on_trust() -> None:
     assert on_meta(model) is None
 
 
+def test_what_a_network_makes_by_itself_may_lie_anywhere() -> None:
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.places, self.fc = nn.Embedding(9, 4), nn.Embedding(32, 4), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.words(x) + self.places(torch.arange(x.shape[1])))  # no device: CPU
+
+    model = Positions()
+    flow = trace_flow(model)
+    assert flow is not None
+    assert flow.along["words.weight"] == flow.along["places.weight"] == flow.reads["fc.weight"]
+    assert len(list(network_examples(model))) == 1
+    give_example(model, torch.zeros(1, 5, dtype=torch.long))
+    assert trace_flow(model) == flow
+    with pytest.raises(InputError, match="expected an input that Positions takes"):
+        give_example(model, torch.rand(3))
+
+
 def test_an_example_needs_a_module() -> None:
     header = {"fc.weight": (3, 3)}
     with pytest.raises(InputError, match="expected a module as target of an example input, got dict"):

@@ -20,6 +20,7 @@ from zoo_index.cli_options import (
     json_option,
     measure_option,
     options_from,
+    proof_options,
     reading_options,
     target_option,
     transfer_options,
@@ -225,6 +226,7 @@ def plan_command(
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: the target's name, .safetensors.")
 @transfer_options
 @reading_options
+@proof_options
 @click.option("--verbose", is_flag=True, help="Show every tensor.")
 @filter_options
 @json_option
@@ -242,6 +244,8 @@ def transfer_command(
     no_head: bool,
     without: tuple[str, ...],
     channels: ChannelChoice,
+    min_coverage: float,
+    no_verify: bool,
     allow_nonfinite: bool,
     ema: bool,
     device: str,
@@ -267,6 +271,8 @@ def transfer_command(
         options=options_from(no_head, without, channels),
         filters=filters_from(options),
         example=example,
+        min_coverage=min_coverage,
+        verify=not no_verify,
         allow_nonfinite=allow_nonfinite,
         ema=ema,
         device=device,

@@ -19,6 +19,7 @@ __all__ = [
     "measure_option",
     "method_option",
     "options_from",
+    "proof_options",
     "reading_options",
     "target_option",
     "transfer_options",
@@ -98,6 +99,24 @@ def reading_options(command: Command) -> Command:
             "--ema", is_flag=True, help="Take the averaged weights that a checkpoint keeps beside the plain."
         ),
         click.option("--allow-nonfinite", is_flag=True, help="Copy NaN and infinity instead of refusing them."),
+    ):
+        command = option(command)
+    return command
+
+
+def proof_options(command: Command) -> Command:
+    """Add the options that say when a transfer is a success."""
+    from transfer.execution.coverage import LEAST_COVERAGE
+
+    for option in (
+        click.option("--no-verify", is_flag=True, help="Do not run both networks in the end to compare them."),
+        click.option(
+            "--min-coverage",
+            type=float,
+            default=LEAST_COVERAGE,
+            show_default=True,
+            help="Write nothing and end with 1 if a smaller part of the target would be filled.",
+        ),
     ):
         command = option(command)
     return command

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
+from transfer.execution.coverage import LEAST_COVERAGE, check_least
 from transfer.structure.standardization import as_module, check_form
 from zoo_index.answers import Filters
 from zoo_index.database.store import default_path
@@ -215,6 +216,8 @@ class Zoo(Keeper):
         options: Options | None = None,
         filters: Filters | None = None,
         example: object = None,
+        min_coverage: float = LEAST_COVERAGE,
+        verify: bool = True,
         allow_nonfinite: bool = False,
         ema: bool = False,
         device: str = "cpu",
@@ -236,6 +239,10 @@ class Zoo(Keeper):
             What the source must be, recommended or named.
         example : Tensor, tuple, mapping or str, optional
             What the target takes, where a guess does not do (see `transfer.plan`).
+        min_coverage : float
+            Refuse to fill a smaller part of the target; it is unchanged then.
+        verify : bool
+            Run both networks in the end, where that can be done in seconds, and compare their outputs.
         allow_nonfinite : bool
         ema : bool
             Take the averaged weights that the checkpoint keeps beside the plain ones.
@@ -251,6 +258,8 @@ class Zoo(Keeper):
         ------
         WeightsUnavailableError
             If the weights are not at hand and cannot be fetched.
+        CoverageError
+            If less than `min_coverage` of the target would be filled.
         """
         from transfer.execution.apply import transfer
         from transfer.tracing.given import give_example
@@ -259,6 +268,7 @@ class Zoo(Keeper):
         from zoo_index.targets import build_target
 
         form = check_form(method)
+        check_least(min_coverage)
         filters = filters or Filters()
         place = find_device(device)
         module = as_module(target)
@@ -277,6 +287,8 @@ class Zoo(Keeper):
             method=form,
             options=options,
             source_structure=opened.structure,
+            min_coverage=min_coverage,
+            verify=verify,
             allow_nonfinite=allow_nonfinite,
             source_name=opened.name,
             target_name=name,

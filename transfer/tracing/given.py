@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,31 +38,42 @@ class Example:
     kwargs : dict of str to object
         Tensors, alone or in lists, tuples and dicts, and whatever else. Tensors on the meta device have no values
         yet.
+    makes_on_meta : bool
+        Whether what the network makes by itself (positions, masks) is to be on the meta device, too.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    makes_on_meta: bool = False
 
     def __call__(self, module: nn.Module) -> Any:
         """Run a network."""
-        return module(*self.args, **self.kwargs)
+        with torch.device("meta") if self.makes_on_meta else nullcontext():
+            return module(*self.args, **self.kwargs)
 
     def tensors(self) -> list[torch.Tensor]:
         """List the tensors among the arguments."""
         return [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, torch.Tensor)]
 
     def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Example:
-        """Replace every tensor."""
+        """Replace every tensor, by one with values perhaps."""
         args, kwargs = tree_map(
             lambda leaf: change(leaf) if isinstance(leaf, torch.Tensor) else leaf, (self.args, self.kwargs)
         )
         return Example(args, kwargs)
 
-    def on_meta(self) -> Example:
-        """Take the values away; numbers are in single precision, as in copies of networks on the meta device."""
-        return self.mapped(
+    def on_meta(self) -> tuple[Example, Example]:
+        """Take the values away; numbers are in single precision, as in copies of networks on the meta device.
+
+        Returns
+        -------
+        tuple of Example
+            Ways to run a copy on the meta device: what it makes by itself may have values, or not.
+        """
+        made = self.mapped(
             lambda x: torch.empty_like(x, dtype=torch.float32 if x.is_floating_point() else x.dtype, device="meta")
         )
+        return made, replace(made, makes_on_meta=True)
 
     def described(self) -> str:
         """Name the sizes of its tensors."""
@@ -138,11 +150,17 @@ def _sizes(text: str) -> list[int]:
 def _refusal(module: nn.Module, example: Example) -> str:
     """Say how a network refuses an example; empty if it takes it, or cannot run without values."""
     model = meta_copy(module)
-    try:
-        example.on_meta()(model)
-    except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())
-        if isinstance(error, NotImplementedError) or "meta" in text.lower():
-            return ""  # it looks at values
-        return f"raised {type(error).__name__}: {text[:300]}" if text else f"raised {type(error).__name__}"
-    return ""
+    refusals = []
+    for way in example.on_meta():
+        try:
+            way(model)
+        except (Exception, SystemExit) as error:
+            text = " ".join(str(error).split())
+            if isinstance(error, NotImplementedError) or "meta" in text.lower():
+                text = ""  # it looks at values
+            else:
+                text = f"raised {type(error).__name__}: {text[:300]}" if text else f"raised {type(error).__name__}"
+            refusals.append(text)
+        else:
+            return ""
+    return next((text for text in refusals if text), "")

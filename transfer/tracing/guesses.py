@@ -28,7 +28,7 @@ _FIRST_LAYERS = (nn.Embedding, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 _IMAGES = ("pixel_values", "image", "images", "img")
 _TOKENS = ("input_ids", "decoder_input_ids", "text", "tokens")
-_MASKS = ("attention_mask", "decoder_attention_mask", "token_type_ids")
+_MASKS = ("attention_mask", "decoder_attention_mask")
 """Names of arguments that tell the same, as transformers and others call them."""
 
 
@@ -42,7 +42,7 @@ def guesses(model: nn.Module) -> Iterator[Example]:
     Yields
     ------
     Example
-        A batch of one, on the meta device.
+        A batch of one; tensors that may have any values are on the meta device.
     """
     needed, known = _arguments(model)
     for x in _inputs(model):
@@ -70,9 +70,9 @@ def _arguments(model: nn.Module) -> tuple[list[str], list[str]]:
 
 
 def _named(name: str, x: torch.Tensor) -> torch.Tensor:
-    if name in (*_TOKENS, *_MASKS):
-        return _tokens()
-    return x
+    if name in _MASKS:  # with its value: all is to be seen
+        return torch.ones(1, _N_TOKENS, dtype=torch.long)
+    return _tokens() if name in _TOKENS else x
 
 
 def _tokens() -> torch.Tensor:

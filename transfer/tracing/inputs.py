@@ -18,7 +18,7 @@ from transfer.tracing.copies import meta_copy
 from transfer.tracing.given import Example, given_example
 from transfer.tracing.guesses import guesses
 
-__all__ = ["cost_of", "network_examples", "on_meta", "runs"]
+__all__ = ["example_of", "network_examples", "on_meta", "runs"]
 
 _MOST_PRODUCTS = 10_000_000_000
 """A network that would take more multiplications is not run with values: a second of one core or two."""
@@ -42,20 +42,32 @@ def on_meta(module: nn.Module) -> tuple[nn.Module, Example] | None:
         tried.
     """
     model = meta_copy(module)
-    example = _example_for(module, model)
-    return None if example is None else (model, example.on_meta())
-
-
-def _example_for(module: nn.Module, model: nn.Module) -> Example | None:
-    """Return what was given for a network, with its values, or else a guess; both run on its copy."""
     given = given_example(module)
-    if given is not None and runs(model, given.on_meta()):
+    way = next((way for way in given.on_meta() if runs(model, way)), None) if given is not None else None
+    if way is None:
+        found = _guess(module, model)
+        way = found[1] if found is not None else None
+    return None if way is None else (model, way)
+
+
+def example_of(module: nn.Module) -> Example | None:
+    """Return what was given for a network, with its values, or else a guess that it takes."""
+    given = given_example(module)
+    if given is not None:
         return given
+    found = _guess(module)
+    return None if found is None else found[0]
+
+
+def _guess(module: nn.Module, model: nn.Module | None = None) -> tuple[Example, Example] | None:
+    """Find a guess that a network takes, and a way to run a copy on it; the copy is made here if need be."""
     shapes = tuple(parameter.shape for parameter in module.parameters())
     if module not in _KNOWN or _KNOWN[module][0] != shapes:
-        _KNOWN[module] = shapes, next((guess for guess in guesses(model) if runs(model, guess)), None)
-    guess: Example | None = _KNOWN[module][1]
-    return guess
+        made = meta_copy(module) if model is None else model
+        tried = ((guess, guess.on_meta()[i]) for i in range(2) for guess in guesses(made))
+        _KNOWN[module] = shapes, next((both for both in tried if runs(made, both[1])), None)
+    found: tuple[Example, Example] | None = _KNOWN[module][1]
+    return found
 
 
 def runs(model: nn.Module, example: Example) -> bool:
@@ -66,21 +78,18 @@ def runs(model: nn.Module, example: Example) -> bool:
     return False
 
 
-def cost_of(model: nn.Module, example: Example) -> int:
-    """Count the operations of a run on the meta device, two for each multiplication."""
-    with FlopCounterMode(display=False) as counter:
-        runs(model, example)
-    return int(counter.get_total_flops())
-
-
 def network_examples(module: nn.Module) -> Iterator[Example]:
     """Yield what a whole network takes, with values, if running it does not take long; see `on_meta`."""
-    model = meta_copy(module)
-    example = _example_for(module, model)
-    if example is None or cost_of(model, example.on_meta()) > 2 * _MOST_PRODUCTS:
+    found = on_meta(module)
+    if found is None:
         return
-    generator = torch.Generator().manual_seed(1)
-    yield example.mapped(lambda x: _positive(x, generator))
+    with FlopCounterMode(display=False) as counter:
+        runs(*found)
+    if counter.get_total_flops() <= 2 * _MOST_PRODUCTS:
+        given = given_example(module)
+        chosen = given if given is not None and given.described() == found[1].described() else found[1]
+        generator = torch.Generator().manual_seed(1)
+        yield chosen.mapped(lambda x: _positive(x, generator))
 
 
 def _positive(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
