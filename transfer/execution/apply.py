@@ -165,6 +165,7 @@ def transfer(
     check_least(min_coverage)
     structure = source_structure if source_structure is not None else network
     planned = plan(structure, target, method=method, options=options, example=example)
+    _writable_state(target)  # what is wrong with it comes first
     check_coverage(planned.coverage, min_coverage, source_name or _name(network))
     with _reader(network) as found:
         module = structure if isinstance(structure, nn.Module) else None
@@ -238,25 +239,7 @@ def apply_plan(
         As `transfer`.
     """
     started = time.perf_counter()
-    state = {k: v for k, v in target.state_dict(keep_vars=True).items() if isinstance(v, torch.Tensor)}
-    meta = [name for name, tensor in state.items() if tensor.is_meta]
-    if meta:
-        raise InputError(
-            f"expected a target with real tensors, got {len(meta)} on the meta device (first: {meta[0]!r}); "
-            "build it on a device, e.g. model.to_empty(device='cpu') and initialise it"
-        )
-    odd = next((name for name, tensor in state.items() if not _is_writable(tensor)), None)
-    if odd is not None:
-        raise InputError(
-            f"expected dense tensors that may be written in the target, {odd!r} is sparse or was made in inference "
-            "mode; build the target outside of torch.inference_mode(), with dense parameters"
-        )
-    shared = [name for name, tensor in state.items() if _is_expanded(tensor)]
-    if shared:
-        raise InputError(
-            f"expected a target whose elements are stored one by one, {shared[0]!r} is expanded; "
-            "make it contiguous first: parameter.data = parameter.data.contiguous()"
-        )
+    state = _writable_state(target)
     rows = without_ties(planned.tensors, state)
     rehearse(rows, read, state, allow_nonfinite=allow_nonfinite)  # nothing is written before all is known to fit
     factors = shrinkages(rows, read, state)
@@ -282,6 +265,30 @@ def apply_plan(
         note=planned.note,
         seconds=time.perf_counter() - started,
     )
+
+
+def _writable_state(target: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors of a target, all of which can be written."""
+    state = {k: v for k, v in target.state_dict(keep_vars=True).items() if isinstance(v, torch.Tensor)}
+    meta = [name for name, tensor in state.items() if tensor.is_meta]
+    if meta:
+        raise InputError(
+            f"expected a target with real tensors, got {len(meta)} on the meta device (first: {meta[0]!r}); "
+            "build it on a device, e.g. model.to_empty(device='cpu') and initialise it"
+        )
+    odd = next((name for name, tensor in state.items() if not _is_writable(tensor)), None)
+    if odd is not None:
+        raise InputError(
+            f"expected dense tensors that may be written in the target, {odd!r} is sparse or was made in inference "
+            "mode; build the target outside of torch.inference_mode(), with dense parameters"
+        )
+    shared = [name for name, tensor in state.items() if _is_expanded(tensor)]
+    if shared:
+        raise InputError(
+            f"expected a target whose elements are stored one by one, {shared[0]!r} is expanded; "
+            "make it contiguous first: parameter.data = parameter.data.contiguous()"
+        )
+    return state
 
 
 def _check_tensors(source: Mapping[str, object]) -> None:

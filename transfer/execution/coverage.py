@@ -42,18 +42,18 @@ def check_coverage(coverage: float, least: float, source: str) -> None:
         If the coverage is less.
     """
     if coverage < least:
-        wanted, found = _percentages(least, coverage)
+        wanted, found = f"{100 * least:.12g}%", _below(coverage, least)
         raise CoverageError(
             f"expected to fill at least {wanted} of the target, {source!r} fills {found}; "
             "nothing was written; take another source (zoo recommend), or a smaller min_coverage (--min-coverage)"
         )
 
 
-def _percentages(*shares: float) -> tuple[str, ...]:
-    """Write shares with as many digits as tell them apart."""
-    written: tuple[str, ...] = ()
+def _below(coverage: float, least: float) -> str:
+    """Write a share with as many digits as tell it from a larger one."""
+    written = ""
     for n_digits in range(1, 17):
-        written = tuple(f"{share:.{n_digits}%}" for share in shares)
-        if len(set(written)) == len(shares):
+        written = f"{coverage:.{n_digits}%}"
+        if float(written[:-1]) < 100 * least:
             break
     return written
