@@ -472,3 +472,15 @@ def test_networks_of_the_zoo_are_built_with_their_tables_and_without_weights() -
             if key not in saved:
                 assert torch.equal(buffer, wanted[key]), key
     assert not any(p.is_meta for p in nn.Linear(2, 2).parameters())
+
+
+def test_outputs_of_another_scale_are_not_near() -> None:
+    torch.manual_seed(0)
+    source, target = Conv(40), Conv(40)
+    target.load_state_dict(source.state_dict())
+    with torch.no_grad():
+        target.fc.weight.mul_(3)
+        target.fc.bias.mul_(3)
+    found = prove(source, target)
+    assert found.verdict == "other"
+    assert found.correlation == pytest.approx(1)

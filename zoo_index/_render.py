@@ -115,7 +115,7 @@ def _show_function(console: Console, function: Function) -> None:
         size = f"by at most {function.difference:.1g} of the largest"
         found.append(f"outputs differ {size}" if function.difference else "outputs are the same")
     if function.correlation is not None and function.verdict != "equal":
-        found.append(f"what inputs change in them correlates by {function.correlation:.2f}")
+        found.append(f"they correlate by {function.correlation:.2f}")
     found += [function.reason] if function.reason else []
     line = Text.assemble("function  ", (function.verdict, _FUNCTION_STYLE[function.verdict]))
     console.print(line.append(": " + "; ".join(found) if found else ""))

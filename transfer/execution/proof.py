@@ -2,7 +2,8 @@
 
 Outputs alone mislead: whatever the input, much of them is the same, and two classifiers of one data set agree in
 that however little their layers do alike (EfficientNet-Lite, one shrunk into another: outputs correlate by .5
-to .8, what inputs change in them by .2 to .4). So the correlation is that of outputs less their mean over inputs.
+to .8, what inputs change in them by .2 to .4). What inputs change misleads, too: in untrained networks it is hardly
+more than one factor. So the correlation is the lesser of the two, and the sizes must agree.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ EQUAL = 1e-4
 """Largest difference, relative to the largest output, of outputs that are called equal: rounding is well below."""
 
 NEAR = 0.9
-"""Least correlation of what inputs change in outputs that are called near."""
+"""Least correlation of outputs that are called near."""
+
+_FAR = 0.5
+"""Largest distance of near outputs, relative to their size: more than a correlation of `NEAR` leaves at one scale."""
 
 _LEAST_NUMBERS = 8
 """Fewer numbers correlate by chance."""
@@ -45,12 +49,12 @@ class Function:
     Parameters
     ----------
     verdict : {'equal', 'near', 'other', 'unknown'}
-        Whether outputs differ by at most `EQUAL`, or else correlate by at least `NEAR`; unknown where the two could
-        not be run on one input, or their outputs not be compared.
+        Whether outputs differ by at most `EQUAL`, or else correlate by at least `NEAR` at one scale; unknown where
+        the two could not be run on one input, or their outputs not be compared.
     difference : float or None
         The largest, relative to the largest output of the source.
     correlation : float or None
-        Of outputs less their mean over the inputs.
+        The lesser of that of outputs and that of what inputs change in them.
     reason : str
         Why nothing is known, or what was compared if not all outputs.
     """
@@ -234,14 +238,18 @@ def _compared(pair: _Pair) -> Function:
     correlation = _correlation(a, b)
     if difference <= EQUAL:
         return Function("equal", difference, correlation)
-    is_near = correlation is not None and correlation >= NEAR
+    is_near = correlation is not None and correlation >= NEAR and float((a - b).norm()) <= _FAR * float(a.norm())
     return Function("near" if is_near else "other", difference, correlation)
 
 
 def _correlation(a: torch.Tensor, b: torch.Tensor) -> float | None:
-    """Correlate what differs between inputs: rows."""
+    """Correlate outputs within a row, and what differs between rows: inputs; return the lesser."""
     if len(a) < 2 or a[0].numel() < _LEAST_NUMBERS:
         return None
-    a, b = a - a.mean(0), b - b.mean(0)
+    found = [_cosine(a - a.mean(axis, keepdim=True), b - b.mean(axis, keepdim=True)) for axis in (0, 1)]
+    return min((x for x in found if x is not None), default=None)
+
+
+def _cosine(a: torch.Tensor, b: torch.Tensor) -> float | None:
     norm = float(a.norm() * b.norm())
     return float((a * b).sum()) / norm if norm > 0 else None
