@@ -31,7 +31,7 @@ NEAR = 0.9
 """Least correlation of outputs that are called near."""
 
 _FAR = 0.5
-"""Largest distance of near outputs, relative to their size: more than a correlation of `NEAR` leaves at one scale."""
+"""Largest distance of near outputs, relative to their size; at one scale a correlation of `NEAR` leaves less."""
 
 _LEAST_NUMBERS = 8
 """Fewer numbers correlate by chance."""
