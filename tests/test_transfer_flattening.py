@@ -12,7 +12,7 @@ from torch import nn
 import transfer
 from transfer.channels.flattening import LEADING_BY_PLACE, MovePlaces
 from transfer.options import Options
-from transfer.tracing.examples import network_input
+from transfer.tracing.inputs import example_of
 
 ORDERS = ("by channel", "by place")
 NARROW, WIDE = 8, 16
@@ -264,12 +264,17 @@ def test_shapes_alone_take_a_map_channel_by_channel() -> None:
     assert rows["hidden.weight"].n_written == 12 * 2 * NARROW * 4
 
 
+def taken_by(model: nn.Module) -> torch.Tensor | None:
+    example = example_of(model)
+    return None if example is None else example.tensors()[0]
+
+
 @pytest.mark.parametrize("side", [28, 50, 97, 231])
 def test_the_size_of_an_image_is_found_that_suits_the_linear_layer(side: int) -> None:
     n = ((side - 2) // 2 - 2) // 2
     layers = [nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3), nn.MaxPool2d(2), nn.Flatten()]
     model = nn.Sequential(*layers, nn.Linear(6 * n * n, 2)).to("meta")
-    found = network_input(model)
+    found = taken_by(model)
     assert found is not None
     assert found.shape[-1] in range(side - side % 2 - 2, side + 4)
     assert model(found).shape == (1, 2)
@@ -284,18 +289,18 @@ def test_a_map_viewed_as_several_rows_is_too_large() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.head(self.conv(x).view(-1, 8 * 31 * 31))
 
-    found = network_input(Viewed().to("meta"))
+    found = taken_by(Viewed().to("meta"))
     assert found is not None
     assert found.shape == (1, 3, 33, 33)
 
 
 def test_the_length_of_a_signal_is_found() -> None:
     model = nn.Sequential(nn.Conv1d(2, 8, 9, stride=4), nn.Flatten(), nn.Linear(8 * 2500, 10)).to("meta")
-    found = network_input(model)
+    found = taken_by(model)
     assert found is not None
     assert model(found).shape == (1, 10)
 
 
 def test_no_square_image_suits_an_oblong_map() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 7 * 11, 3)).to("meta")
-    assert network_input(model) is None
+    assert taken_by(model) is None

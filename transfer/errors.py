@@ -9,6 +9,7 @@ Every message says what was expected, what was found and what to do about it.
     |   +-- MethodError       a method or measure that does not exist or does not apply
     +-- OutputError           a result that cannot be written
     +-- TransferError         weights that do not fit the plan made for them
+    +-- CoverageError         a transfer that would fill less of the target than asked for
     (zoo_index/errors.py adds the errors of the index)
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 __all__ = [
     "CheckpointError",
+    "CoverageError",
     "InputError",
     "MethodError",
     "OutputError",
@@ -63,3 +65,7 @@ class OutputError(ZooError, OSError):
 
 class TransferError(ZooError, RuntimeError):
     """Weights that do not fit the plan that was made for them."""
+
+
+class CoverageError(ZooError):
+    """A transfer that would fill less of the target than asked for; the target is unchanged."""

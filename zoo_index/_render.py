@@ -14,6 +14,7 @@ from zoo_index.verdicts import USEFUL
 
 if TYPE_CHECKING:
     from transfer.execution.apply import TransferReport
+    from transfer.execution.proof import Function
     from transfer.planning.planned import PlannedTensor, TransferPlan
     from zoo_index.answers import Recommendation, Recommendations
     from zoo_index.doctor import Finding
@@ -44,6 +45,7 @@ _MAX_PARTS = 40
 """Rows of a report that still fit a screen or two."""
 
 _BENEFIT_STYLE = {"strong": "green", "some": "cyan", "none": "yellow", "likely to hurt": "red"}
+_FUNCTION_STYLE = {"equal": "green", "near": "cyan", "other": "yellow", "unknown": "dim"}
 _FINDING_STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
@@ -99,9 +101,24 @@ def show_report(console: Console, report: TransferReport, *, verbose: bool) -> N
         f"{report.coverage:.1%} of the target's elements written, {report.seconds:.2f} s on {report.device}"
     )
     _show_tensors(console, report.tensors, verbose=verbose)
+    if report.function is not None:
+        _show_function(console, report.function)
     _show_note(console, report.note)
     if report.output:
         console.print(f"saved to [bold]{report.output}[/]")
+
+
+def _show_function(console: Console, function: Function) -> None:
+    """Say whether the target computes what the source does."""
+    found = []
+    if function.difference is not None:
+        size = f"by at most {function.difference:.1g} of the largest"
+        found.append(f"outputs differ {size}" if function.difference else "outputs are the same")
+    if function.correlation is not None and function.verdict != "equal":
+        found.append(f"they correlate by {function.correlation:.2f}")
+    found += [function.reason] if function.reason else []
+    line = Text.assemble("function  ", (function.verdict, _FUNCTION_STYLE[function.verdict]))
+    console.print(line.append(": " + "; ".join(found) if found else ""))
 
 
 def show_plan(console: Console, plan: TransferPlan, *, source: str, target: str, verbose: bool) -> None:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 __all__ = [
     "filter_options",
     "filters_from",
+    "input_option",
     "json_option",
     "measure_option",
     "method_option",
     "options_from",
+    "proof_options",
     "reading_options",
     "target_option",
     "transfer_options",
@@ -33,6 +35,12 @@ _PARTS = (
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 target_option = click.option("--target", "-t", required=True, help="Network to receive parameters.")
+input_option = click.option(
+    "--input",
+    "example",
+    metavar="SIZES",
+    help="Sizes of what the target takes, e.g. 3x64x64; default: example_input() of its file, or a guess.",
+)
 method_option = click.option(
     "--method", type=click.Choice(["dpiat", "paper"]), default="dpiat", show_default=True, help="How to transfer."
 )
@@ -101,6 +109,24 @@ def reading_options(command: Command) -> Command:
             "--ema", is_flag=True, help="Take the averaged weights that a checkpoint keeps beside the plain."
         ),
         click.option("--allow-nonfinite", is_flag=True, help="Copy NaN and infinity instead of refusing them."),
+    ):
+        command = option(command)
+    return command
+
+
+def proof_options(command: Command) -> Command:
+    """Add the options that say when a transfer is a success."""
+    from transfer.execution.coverage import LEAST_COVERAGE
+
+    for option in (
+        click.option("--no-verify", is_flag=True, help="Do not run both networks in the end to compare them."),
+        click.option(
+            "--min-coverage",
+            type=float,
+            default=LEAST_COVERAGE,
+            show_default=True,
+            help="Write nothing and end with 1 if a smaller part of the target would be filled.",
+        ),
     ):
         command = option(command)
     return command

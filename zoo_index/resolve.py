@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transfer.errors import InputError
 from transfer.structure.records import Architecture, Form
 from transfer.structure.standardization import FORMS, as_module, standardize
 from zoo_index.entries import Entries, Entry
@@ -43,23 +44,45 @@ class Resolved:
     forms: dict[Form, Architecture]
 
 
-def network_of(spec: NetworkSpec, entries: Entries) -> Any:
+def network_of(spec: NetworkSpec, entries: Entries, example: object = None) -> Any:
     """Return the module, checkpoint or architecture behind a specification, with the names of its tensors.
+
+    Parameters
+    ----------
+    spec : nn.Module, Architecture, Checkpoint, str or path
+    entries : Entries
+    example : Tensor, tuple, mapping or str, optional
+        What the network takes, where a guess does not do (see `transfer.plan`).
 
     Raises
     ------
-    TargetError, CheckpointError, UnknownNameError
+    TargetError, CheckpointError, UnknownNameError, InputError
         As `targets.open_target`.
     """
     if not isinstance(spec, str | os.PathLike):
+        if example is not None:
+            _give(spec, example)
         return spec
     entry = _indexed(spec, entries)
     if entry is None:
-        return open_target(str(spec))
-    return open_target(entry["path"] or (entry["name"] if entry["catalogue"] == "timm" else entry["architecture"]))
+        return open_target(str(spec), example)
+    name = entry["path"] or (entry["name"] if entry["catalogue"] == "timm" else entry["architecture"])
+    return open_target(name, example)
 
 
-def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Entries) -> Resolved:
+def _give(network: object, example: object) -> None:
+    from transfer.tracing.given import give_example
+
+    module = as_module(network)
+    if module is None:
+        raise InputError(
+            f"expected a network that can be run on an example input, got {type(network).__name__}; "
+            "leave the example out"
+        )
+    give_example(module, example)
+
+
+def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Entries, example: object = None) -> Resolved:
     """Standardize whatever a specification means.
 
     Parameters
@@ -69,21 +92,23 @@ def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Entries) -> 
         Must be among the forms of the result.
     search : Search
     entries : Entries
+    example : Tensor, tuple, mapping or str, optional
+        As for `network_of`; what the index knows of the network is not asked then.
 
     Raises
     ------
     MethodError
         If the network does not have the form.
-    TargetError, CheckpointError, UnknownNameError
+    TargetError, CheckpointError, UnknownNameError, InputError
         As `targets.open_target`.
     """
-    entry = _indexed(spec, entries)
+    entry = _indexed(spec, entries) if example is None else None
     if entry is not None:
         stored = {wanted: search.architecture(entry["architecture_id"], wanted) for wanted in FORMS}
         forms = {wanted: found for wanted, found in stored.items() if found is not None}
         if form in forms:
             return Resolved(str(spec), entry["n_params"], forms)
-    network = network_of(spec, entries)
+    network = network_of(spec, entries, example)
     if isinstance(network, Architecture):
         standardize(network, method=form)
         return Resolved(network.fingerprint[:12], network.n_elements, {network.form: network})

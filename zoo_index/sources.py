@@ -31,7 +31,7 @@ class Source:
     name : str
     checkpoint : Checkpoint
     structure : nn.Module or None
-        The network on the meta device; None where the checkpoint speaks for itself.
+        The network, its parameters on the meta device; None where the checkpoint speaks for itself.
     """
 
     name: str
@@ -105,7 +105,7 @@ def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module 
     if entry["catalogue"] == "timm":
         from zoo_index.catalogues import timm_catalogue
 
-        module = timm_catalogue.build(entry["name"])
+        module = timm_catalogue.build_without_weights(entry["name"])
     if module is None and not os.path.isfile(entry["path"]):
         return None
     network = module if module is not None else open_target(entry["path"])

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from transfer.errors import TargetError
+from transfer.errors import InputError, TargetError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["build_target", "is_checkpoint", "is_path", "open_target", "split_code"]
 
 _FACTORIES = ("build_model", "make_model", "model")
+_EXAMPLE = "example_input"
 _CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".th")
 
 _siblings: dict[str, str] = {}
@@ -42,8 +43,15 @@ def split_code(spec: str) -> tuple[str, str] | None:
     return None
 
 
-def open_target(spec: str) -> nn.Module | Checkpoint:
+def open_target(spec: str, example: object = None) -> nn.Module | Checkpoint:
     """Resolve a target for matching; networks are built on the meta device where that works.
+
+    Parameters
+    ----------
+    spec : str
+        Code, a timm name or a checkpoint.
+    example : Tensor, tuple, mapping or str, optional
+        What the network takes (see `build_target`).
 
     Raises
     ------
@@ -53,15 +61,22 @@ def open_target(spec: str) -> nn.Module | Checkpoint:
         If it is no file and timm does not know it.
     CheckpointError
         If it is a file that cannot be read.
+    InputError
+        If there is an example and no network to run on it, or the network refuses it.
     """
     if split_code(spec) is None and is_checkpoint(spec):
+        if example is not None:
+            raise InputError(
+                f"expected a network that can be run on an example input, '{spec}' is a checkpoint; leave the "
+                "example (--input) out, or give the code of the network"
+            )
         from transfer.weights.checkpoint import open_checkpoint
 
         return open_checkpoint(spec)
-    return build_target(spec, device="meta")
+    return build_target(spec, device="meta", example=example)
 
 
-def build_target(spec: str, *, device: str = "cpu") -> nn.Module:
+def build_target(spec: str, *, device: str = "cpu", example: object = None) -> nn.Module:
     """Build the network that a specification names, freshly initialised.
 
     Parameters
@@ -70,15 +85,25 @@ def build_target(spec: str, *, device: str = "cpu") -> nn.Module:
         Code or a timm name.
     device : str
         ``meta`` for shapes only; a network that cannot be built there is built on the CPU.
+    example : Tensor, tuple, mapping or str, optional
+        What the network takes (see `transfer.plan`); by default what a function ``example_input()`` beside it
+        returns, if there is one.
 
     Raises
     ------
-    TargetError, UnknownNameError
+    TargetError, UnknownNameError, InputError
         As `open_target`; also for a checkpoint, which has no module to write into.
     """
     code = split_code(spec)
-    if code is not None:
-        return _build_from_code(*code, device)
+    network = _build_from_code(*code, device, example) if code is not None else _build_by_name(spec, device)
+    if example is not None:
+        from transfer.tracing.given import give_example
+
+        give_example(network, example)
+    return network
+
+
+def _build_by_name(spec: str, device: str) -> nn.Module:
     if is_checkpoint(spec):
         raise TargetError(
             f"expected a network to write into, '{spec}' is a checkpoint without a module; "
@@ -111,12 +136,33 @@ def _check_not_a_path(spec: str) -> None:
         raise TargetError(f"expected a target file, found nothing at '{spec}'; check the path")
 
 
-def _build_from_code(path: str, attribute: str, device: str) -> nn.Module:
+def _build_from_code(path: str, attribute: str, device: str, example: object) -> nn.Module:
     is_file = path.endswith(".py")
     with _importing_from(str(Path(path).resolve().parent) if is_file else ""):
         module = _load_file(Path(path)) if is_file else _load_module(path)
         name, maker = _pick(module, attribute, path)
-        return _check_network(_make(module, name, maker, path, device), name, path)
+        network = _check_network(_make(module, name, maker, path, device), name, path)
+        if example is None and hasattr(module, _EXAMPLE):
+            _give_own_example(network, module, path)
+        return network
+
+
+def _give_own_example(network: nn.Module, module: ModuleType, path: str) -> None:
+    """Take what the code says its network is run on."""
+    from transfer.tracing.given import give_example
+
+    maker = getattr(module, _EXAMPLE)
+    if not callable(maker):
+        raise TargetError(
+            f"expected {_EXAMPLE!r} in '{path}' to be a function that returns what the network takes, "
+            f"got {type(maker).__name__}"
+        )
+    _check_arguments(maker, _EXAMPLE, path)
+    made = _run(maker, _EXAMPLE, path, module, "to return what the network takes")
+    try:
+        give_example(network, made)
+    except InputError as error:
+        raise TargetError(f"{error} (from {_EXAMPLE}() in '{path}')") from error
 
 
 @contextmanager
@@ -247,9 +293,10 @@ def _check_arguments(maker: Any, name: str, path: str) -> None:
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     ]
     if needed:
+        more = "" if name == _EXAMPLE else ", or add a function build_model() that fills them in"
         raise TargetError(
             f"expected {name}() in '{path}' to need no arguments, it needs {_enumerate(needed)}; "
-            "give them defaults, or add a function build_model() that fills them in"
+            f"give them defaults{more}"
         )
 
 
@@ -264,16 +311,19 @@ def _call(maker: Any, name: str, path: str, module: ModuleType, device: str) -> 
             raise
         except BaseException:  # code that looks at values cannot run without them; try with values
             pass
+    with torch.device("cpu" if device == "meta" else device):
+        return _run(maker, name, path, module, "to build a network")
+
+
+def _run(maker: Any, name: str, path: str, module: ModuleType, purpose: str) -> Any:
     try:
-        with torch.device("cpu" if device == "meta" else device):
-            return maker()
+        return maker()
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         file = getattr(module, "__file__", None)
         raise TargetError(
-            f"expected {name}() in '{path}' to build a network, it {_describe(error, file and Path(file))}; "
-            "mend the file"
+            f"expected {name}() in '{path}' {purpose}, it {_describe(error, file and Path(file))}; mend the file"
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from transfer.execution.coverage import LEAST_COVERAGE
 from zoo_index.answers import Filters
 from zoo_index.zoo import open_zoo
 
@@ -24,6 +25,9 @@ def warm_start(
     license: str | None = None,
     max_params: int | None = None,
     method: str = "dpiat",
+    example: object = None,
+    min_coverage: float = LEAST_COVERAGE,
+    verify: bool = True,
     db: str | os.PathLike[str] | None = None,
 ) -> TransferReport:
     """Recommend a pretrained source for a model and copy its parameters in, in place.
@@ -41,6 +45,13 @@ def warm_start(
     max_params : int, optional
         Consider only sources up to this size.
     method : {'dpiat', 'paper'}
+    example : Tensor, tuple, mapping of str to object, or str, optional
+        What the model takes, where a guess does not do: run as ``model(x)``, ``model(*x)`` or ``model(**x)``; a
+        string such as ``3x64x64`` gives sizes without the batch.
+    min_coverage : float
+        Refuse to fill a smaller part of the model.
+    verify : bool
+        Run both networks in the end, where that can be done in seconds, and compare their outputs.
     db : path, optional
         The index; by default the user's.
 
@@ -51,8 +62,16 @@ def warm_start(
     Raises
     ------
     ZooError
-        If no source is found, or its weights cannot be had; the model is unchanged then.
+        If no source is found, its weights cannot be had, or they fill too little; the model is unchanged then.
     """
     filters = Filters(available=available, license=license, max_params=max_params)
-    _, report = open_zoo(db).transfer(model, source, method=method, filters=filters)
+    _, report = open_zoo(db).transfer(
+        model,
+        source,
+        method=method,
+        filters=filters,
+        example=example,
+        min_coverage=min_coverage,
+        verify=verify,
+    )
     return report

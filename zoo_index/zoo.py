@@ -1,4 +1,4 @@
-"""The zoo: one object for everything that people do with the index.
+"""The zoo: one object for everything that people do with the index; `keeping` has what keeps it.
 
 The matcher, and with it numpy and numba, is imported by the methods that need it: listing entries must not
 wait for a compiler.
@@ -7,19 +7,17 @@ wait for a compiler.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
+from transfer.execution.coverage import LEAST_COVERAGE, check_least
 from transfer.structure.standardization import as_module, check_form
 from zoo_index.answers import Filters
-from zoo_index.database import queries
-from zoo_index.database.store import Store, default_path
-from zoo_index.entries import Entries
-from zoo_index.errors import EmptyIndexError
+from zoo_index.database.store import default_path
+from zoo_index.keeping import Keeper
 from zoo_index.weights import Availability
 
 if TYPE_CHECKING:
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
     from transfer.options import Options
     from transfer.planning.planned import TransferPlan
     from zoo_index.answers import Recommendations
-    from zoo_index.index.refresh import Progress, RefreshReport
-    from zoo_index.index.search import Search
-    from zoo_index.metrics import MetricsReport
     from zoo_index.resolve import NetworkSpec
 
 __all__ = ["Zoo", "open_zoo"]
@@ -52,7 +47,7 @@ def open_zoo(path: str | os.PathLike[str] | None = None) -> Zoo:
     return Zoo(Path(path) if path is not None else default_path())
 
 
-class Zoo:
+class Zoo(Keeper):
     """Index of pretrained networks.
 
     Parameters
@@ -60,121 +55,6 @@ class Zoo:
     path : Path
         Of the database, which is made when it is first needed.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.store = Store(path)
-        self._entries = Entries(self.store)
-
-    @cached_property
-    def search(self) -> Search:
-        """The index in memory."""
-        from zoo_index.index.search import Search
-
-        return Search(self.store)
-
-    def ensure(self) -> None:
-        """Make sure that there is something to recommend: a missing index starts from the shipped snapshot.
-
-        Raises
-        ------
-        EmptyIndexError
-            If there is no index and no snapshot that fits the installed timm.
-        """
-        self._start_from_snapshot()
-        if not self._entries.n_architectures():
-            raise EmptyIndexError(
-                f"expected an index of pretrained networks, '{self.store.path}' holds none and no shipped snapshot "
-                "fits the installed timm; run: zoo index refresh"
-            )
-
-    def refresh(
-        self,
-        *,
-        processes: int | None = None,
-        only: Sequence[str] = (),
-        use_snapshot: bool = True,
-        progress: Progress | None = None,
-    ) -> RefreshReport:
-        """Bring the index in line with the installed catalogues.
-
-        Parameters
-        ----------
-        processes : int, optional
-            Worker processes; by default one per core.
-        only : sequence of str
-            Restrict it to these architectures.
-        use_snapshot : bool
-            Start a missing index from the shipped snapshot if that fits.
-        progress : callable, optional
-            Called with a phase, the number done and the number planned.
-
-        Returns
-        -------
-        RefreshReport
-
-        Raises
-        ------
-        CatalogueError, IndexFileError
-            As `refresh.refresh`.
-        """
-        from zoo_index.index.refresh import refresh
-        from zoo_index.index.snapshot import import_snapshot
-
-        is_imported = use_snapshot and not only and import_snapshot(self.store)
-        report = refresh(self.store, processes=processes, only=only, progress=progress)
-        report.from_snapshot = is_imported
-        if self._entries.n_architectures():
-            self.search.vector_index()  # made anew if it is missing or was altered
-        return report
-
-    def add(
-        self, checkpoint: str | os.PathLike[str], name: str, *, license: str | None = None, family: str = ""
-    ) -> dict[str, Any]:
-        """Add a local checkpoint as a source and return its entry (see `addition.add_checkpoint`)."""
-        from zoo_index.index.addition import add_checkpoint
-
-        self._start_from_snapshot()
-        add_checkpoint(self.store, Path(checkpoint), name, license=license, family=family)
-        return self.entry(name)
-
-    def import_metrics(self, path: str | os.PathLike[str], dataset: str | None = None) -> MetricsReport:
-        """Take published results of entries into the index (see `metrics.import_metrics`)."""
-        from zoo_index.metrics import import_metrics
-
-        self.ensure()
-        return import_metrics(self.store, Path(path), dataset)
-
-    def status(self) -> dict[str, Any]:
-        """Return counts, versions and the last run of the index."""
-        from zoo_index.index.vectors import kind_of
-
-        with self.store.reading() as connection:
-            generation, vectors_generation, _ = queries.state(connection)
-            counts = queries.counts(connection)
-            return {
-                "path": str(self.store.path),
-                "generation": generation,
-                "vectors_current": vectors_generation == generation,
-                "vectors": kind_of(counts["embedded"]),
-                "recall": queries.recall(connection),
-                **counts,
-                "catalogues": queries.by_catalogue(connection),
-                "metrics": queries.metric_datasets(connection),
-                "last_run": queries.last_run(connection),
-                "failed": queries.failures(connection),
-            }
-
-    def export(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
-        """Write a snapshot to a folder and return its provenance (see `snapshot.export_snapshot`)."""
-        from zoo_index.index.snapshot import export_snapshot
-
-        return export_snapshot(self.store, Path(folder))
-
-    def verify(self) -> list[str]:
-        """Check the database, every fingerprint and the vector file; return what is wrong."""
-        from zoo_index.index.verification import verify
-
-        return verify(self.store, self.search.vector_path)
 
     def entries(self, filters: Filters | None = None) -> list[dict[str, Any]]:
         """List the entries that pass the filters, with ``available``; the preferred tag of each architecture first.
@@ -194,18 +74,6 @@ class Zoo:
                     found.append({**entry, "available": available})
         return found
 
-    def entry(self, name: str) -> dict[str, Any]:
-        """Return one entry by its name, or the preferred entry of an architecture.
-
-        Raises
-        ------
-        UnknownNameError
-            If there is no such entry; the message names the nearest ones.
-        """
-        self.ensure()
-        found = self._entries.find(name)
-        return {**found, "available": Availability().find(found) is not None}
-
     def recommend(
         self,
         target: NetworkSpec,
@@ -214,6 +82,7 @@ class Zoo:
         measure: str = "dpiat",
         exact: bool = False,
         filters: Filters | None = None,
+        example: object = None,
     ) -> Recommendations:
         """Find the best sources for a target.
 
@@ -227,6 +96,8 @@ class Zoo:
         exact : bool
             Score every architecture instead of a shortlist, however many there are.
         filters : Filters, optional
+        example : Tensor, tuple, mapping or str, optional
+            What the target takes, where a guess does not do (see `transfer.plan`).
 
         Returns
         -------
@@ -239,9 +110,10 @@ class Zoo:
         NothingFoundError
             If no entry passes the filters, or none has anything in common with the target.
         InputError
-            If the target cannot be used.
+            If the target cannot be used, or refuses the example.
         """
-        return next(self.recommend_many([target], k=k, measure=measure, exact=exact, filters=filters))
+        answers = self.recommend_many([target], k=k, measure=measure, exact=exact, filters=filters, example=example)
+        return next(answers)
 
     def recommend_many(
         self,
@@ -251,6 +123,7 @@ class Zoo:
         measure: str = "dpiat",
         exact: bool = False,
         filters: Filters | None = None,
+        example: object = None,
     ) -> Iterator[Recommendations]:
         """Find the best sources for many targets; what is the same for all is done once.
 
@@ -258,7 +131,7 @@ class Zoo:
         ----------
         targets : iterable
             Each as for `recommend`; taken one by one, as the answers are asked for.
-        k, measure, exact, filters
+        k, measure, exact, filters, example
             As for `recommend`.
 
         Yields
@@ -283,7 +156,7 @@ class Zoo:
             yield recommend(
                 self.search,
                 self._entries,
-                resolve(target, form, self.search, self._entries),
+                resolve(target, form, self.search, self._entries, example),
                 k=k,
                 form=form,
                 exact=exact,
@@ -291,15 +164,20 @@ class Zoo:
                 is_available=lambda entry: availability.find(entry) is not None,
             )
 
-    def similarity(self, source: NetworkSpec, target: NetworkSpec, *, measure: str = "dpiat") -> float:
-        """How much of the target the source can supply, in [0, 1]."""
+    def similarity(
+        self, source: NetworkSpec, target: NetworkSpec, *, measure: str = "dpiat", example: object = None
+    ) -> float:
+        """How much of the target, which takes `example` (see `transfer.plan`), the source can supply, in [0, 1]."""
         from transfer.alignment.similarity import similarity
         from zoo_index.resolve import resolve
 
         form = check_form(measure, "measure")
         self._start_from_snapshot()
-        architectures = [resolve(spec, form, self.search, self._entries).forms[form] for spec in (source, target)]
-        return similarity(*architectures, measure=form)
+        resolved = [
+            resolve(spec, form, self.search, self._entries, given)
+            for spec, given in ((source, None), (target, example))
+        ]
+        return similarity(*(network.forms[form] for network in resolved), measure=form)
 
     def plan(
         self,
@@ -308,6 +186,7 @@ class Zoo:
         *,
         method: str = "dpiat",
         options: Options | None = None,
+        example: object = None,
     ) -> TransferPlan:
         """Plan a transfer; no weights are read and nothing is downloaded.
 
@@ -317,12 +196,14 @@ class Zoo:
         method : {'dpiat', 'paper'}
         options : Options, optional
             For ``dpiat``.
+        example : Tensor, tuple, mapping or str, optional
+            What the target takes, where a guess does not do (see `transfer.plan`).
         """
         from transfer.planning.plans import plan
         from zoo_index.resolve import network_of
 
         self._start_from_snapshot()
-        networks = [network_of(spec, self._entries) for spec in (source, target)]
+        networks = [network_of(source, self._entries), network_of(target, self._entries, example)]
         return plan(*networks, method=method, options=options)
 
     def transfer(
@@ -334,6 +215,9 @@ class Zoo:
         method: str = "dpiat",
         options: Options | None = None,
         filters: Filters | None = None,
+        example: object = None,
+        min_coverage: float = LEAST_COVERAGE,
+        verify: bool = True,
         allow_nonfinite: bool = False,
         ema: bool = False,
         device: str = "cpu",
@@ -353,6 +237,12 @@ class Zoo:
             For ``dpiat``.
         filters : Filters, optional
             What the source must be, recommended or named.
+        example : Tensor, tuple, mapping or str, optional
+            What the target takes, where a guess does not do (see `transfer.plan`).
+        min_coverage : float
+            Refuse to fill a smaller part of the target; it is unchanged then.
+        verify : bool
+            Run both networks in the end, where that can be done in seconds, and compare their outputs.
         allow_nonfinite : bool
         ema : bool
             Take the averaged weights that the checkpoint keeps beside the plain ones.
@@ -368,19 +258,25 @@ class Zoo:
         ------
         WeightsUnavailableError
             If the weights are not at hand and cannot be fetched.
+        CoverageError
+            If less than `min_coverage` of the target would be filled.
         """
         from transfer.execution.apply import transfer
+        from transfer.tracing.given import give_example
         from transfer.weights.devices import find_device, move_to
         from zoo_index.sources import open_source
         from zoo_index.targets import build_target
 
         form = check_form(method)
+        check_least(min_coverage)
         filters = filters or Filters()
         place = find_device(device)
         module = as_module(target)
         name = type(target).__name__ if module is not None else str(target)
         if module is None:
-            module = move_to(build_target(str(target)), place)
+            module = move_to(build_target(str(target), example=example), place)
+        elif example is not None:
+            give_example(module, example)
         if source is None:
             # the measure follows the method, so that the recommended source suits what is done with it
             source = self.recommend(module, k=1, measure=form, filters=filters).results[0].name
@@ -391,6 +287,8 @@ class Zoo:
             method=form,
             options=options,
             source_structure=opened.structure,
+            min_coverage=min_coverage,
+            verify=verify,
             allow_nonfinite=allow_nonfinite,
             source_name=opened.name,
             target_name=name,
@@ -426,12 +324,3 @@ class Zoo:
         module, report = self.transfer(target, source, **options)
         save_module(module, output, {"zoo.source": report.source, "zoo.method": report.method})
         return replace(report, output=str(output))
-
-    def _start_from_snapshot(self) -> None:
-        if self._entries.n_architectures():
-            return
-        from zoo_index.index.refresh import refresh
-        from zoo_index.index.snapshot import import_snapshot
-
-        if import_snapshot(self.store):
-            refresh(self.store, catalogues=["pypi"])

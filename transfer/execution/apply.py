@@ -10,18 +10,22 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from transfer.errors import InputError
+from transfer.execution.coverage import check_coverage, check_least
+from transfer.execution.embodiment import embodied
 from transfer.execution.heads import shrink, shrinkages
 from transfer.execution.moves import moves_of, set_constants
+from transfer.execution.proof import Function, prove
 from transfer.execution.rehearsal import rehearse
 from transfer.execution.staging import Stage
 from transfer.execution.surroundings import ordinary_surroundings
+from transfer.execution.trials import RefusalError
 from transfer.narrowing.preparation import prepared
 from transfer.options import Options
 from transfer.planning.planned import PlannedTensor, TransferPlan, count_statuses, coverage_of
@@ -52,11 +56,13 @@ class TransferReport:
     device : str
         Where the target lives.
     seconds : float
-        Time of planning, reading and writing.
+        Time of planning, reading and writing, not of running the networks in the end.
     output : str or None
         File that the target was saved to.
     note : str
         What the reader should know; mostly empty.
+    function : Function or None
+        Whether the target computes what the source does; None where that was not asked.
     """
 
     source: str
@@ -69,6 +75,7 @@ class TransferReport:
     seconds: float
     output: str | None = None
     note: str = ""
+    function: Function | None = None
 
     def counts(self) -> dict[str, int]:
         """Count tensors by status."""
@@ -77,7 +84,12 @@ class TransferReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**values, "counts": self.counts(), "tensors": [tensor.to_json() for tensor in self.tensors]}
+        return {
+            **values,
+            "counts": self.counts(),
+            "function": asdict(self.function) if self.function is not None else None,
+            "tensors": [tensor.to_json() for tensor in self.tensors],
+        }
 
 
 @ordinary_surroundings()
@@ -88,6 +100,9 @@ def transfer(
     method: str = "dpiat",
     options: Options | None = None,
     source_structure: nn.Module | Architecture | None = None,
+    example: object = None,
+    min_coverage: float = 0.0,
+    verify: bool = True,
     allow_nonfinite: bool = False,
     ema: bool = False,
     source_name: str = "",
@@ -106,6 +121,12 @@ def transfer(
     source_structure : nn.Module or Architecture, optional
         Structure of the source where the weights alone do not tell it; the meta device will do. Its tensor names
         must be in `source`.
+    example : Tensor, tuple, mapping or str, optional
+        What the target takes (see `plan`).
+    min_coverage : float
+        Refuse, before anything is written, to fill a smaller part of the target.
+    verify : bool
+        Run both networks in the end, where that can be done in seconds, and compare their outputs.
     allow_nonfinite : bool
         Copy NaN and infinity instead of refusing them.
     ema : bool
@@ -120,7 +141,9 @@ def transfer(
     Raises
     ------
     InputError
-        If the target is no module or has meta tensors, or an input cannot be read.
+        If the target is no module or has meta tensors, an input cannot be read, or the target refuses the example.
+    CoverageError
+        If less than `min_coverage` of the target would be filled.
     TransferError
         If a source tensor holds NaN or infinity, or a value that the target's dtype cannot hold.
     """
@@ -141,19 +164,39 @@ def transfer(
             f"expected the path of a checkpoint with ema=True, got {type(source).__name__}; "
             "open the averaged weights themselves: open_checkpoint(path, ema=True)"
         )
+    check_least(min_coverage)
     structure = source_structure if source_structure is not None else network
-    planned = plan(structure, target, method=method, options=options)
+    planned = plan(structure, target, method=method, options=options, example=example)
+    _writable_state(target)  # what is wrong with it comes first
+    check_coverage(planned.coverage, min_coverage, source_name or _name(network))
     with _reader(network) as found:
         module = structure if isinstance(structure, nn.Module) else None
         read, notes = prepared(found, planned, options or Options(), module)
         report = apply_plan(planned, read, target, allow_nonfinite=allow_nonfinite)
+        seconds = time.perf_counter() - started
+        function = _proven(network, structure, target, found) if verify else None
     return replace(
         report,
+        function=function,
         tensors=tuple(_noted(row, notes) for row in report.tensors),
         source=source_name or _name(network),
         target=target_name or _name(target),
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
     )
+
+
+def _proven(
+    network: nn.Module | Checkpoint | Mapping[str, torch.Tensor],
+    structure: nn.Module | Architecture | Checkpoint | Mapping[str, torch.Tensor],
+    target: nn.Module,
+    read: Reader,
+) -> Function:
+    try:
+        source, what = embodied(network, structure, target, read)
+    except RefusalError as refusal:
+        return Function("unknown", reason=str(refusal))
+    found = prove(source, target)
+    return replace(found, reason="; ".join(filter(None, (found.reason, what))))
 
 
 def _shrunk(row: PlannedTensor, factor: float) -> PlannedTensor:
@@ -197,25 +240,7 @@ def apply_plan(
         As `transfer`.
     """
     started = time.perf_counter()
-    state = {k: v for k, v in target.state_dict(keep_vars=True).items() if isinstance(v, torch.Tensor)}
-    meta = [name for name, tensor in state.items() if tensor.is_meta]
-    if meta:
-        raise InputError(
-            f"expected a target with real tensors, got {len(meta)} on the meta device (first: {meta[0]!r}); "
-            "build it on a device, e.g. model.to_empty(device='cpu') and initialise it"
-        )
-    odd = next((name for name, tensor in state.items() if not _is_writable(tensor)), None)
-    if odd is not None:
-        raise InputError(
-            f"expected dense tensors that may be written in the target, {odd!r} is sparse or was made in inference "
-            "mode; build the target outside of torch.inference_mode(), with dense parameters"
-        )
-    shared = [name for name, tensor in state.items() if _is_expanded(tensor)]
-    if shared:
-        raise InputError(
-            f"expected a target whose elements are stored one by one, {shared[0]!r} is expanded; "
-            "make it contiguous first: parameter.data = parameter.data.contiguous()"
-        )
+    state = _writable_state(target)
     rows = without_ties(planned.tensors, state)
     rehearse(rows, read, state, allow_nonfinite=allow_nonfinite)  # nothing is written before all is known to fit
     factors = shrinkages(rows, read, state)
@@ -241,6 +266,30 @@ def apply_plan(
         note=planned.note,
         seconds=time.perf_counter() - started,
     )
+
+
+def _writable_state(target: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors of a target, all of which can be written."""
+    state = {k: v for k, v in target.state_dict(keep_vars=True).items() if isinstance(v, torch.Tensor)}
+    meta = [name for name, tensor in state.items() if tensor.is_meta]
+    if meta:
+        raise InputError(
+            f"expected a target with real tensors, got {len(meta)} on the meta device (first: {meta[0]!r}); "
+            "build it on a device, e.g. model.to_empty(device='cpu') and initialise it"
+        )
+    odd = next((name for name, tensor in state.items() if not _is_writable(tensor)), None)
+    if odd is not None:
+        raise InputError(
+            f"expected dense tensors that may be written in the target, {odd!r} is sparse or was made in inference "
+            "mode; build the target outside of torch.inference_mode(), with dense parameters"
+        )
+    shared = [name for name, tensor in state.items() if _is_expanded(tensor)]
+    if shared:
+        raise InputError(
+            f"expected a target whose elements are stored one by one, {shared[0]!r} is expanded; "
+            "make it contiguous first: parameter.data = parameter.data.contiguous()"
+        )
+    return state
 
 
 def _check_tensors(source: Mapping[str, object]) -> None:

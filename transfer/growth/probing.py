@@ -16,7 +16,9 @@ import torch
 from torch import nn
 
 from transfer.tracing.copies import common_path, owners, random_copy
-from transfer.tracing.examples import MOST_WITH_POOLING, call, examples, is_close, network_examples
+from transfer.tracing.examples import MOST_WITH_POOLING, call, examples, is_close
+from transfer.tracing.given import Example, given_example
+from transfer.tracing.inputs import network_examples
 from transfer.tracing.isolation import careful
 from transfer.weights.reading import Reader
 
@@ -78,12 +80,12 @@ def _inside_network(target: nn.Module, names: Collection[str], exits: Collection
 
 def _contexts(
     target: nn.Module, names: Collection[str]
-) -> Iterator[tuple[int, nn.Module, nn.Module, torch.Tensor]]:
+) -> Iterator[tuple[int, nn.Module, nn.Module, torch.Tensor | Example]]:
     """Copy what a block is a part of, from the inside out, as far as it runs on some input.
 
     Yields
     ------
-    int, nn.Module, nn.Module, Tensor
+    int, nn.Module, nn.Module, Tensor or Example
         How much of a name lies above the copy, the copy, the block in it, and the input.
     """
     path = next(owners(target, names), "")
@@ -95,7 +97,7 @@ def _contexts(
             return
         start = len(owner) + 1 if owner else 0
         block = model.get_submodule(path[start:])
-        tries = examples(model) if owner else network_examples(target)
+        tries: Iterator[torch.Tensor | Example] = examples(model) if owner else network_examples(target)
         example = next((x for x in tries if _seen(model, block, x) is not None), None)
         if example is not None:
             yield start, model, block, example
@@ -165,11 +167,13 @@ def _questions(target: nn.Module, names: Collection[str]) -> Iterator[tuple[int,
         for example in examples(block) if block is not None else ():
             assert block is not None
             yield len(path) + 1, block, partial(_returns, block, example)
-    for start, model, part, example in islice(_contexts(target, names), 1):
-        yield start, model, partial(_returns_inside, model, part, example)
+    for start, model, part, given in islice(_contexts(target, names), 1):
+        yield start, model, partial(_returns_inside, model, part, given)
 
 
-def _seen(model: nn.Module, block: nn.Module, example: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+def _seen(
+    model: nn.Module, block: nn.Module, example: torch.Tensor | Example
+) -> tuple[torch.Tensor, torch.Tensor] | None:
     """First input and output of a block while a network runs."""
     seen: list[tuple[Any, Any]] = []
     handle = block.register_forward_hook(lambda _module, args, output: seen.append((args, output)))
@@ -181,7 +185,7 @@ def _seen(model: nn.Module, block: nn.Module, example: torch.Tensor) -> tuple[to
     return None
 
 
-def _returns_inside(model: nn.Module, block: nn.Module, example: torch.Tensor) -> bool:
+def _returns_inside(model: nn.Module, block: nn.Module, example: torch.Tensor | Example) -> bool:
     seen = _seen(model, block, example)
     return seen is not None and seen[0].shape == seen[1].shape and is_close(seen[1], seen[0])
 
@@ -227,7 +231,7 @@ def passes_through(target: nn.Module, before: str, inserted: Sequence[str], afte
         reader = model.get_submodule(after[start:]) if not owner or after.startswith(f"{owner}.") else None
         for module in bridge[1:]:
             _set_to_identity(module)
-        for example in examples(model, MOST_WITH_POOLING):
+        for example in _tries(model, None if owner else target):
             found = _read_by(reader, model, example)
             given = _read_by(bridge[1], model, example), _read_by(reader, model, example, bridge=bridge)
             if found is not None:
@@ -235,6 +239,13 @@ def passes_through(target: nn.Module, before: str, inserted: Sequence[str], afte
         if not owner:
             return False
         owner = owner.rpartition(".")[0]
+
+
+def _tries(model: nn.Module, network: nn.Module | None) -> Iterator[torch.Tensor | Example]:
+    """Yield what to run a part on, or the whole network: what was given for it first."""
+    if network is not None and given_example(network) is not None:
+        yield from network_examples(network)
+    yield from examples(model, MOST_WITH_POOLING)
 
 
 @careful(None)
@@ -327,7 +338,7 @@ def _set_to_identity(module: nn.Module) -> None:
 
 
 def _read_by(
-    reader: nn.Module | None, model: nn.Module, example: torch.Tensor, bridge: Sequence[nn.Module] = ()
+    reader: nn.Module | None, model: nn.Module, example: torch.Tensor | Example, bridge: Sequence[nn.Module] = ()
 ) -> torch.Tensor | None:
     """Return what a layer reads while the network runs, or what that returns.
 

@@ -14,9 +14,11 @@ from torch import nn
 
 from transfer.channels.groups import Group
 from transfer.narrowing.reordering import Reordered
-from transfer.tracing.copies import bare_copy, meta_copy
-from transfer.tracing.examples import network_input
+from transfer.tracing.copies import bare_copy
+from transfer.tracing.given import Example
+from transfer.tracing.inputs import on_meta
 from transfer.tracing.isolation import careful
+from transfer.tracing.outputs import named_outputs
 from transfer.weights.reading import StateReader
 
 __all__ = ["confirmed_groups"]
@@ -36,20 +38,23 @@ def confirmed_groups(source: nn.Module, groups: Sequence[Group]) -> tuple[Group,
     Returns
     -------
     tuple of Group or None
-        None if the network could not be run on any of the usual inputs.
+        None if the network could not be run: on what was given for it, or any of the usual inputs.
     """
-    example = network_input(meta_copy(source))
-    if example is None:
+    found = on_meta(source)
+    if found is None:
         return None
-    example = _with_values(example)
+    generator = torch.Generator().manual_seed(1)
+    example = found[1].mapped(lambda x: _with_values(x, generator))
     network = _random_copy(source)
-    expected = network(example)
-    if not isinstance(expected, torch.Tensor) or not expected.isfinite().all():
+    expected = list(named_outputs(example(network)).values())
+    if not expected or not all(bool(output.isfinite().all()) for output in expected):
         return None
     return tuple(_kept(network, example, expected, list(groups)))
 
 
-def _kept(network: nn.Module, example: torch.Tensor, expected: torch.Tensor, groups: list[Group]) -> list[Group]:
+def _kept(
+    network: nn.Module, example: Example, expected: Sequence[torch.Tensor], groups: list[Group]
+) -> list[Group]:
     """Halve the groups until those that change the result are alone."""
     if not groups or _is_same(network, example, expected, groups):
         return groups
@@ -60,17 +65,22 @@ def _kept(network: nn.Module, example: torch.Tensor, expected: torch.Tensor, gro
     return kept if _is_same(network, example, expected, kept) else []
 
 
-def _is_same(network: nn.Module, example: torch.Tensor, expected: torch.Tensor, groups: Sequence[Group]) -> bool:
+def _is_same(
+    network: nn.Module, example: Example, expected: Sequence[torch.Tensor], groups: Sequence[Group]
+) -> bool:
     generator = torch.Generator().manual_seed(2)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     orders = {group: torch.randperm(group.width, generator=generator) for group in groups}
     read = Reordered(StateReader(before.__getitem__), orders)
     for name, tensor in network.state_dict().items():
         tensor.copy_(read(name))
-    found = network(example)
+    found = list(named_outputs(example(network)).values())
     for name, tensor in network.state_dict().items():
         tensor.copy_(before[name])
-    return bool((found - expected).abs().max() <= 1e-6 * expected.abs().max())
+    return all(
+        bool((output - wanted).abs().max() <= 1e-6 * wanted.abs().max())
+        for output, wanted in zip(found, expected, strict=True)
+    )
 
 
 def _random_copy(source: nn.Module) -> nn.Module:
@@ -95,8 +105,7 @@ def _random_copy(source: nn.Module) -> nn.Module:
     return network
 
 
-def _with_values(example: torch.Tensor) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(1)
-    if example.is_floating_point():
-        return torch.randn(example.shape, generator=generator, dtype=torch.float64)
-    return torch.zeros(example.shape, dtype=example.dtype)  # the one index that every table has
+def _with_values(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    if x.is_floating_point():
+        return torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    return torch.zeros(x.shape, dtype=x.dtype)  # the one index that every table has

@@ -6,6 +6,7 @@ Nothing is read or written here, so a plan can be looked at before any weight is
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,12 @@ _UNORDERED = (
 
 
 def plan(
-    source: NetworkLike, target: NetworkLike, *, method: str = "dpiat", options: Options | None = None
+    source: NetworkLike,
+    target: NetworkLike,
+    *,
+    method: str = "dpiat",
+    options: Options | None = None,
+    example: object = None,
 ) -> TransferPlan:
     """Plan a transfer from headers alone.
 
@@ -48,6 +54,10 @@ def plan(
     method : {'dpiat', 'paper'}
     options : Options, optional
         For ``dpiat``; the published method has none.
+    example : Tensor, tuple, mapping of str to object, or str, optional
+        What the target takes, where a guess does not do: run as ``target(x)``, ``target(*x)`` or ``target(**x)``; a
+        string such as ``3x64x64`` gives sizes without the batch. It is remembered as long as the target lives, and
+        tried on a source that is a module, too.
 
     Returns
     -------
@@ -56,9 +66,11 @@ def plan(
     Raises
     ------
     MethodError, CheckpointError, InputError
-        As `standardize`.
+        As `standardize`; also if the target refuses the example, or cannot be run.
     """
     form = check_form(method)
+    if example is not None:
+        _give(example, source, target)
     if options is not None and not isinstance(options, Options):
         raise InputError(
             f"expected transfer.Options, got {type(options).__name__}; say transfer.Options(head=False)"
@@ -85,6 +97,21 @@ def plan(
     # parallel layers could be told apart by their order alone
     made = _planned(alignment, header, module, replace(options or Options(), split_fused=False))
     return replace(made, note=_UNORDERED)
+
+
+def _give(example: object, source: NetworkLike, target: NetworkLike) -> None:
+    from transfer.tracing.given import give_example, given_example
+
+    module, other = as_module(target), as_module(source)
+    if module is None:
+        raise InputError(
+            f"expected a module as target of an example input, got {type(target).__name__}, which cannot be run; "
+            "leave the example out"
+        )
+    give_example(module, example)
+    if other is not None and given_example(other) is None:
+        with suppress(InputError):  # the source may take something else
+            give_example(other, example)
 
 
 def plan_alignment(alignment: Alignment, target: NetworkLike, *, options: Options | None = None) -> TransferPlan:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from transfer.tracing.copies import meta_copy
-from transfer.tracing.examples import network_input
+from transfer.tracing.inputs import on_meta
 from transfer.tracing.isolation import careful
 from transfer.tracing.shadows import Shadows
 
@@ -47,20 +46,20 @@ def trace_flow(module: nn.Module) -> Flow | None:
     Returns
     -------
     Flow or None
-        None if it could not be run on any of the usual inputs.
+        None if it could not be run: on what was given for it, or any of the usual inputs.
     """
-    model = meta_copy(module)
-    example = network_input(model)
-    if example is None:
+    found = on_meta(module)
+    if found is None:
         return None
+    model, example = found
     state = dict(model.state_dict(keep_vars=True))
-    shadows = Shadows(state, example)
+    shadows = Shadows(state, example.tensors())
     with torch.no_grad(), shadows:
-        model(example)
+        example(model)
     kinds = shadows.reads, shadows.writes, shadows.along
     rows = iter(shadows.rows(*(row for kind in kinds for row in kind.values()), *shadows.attended))
-    found = [{name: next(rows) for name in kind} for kind in kinds]
+    numbers = [{name: next(rows) for name in kind} for kind in kinds]
     seen = {id(state[name]): name for kind in kinds for name in kind}  # a tied tensor by one of its names
     known = {name: seen[id(tensor)] for name, tensor in state.items() if id(tensor) in seen}
-    reads, writes, along = ({name: kind[at] for name, at in known.items() if at in kind} for kind in found)
+    reads, writes, along = ({name: kind[at] for name, at in known.items() if at in kind} for kind in numbers)
     return Flow(reads, writes, along, frozenset(number for row in rows for number in row if number))

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from transfer.tracing.copies import meta_copy
-from transfer.tracing.examples import network_input
+from transfer.tracing.inputs import on_meta
 from transfer.tracing.isolation import careful
 
 __all__ = ["followed"]
@@ -48,15 +47,15 @@ def followed(model: nn.Module, pairs: Collection[tuple[str, str]]) -> set[tuple[
     set of (str, str) or None
         None if the network could not be run on any of the usual inputs.
     """
-    network = meta_copy(model)
-    example = network_input(network)
-    if example is None:
+    found = on_meta(model)
+    if found is None:
         return None
+    network, example = found
     watch = _Watch()
     for layer, norm in pairs:
         watch.expect((layer, norm), network.get_submodule(layer), network.get_submodule(norm))
     with watch:
-        network(example)
+        example(network)
     return set(watch.confirmed())
 
 

@@ -15,8 +15,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from transfer.tracing.copies import meta_copy
-from transfer.tracing.examples import network_input
+from transfer.tracing.inputs import on_meta
 from transfer.tracing.isolation import careful
 
 __all__ = ["made_up_beside"]
@@ -41,13 +40,13 @@ def made_up_beside(model: nn.Module, places: Sequence[Place]) -> dict[str, str]:
     -------
     dict of str to str
         By path of the gate that of its reader, if that is the only one to read what the gate returns; or of the
-        norm, if the gate is the only one to read what that returns. Empty where the network could not be run on any
-        of the usual inputs.
+        norm, if the gate is the only one to read what that returns. Empty where the network could not be run:
+        on what was given for it, or any of the usual inputs.
     """
-    network = meta_copy(model)
-    example = network_input(network)
-    if example is None:
+    found = on_meta(model)
+    if found is None:
         return {}
+    network, example = found
     watch = _Watch()
     for gate, reader, norm in places:
         if norm and _is_plain_norm(network.get_submodule(norm)):
@@ -55,7 +54,7 @@ def made_up_beside(model: nn.Module, places: Sequence[Place]) -> dict[str, str]:
         if reader:
             watch.expect((gate, reader), network.get_submodule(gate), network.get_submodule(reader), once=True)
     with watch:
-        network(example)
+        example(network)
     return dict(watch.confirmed())
 
 

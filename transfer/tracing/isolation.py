@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_modules
 
-__all__ = ["careful"]
+__all__ = ["careful", "isolated"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +39,7 @@ def careful(
     def wrapped(ask: Callable[Concatenate[nn.Module, P], R]) -> Callable[Concatenate[nn.Module, P], R]:
         @wraps(ask)
         def answer(module: nn.Module, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            with _isolated(module):
+            with isolated(module):
                 try:
                     return ask(module, *args, **kwargs)
                 except KeyboardInterrupt:
@@ -54,7 +54,7 @@ def careful(
 
 
 @contextmanager
-def _isolated(module: nn.Module) -> Iterator[None]:
+def isolated(module: nn.Module) -> Iterator[None]:
     """Run in known surroundings: torch as it is when started, seeded, without the caller's hooks."""
     with _ONE_AT_A_TIME, ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))  # where the command line writes its JSON

@@ -47,7 +47,7 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
     ----------
     parameters : mapping of str to Tensor
         Parameters and buffers of the network by name, on the meta device.
-    given : Tensor
+    given : sequence of Tensor
         What the network will be run on. Channels of images have numbers: some networks read them more than once.
 
     Attributes
@@ -61,7 +61,7 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         Numbers of channels that a product of two activations sums over: queries and keys.
     """
 
-    def __init__(self, parameters: Mapping[str, torch.Tensor], given: torch.Tensor) -> None:
+    def __init__(self, parameters: Mapping[str, torch.Tensor], given: Sequence[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reads: dict[str, torch.Tensor] = {}
         self.writes: dict[str, torch.Tensor] = {}
@@ -82,8 +82,9 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
                 self._shadow[tensor] = placed(numbers, axis, tensor)
                 if axis:
                     self.along[name] = numbers
-        if given.dim() == 4:
-            self._shadow[given] = placed(self.numbers.new(given.shape[1]), 1, given)
+        for image in given:
+            if image.dim() == 4:
+                self._shadow[image] = placed(self.numbers.new(image.shape[1]), 1, image)
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None

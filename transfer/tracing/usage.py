@@ -17,9 +17,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from transfer.tracing.copies import meta_copy
-from transfer.tracing.examples import network_inputs
 from transfer.tracing.facts import fact_of
+from transfer.tracing.inputs import on_meta
 from transfer.tracing.isolation import careful
 
 __all__ = ["Usage", "trace_usage"]
@@ -63,24 +62,15 @@ def trace_usage(module: nn.Module) -> Usage | None:
     Usage or None
         None if it could not be run on any of the usual inputs.
     """
-    model = module.eval() if _is_bare(module) else meta_copy(module)
-    for example in network_inputs(model):
-        graph = _Graph(model)
-        try:
-            with graph:
-                result = model(example)
-        except (Exception, SystemExit):
-            continue
-        order, facts = graph.read(result)
-        return Usage(order, frozenset(graph.input_first), facts)
-    return None
-
-
-def _is_bare(module: nn.Module) -> bool:
-    """Whether a network has neither values nor hooks, so that it may be run as it is; copying takes as long."""
-    tensors = (*module.parameters(), *module.buffers())
-    are_empty = all(t.is_meta and t.dtype in (torch.float32, torch.int64, torch.bool) for t in tensors)
-    return are_empty and not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+    found = on_meta(module)
+    if found is None:
+        return None
+    model, example = found
+    graph = _Graph(model)
+    with graph:
+        result = example(model)
+    order, facts = graph.read(result)
+    return Usage(order, frozenset(graph.input_first), facts)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from zoo_index.errors import CatalogueError, UnknownNameError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["CATALOGUE", "build", "is_architecture"]
+__all__ = ["CATALOGUE", "build", "build_without_weights", "is_architecture"]
 
 
 def version() -> str:
@@ -101,6 +101,40 @@ def build(name: str, *, device: str = "meta", **options: Any) -> nn.Module:
                 f"expected a tag that timm {version()} knows, got {name!r}; see: zoo list"
             ) from error
     return model
+
+
+def build_without_weights(name: str) -> nn.Module:
+    """Build a network whose parameters are on the meta device; tables that its code computes have their values.
+
+    Memory of parameters that nothing writes to is never taken, and nothing draws their values.
+
+    Parameters
+    ----------
+    name : str
+        As for `build`.
+
+    Raises
+    ------
+    UnknownNameError
+        As `build`.
+    """
+    from torch import nn
+
+    from zoo_index.catalogues.uninitialised import Uninitialised
+
+    network = build(name)
+    saved = network.state_dict(keep_vars=True)
+    if all(key in saved for key, _ in network.named_buffers()):
+        return network
+    with Uninitialised():
+        real = build(name, device="cpu")
+    memo: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # what is registered twice stays one
+    for part in real.modules():
+        for key, parameter in part._parameters.items():
+            if parameter is not None:
+                made = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+                part._parameters[key] = memo.setdefault(id(parameter), (parameter, made))[1]
+    return real
 
 
 def describe_entry(entry: CatalogueEntry) -> Description:

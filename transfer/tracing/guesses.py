@@ -1,0 +1,128 @@
+"""What a whole network may take: images, tokens, features, sequences, signals, volumes; one or several of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from itertools import product
+
+import torch
+from torch import nn
+
+from transfer.tracing.fitting import fitting_size
+from transfer.tracing.given import Example
+
+__all__ = ["guesses"]
+
+_IMAGE_SIDES = (64, 224, 256, 240, 384, 192, 448, 32, 512, 28, 96, 128, 160, 288, 299, 320, 336, 378, 518, 1024)
+"""Heights and widths of images to try: many networks take any, some only the one they were made for."""
+
+_SIZE_NAMES = ("img_size", "image_size", "input_size", "input_resolution")
+"""Attributes that tell which that is."""
+
+_LARGEST_SIDE = 2048
+
+_VIDEOS = ((16, 112, 112), (16, 224, 224), (8, 224, 224), (32, 224, 224))
+"""Frames, heights and widths of videos to try, after cubes."""
+
+_LENGTHS = (1024, 256, 512, 2048, 4096, 8192, 16000, 32000)
+"""Samples of a signal that is given without a dimension for its one channel."""
+
+_LONGEST = 1 << 18
+"""Samples of a signal."""
+
+_N_TOKENS = 16
+
+_FIRST_LAYERS = (nn.Embedding, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""What tells by its kind what a network takes."""
+
+_IMAGES = ("pixel_values", "image", "images", "img")
+_TOKENS = ("input_ids", "decoder_input_ids", "text", "tokens")
+_MASKS = ("attention_mask", "decoder_attention_mask")
+"""Names of arguments that tell the same, as transformers and others call them."""
+
+
+def guesses(model: nn.Module) -> Iterator[Example]:
+    """Yield what a network may take, the likeliest first.
+
+    Parameters
+    ----------
+    model : nn.Module
+
+    Yields
+    ------
+    Example
+        A batch of one; tensors that may have any values are on the meta device.
+    """
+    needed, known = _arguments(model)
+    for x in _inputs(model):
+        if len(needed) < 2:
+            yield Example((x,), {})
+        else:  # several of a kind, unless names tell otherwise
+            yield Example((), {name: _named(name, x) for name in needed})
+    if len(known) > 1 and not needed:  # all of them have defaults, which will not do: towers for images and texts
+        for side in dict.fromkeys((*_told_sides(model), *_IMAGE_SIDES)):
+            image = torch.empty(1, 3, side, side, device="meta")
+            yield Example((), {name: _named(name, image) for name in known})
+
+
+def _arguments(model: nn.Module) -> tuple[list[str], list[str]]:
+    """Names of the arguments that a network needs, and of those that are known to be images or tokens."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return [], []
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    needed = [p.name for p in named if p.default is p.empty]
+    if len(needed) == 1 and named[0].name != needed[0]:
+        needed.insert(0, named[0].name)  # by keyword only, or behind others
+    return needed, [p.name for p in named if p.name in (*_IMAGES, *_TOKENS)]
+
+
+def _named(name: str, x: torch.Tensor) -> torch.Tensor:
+    if name in _MASKS:  # with its value: all is to be seen
+        return torch.ones(1, _N_TOKENS, dtype=torch.long)
+    return _tokens() if name in _TOKENS else x
+
+
+def _tokens() -> torch.Tensor:
+    return torch.empty(1, _N_TOKENS, dtype=torch.long, device="meta")
+
+
+def _inputs(model: nn.Module) -> Iterator[torch.Tensor]:
+    n_inputs = next((p.shape[1] for p in model.parameters() if p.dim() == 4), 3)
+    sides = (*_IMAGE_SIDES[:1], *_told_sides(model), *_IMAGE_SIDES[1:])
+    first = next((part for part in model.modules() if isinstance(part, _FIRST_LAYERS)), None)
+    shapes: list[tuple[int, ...]] = []
+    if not isinstance(first, nn.Embedding | nn.Conv1d | nn.Conv3d):
+        shapes += [(1, n, side, side) for n, side in product(dict.fromkeys((3, n_inputs, 1)), dict.fromkeys(sides))]
+    if isinstance(first, nn.Embedding):
+        yield _tokens()
+    elif isinstance(first, nn.Linear):
+        shapes += [(1, first.in_features), (1, _N_TOKENS, first.in_features)]
+    elif isinstance(first, nn.Conv1d | nn.Conv3d):
+        n_dims = 1 if isinstance(first, nn.Conv1d) else 3
+        shapes += [(1, first.in_channels, *(side,) * n_dims) for side in ((256, 1024) if n_dims == 1 else (32, 64))]
+        shapes += [(1, first.in_channels, *size) for size in _VIDEOS if n_dims == 3]
+    if isinstance(first, nn.Conv1d | nn.Conv2d) and first.in_channels == 1:
+        shapes += [(1, length) for length in _LENGTHS]
+    for shape in shapes:
+        yield torch.empty(shape, device="meta")
+    if isinstance(first, nn.Conv1d | nn.Conv2d):
+        n_dims = len(first.kernel_size)
+        longest = _LONGEST if n_dims == 1 else _LARGEST_SIDE
+        fitting = fitting_size(model, lambda size: (1, first.in_channels, *(size,) * n_dims), longest)
+        if fitting is not None:
+            yield torch.empty(fitting, device="meta")
+
+
+def _told_sides(model: nn.Module) -> Iterator[int]:
+    """Sizes of images that a network or its parts say they take, as timm's and others do."""
+    for part in model.modules():
+        told = [value for name in _SIZE_NAMES if (value := getattr(part, name, None)) is not None]
+        config = getattr(part, "default_cfg", None)
+        told += [config["input_size"][-1]] if isinstance(config, dict) and "input_size" in config else []
+        for value in told:
+            side = value[-1] if isinstance(value, tuple | list) and value else value
+            if isinstance(side, int) and 0 < side <= _LARGEST_SIDE:
+                yield side

@@ -1,0 +1,112 @@
+"""What a whole network is run on: what its user gave for it, else the first guess that it takes.
+
+All who run a whole network ask here, with the network itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from transfer.tracing.copies import meta_copy
+from transfer.tracing.given import Example, given_example
+from transfer.tracing.guesses import guesses
+
+__all__ = ["example_of", "network_examples", "on_meta", "runs"]
+
+_MOST_PRODUCTS = 10_000_000_000
+"""A network that would take more multiplications is not run with values: a second of one core or two."""
+
+_KNOWN: Any = WeakIdKeyDictionary()
+"""Guesses that networks took, by the shapes that their parameters had."""
+
+
+def on_meta(module: nn.Module) -> tuple[nn.Module, Example] | None:
+    """Copy a network to the meta device and find what it can be run on there.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network itself, not a copy: examples are remembered by it. Not changed.
+
+    Returns
+    -------
+    nn.Module, Example
+        A copy in evaluation mode, and what it takes: ``example(copy)`` runs it. None if it takes nothing that was
+        tried.
+    """
+    model = meta_copy(module)
+    given = given_example(module)
+    way = next((way for way in given.on_meta() if runs(model, way)), None) if given is not None else None
+    if way is None:
+        found = _guess(module, model)
+        way = found[1] if found is not None else None
+    return None if way is None else (model, way)
+
+
+def example_of(module: nn.Module) -> Example | None:
+    """Return what was given for a network, with its values, or else a guess that it takes."""
+    given = given_example(module)
+    if given is not None:
+        return given
+    found = _guess(module)
+    return None if found is None else found[0]
+
+
+def _guess(module: nn.Module, model: nn.Module | None = None) -> tuple[Example, Example] | None:
+    """Find a guess that a network takes, and a way to run a copy on it; the copy is made here if need be."""
+    shapes = tuple(parameter.shape for parameter in module.parameters())
+    if module not in _KNOWN or _KNOWN[module][0] != shapes:
+        made = meta_copy(module) if model is None else model
+        tried = ((guess, guess.on_meta()[i]) for i in range(2) for guess in guesses(made))
+        _KNOWN[module] = shapes, _first_that_fits(made, tried)
+    found: tuple[Example, Example] | None = _KNOWN[module][1]
+    return found
+
+
+def _first_that_fits(model: nn.Module, tried: Iterable[tuple[Example, Example]]) -> tuple[Example, Example] | None:
+    """Return the first example that a network takes and makes one result of; else the first that it takes."""
+    other = None
+    for both in tried:
+        with suppress(Exception, SystemExit), torch.no_grad():
+            result = both[1](model)
+            if not (isinstance(result, torch.Tensor) and result.dim() and result.shape[0] > 1):
+                return both
+            other = other or both  # as a rule a map too large, viewed as several rows
+    return other
+
+
+def runs(model: nn.Module, example: Example) -> bool:
+    """Whether a network takes an example."""
+    with suppress(Exception, SystemExit), torch.no_grad():
+        example(model)
+        return True
+    return False
+
+
+def network_examples(module: nn.Module) -> Iterator[Example]:
+    """Yield what a whole network takes, with values, if running it does not take long; see `on_meta`."""
+    found = on_meta(module)
+    if found is None:
+        return
+    with FlopCounterMode(display=False) as counter:
+        runs(*found)
+    if counter.get_total_flops() <= 2 * _MOST_PRODUCTS:
+        given = given_example(module)
+        chosen = given if given is not None and given.described() == found[1].described() else found[1]
+        generator = torch.Generator().manual_seed(1)
+        yield chosen.mapped(lambda x: _positive(x, generator))
+
+
+def _positive(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    if not x.is_meta:
+        return x.detach().to("cpu", torch.float32 if x.is_floating_point() else x.dtype)
+    if x.is_floating_point():
+        return torch.rand(x.shape, generator=generator) + 0.1
+    return torch.randint(0, 2, x.shape, generator=generator)
