@@ -1,0 +1,223 @@
+"""In which order siblings of a sorted file run: the one in which most of its layers meet those of another network.
+
+Numbered siblings are a sequence, others are a set, in the same order in all nodes of a kind. Sets start in the order that
+words suggest; then children are moved as long as that lets more layers meet, or layers that are called more alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.structure.words import place, skeleton
+
+__all__ = ["aligned", "best_order"]
+
+_N_ALL_MOVES = 12
+"""Among more children than these only single ones are moved, and not far."""
+
+_MAX_SEGMENT = 3
+_MAX_ROUNDS = 4
+_EPSILON = 1e-9
+
+_Kind = tuple[str, ...]
+
+
+def best_order(paths: Sequence[str], weights: NDArray[np.float64], like: Sequence[str]) -> list[int]:
+    """Order layers so that they meet the layers of another network in order.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Of the layers, in any order.
+    weights : array of shape (n_layers, n_other)
+        How well each layer suits each layer of the other network, whose order is known.
+    like : sequence of str
+        Paths of the other network's layers.
+
+    Returns
+    -------
+    list of int
+        Positions in `paths`.
+    """
+    siblings = _Siblings(paths)
+    starts = siblings.suggested({}), siblings.suggested(_first_uses(like))
+    values = []
+    for start in starts:
+        siblings.order = dict(start)
+        values.append(_value(weights[siblings.sorted()]))
+    best = max(values)
+    siblings.order = dict(starts[1] if values[1] >= best else starts[0])
+    reachable = weights.max(axis=1, initial=0.0)
+    for _ in range(_MAX_ROUNDS):
+        before = best
+        for kind in siblings.order:
+            if siblings.is_fixed(kind):
+                continue
+            lacking = _lacking(weights, siblings.sorted(), reachable)
+            if lacking.any() and (unmet := siblings.children(kind, lacking)):
+                best = _improve(siblings, kind, unmet, weights, best)
+        if best <= before + _EPSILON:
+            break
+    return siblings.sorted()
+
+
+def aligned(weights: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs of rows and columns of the best monotone alignment, in order.
+
+    Parameters
+    ----------
+    weights : array of shape (n_rows, n_columns)
+        Not negative; what a pair is worth.
+
+    Returns
+    -------
+    list of (row, column)
+    """
+    n, m = weights.shape
+    best = np.zeros((n + 1, m + 1))
+    for i, row in enumerate(weights):
+        _step(row, best[i], best[i + 1])
+    pairs = []
+    i, j = n, m
+    while i and j:
+        if best[i, j] == best[i - 1, j]:
+            i -= 1
+        elif best[i, j] == best[i, j - 1]:
+            j -= 1
+        else:
+            i, j = i - 1, j - 1
+            pairs.append((i, j))
+    return pairs[::-1]
+
+
+def _value(weights: NDArray[np.float64]) -> float:
+    """Worth of the best monotone alignment."""
+    best = np.zeros(weights.shape[1] + 1)
+    for row in weights:
+        _step(row, best, best)
+    return float(best[-1])
+
+
+def _step(row: NDArray[np.float64], above: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """One row of the dynamic programme: gaps cost nothing, so a row is the running maximum of its steps."""
+    step = above[:-1] + row
+    np.maximum(step, above[1:], out=step)
+    np.maximum.accumulate(step, out=out[1:])
+
+
+def _lacking(weights: NDArray[np.float64], order: list[int], reachable: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Layers that meet no layer, or one that suits them less than another would."""
+    got = np.zeros(len(weights))
+    for i, j in aligned(weights[order]):
+        got[order[i]] = weights[order[i], j]
+    return got < reachable - _EPSILON
+
+
+def _improve(
+    siblings: _Siblings, kind: _Kind, unmet: set[str], weights: NDArray[np.float64], best: float
+) -> float:
+    """Take the best move of the children of a kind of nodes, again and again."""
+    while True:
+        top = siblings.order[kind]
+        kept = best
+        for other in list(_moves(top, unmet)):
+            siblings.order[kind] = other
+            value = _value(weights[siblings.sorted()])
+            if value > best + _EPSILON:
+                best, top = value, other
+        siblings.order[kind] = top
+        if best == kept:
+            return best
+
+
+def _moves(order: list[str], unmet: set[str]) -> Iterator[list[str]]:
+    """Other orders: some neighbours elsewhere; numbered children stay in sequence."""
+    n = len(order)
+    is_small = n <= _N_ALL_MOVES
+    for length in range(1, min(_MAX_SEGMENT, n // 2) + 1) if is_small else (1,):
+        for start in range(n - length + 1):
+            segment, rest = order[start : start + length], order[:start] + order[start + length :]
+            if not is_small and segment[0] not in unmet:
+                continue
+            for to in range(len(rest) + 1):
+                if to == start or (not is_small and abs(to - start) > 2 and 2 < to < n - 3):
+                    continue
+                crossed = {skeleton(label) for label in rest[min(to, start) : max(to, start)]}
+                if not any(skeleton(label) in crossed and _numbers(label) for label in segment):
+                    yield rest[:to] + segment + rest[to:]
+
+
+class _Siblings:
+    """Orders of the children of all kinds of nodes, and the order of layers that they make.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        children: dict[str, dict[str, None]] = defaultdict(dict)
+        split = [path.split(".") for path in paths]
+        for parts in split:
+            for i, part in enumerate(parts):
+                children[".".join(parts[:i])][part] = None
+        kinds: dict[str, _Kind] = {node: (skeleton(node), *sorted(labels)) for node, labels in children.items()}
+        self.order: dict[_Kind, list[str]] = {kinds[node]: list(labels) for node, labels in children.items()}
+        self._slots: dict[_Kind, dict[str, int]] = {}
+        for kind, labels in self.order.items():
+            n = sum(map(len, self._slots.values()))
+            self._slots[kind] = {label: n + i for i, label in enumerate(labels)}
+        n_slots = sum(map(len, self._slots.values()))
+        self._places = np.full((max(map(len, split)), len(paths)), n_slots)
+        for column, parts in enumerate(split):
+            for i, part in enumerate(parts):
+                self._places[i, column] = self._slots[kinds[".".join(parts[:i])]][part]
+        self._rank = np.full(n_slots + 1, -1)
+
+    def suggested(self, first_uses: dict[str, int]) -> dict[_Kind, list[str]]:
+        """Order children as another network uses their names first, then by what words and numbers say."""
+
+        def key(label: str) -> tuple[float, ...]:
+            numbers = _numbers(label)
+            if label in first_uses and not label.isdigit():
+                return (0, first_uses[label], *numbers)
+            return (1, *((50.0, *numbers) if label.isdigit() else (place(label), *numbers)))
+
+        return {kind: sorted(labels, key=lambda label: (key(label), label)) for kind, labels in self.order.items()}
+
+    def sorted(self) -> list[int]:
+        """Positions of the layers in the order that the children of all kinds make."""
+        for kind, order in self.order.items():
+            slots = self._slots[kind]
+            for i, label in enumerate(order):
+                self._rank[slots[label]] = i
+        found: list[int] = np.lexsort(self._rank[self._places][::-1]).tolist()
+        return found
+
+    def is_fixed(self, kind: _Kind) -> bool:
+        """Whether the children of a kind have one order only."""
+        order = self.order[kind]
+        return all(skeleton(a) == skeleton(b) and _numbers(a) for a, b in pairwise(order))
+
+    def children(self, kind: _Kind, layers: NDArray[np.bool_]) -> set[str]:
+        """Children of a kind that hold any of some layers."""
+        held = set(self._places[:, layers].ravel().tolist())
+        return {label for label, slot in self._slots[kind].items() if slot in held}
+
+
+def _first_uses(paths: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for path in paths:
+        for part in path.split("."):
+            found.setdefault(part, len(found))
+    return found
+
+
+def _numbers(label: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", label)))
