@@ -17,7 +17,7 @@ from transfer.options import Options
 from transfer.planning.dpiat_rows import dpiat_rows
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
 from transfer.planning.ties import without_ties
-from transfer.structure.order import ordered_like
+from transfer.structure.order import read_like
 from transfer.structure.records import Architecture, Header
 from transfer.structure.standardization import as_module, check_form, header_of, standardize_header
 
@@ -71,10 +71,9 @@ def plan(
         source = open_checkpoint(source)
     if getattr(source, "is_ordered", True):
         return _planned(match(source, target_form), header, module, options)
-    names = header_of(source)
-    known = sum(name in header for name in names)
-    alignment = match(standardize_header(ordered_like(names, header)), target_form)
-    if known >= len(names) / 2:
+    architecture, is_sure = read_like(header_of(source), header)
+    alignment = match(architecture, target_form)
+    if is_sure:
         return _planned(alignment, header, module, options)
     # parallel layers could be told apart by their order alone
     made = _planned(alignment, header, module, replace(options or Options(), split_fused=False))

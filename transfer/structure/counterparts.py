@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import TypeVar
 
@@ -30,6 +31,9 @@ _WORDS = 0.2
 _MEETS = 0.7
 """Closeness from which layers hold the same numbers, perhaps written in another shape."""
 
+_UNDECIDED = 0.02
+_N_HEADS = 2
+
 _Value = TypeVar("_Value", bound=Hashable)
 
 
@@ -45,14 +49,25 @@ class Counterparts:
         One of each; or several of one side that the other fuses, query before key before value.
     n_open : (int, int)
         Weighted layers of the source, and of the target, that met nothing.
-    certainty : float
-        Share of the layers that met for which numbers or words left no choice, from 0 to 1.
+    undecided : set of str
+        Paths of source layers that shapes, numbers and words tell from no other.
     """
 
     order: tuple[Layer, ...]
     pairs: tuple[tuple[tuple[Layer, ...], tuple[Layer, ...]], ...]
     n_open: tuple[int, int]
-    certainty: float
+    undecided: frozenset[str]
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether most layers met, and next to none of them could as well have met another."""
+        n = len(self.order)
+        return len(self.undecided) <= n * _UNDECIDED and 2 * sum(len(source) for source, _ in self.pairs) >= n
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both are the same network but for a head or two."""
+        return max(self.n_open) <= _N_HEADS and bool(self.pairs)
 
     def by_name(self) -> dict[str, tuple[str, ...]]:
         """Names of the source tensors that hold what each target tensor does.
@@ -93,7 +108,7 @@ def counterparts(source: Header, target: Header) -> Counterparts:
     shapes = _table(*keys, _closeness)
     words = _table(*names, likeness)
     weights = shapes * (1 + _WORDS * words)
-    order = best_order([unit.path for unit in own], weights, [unit.path for unit in other])
+    order, undecided = best_order([unit.path for unit in own], weights, [unit.path for unit in other])
     met = {order[i]: j for i, j in aligned(weights[order]) if shapes[order[i], j] >= _MEETS}
     met = _as_sets(own, other, order, words, met)
     met |= _leftover(shapes, words, order, met)
@@ -101,7 +116,7 @@ def counterparts(source: Header, target: Header) -> Counterparts:
         tuple(layer for i in order for layer in own[i].layers),
         tuple((own[i].layers, other[j].layers) for i, j in sorted(met.items(), key=lambda pair: pair[1])),
         (_n_weighted(own, set(met)), _n_weighted(other, set(met.values()))),
-        _certainty(own, other, words, met),
+        frozenset(layer.path for i in undecided for layer in own[i].layers),
     )
 
 
@@ -146,19 +161,23 @@ def _as_sets(
         return met
     support = Counter((skeleton(own[i].path), skeleton(other[j].path)) for i, j in met.items())
     groups = _by_template(own, order, open_keys), _by_template(other, range(len(other)), open_keys)
+    sharing = {
+        (a, b)
+        for key in open_keys
+        for a, b in product(*([t for t, members in side.items() if key in members] for side in groups))
+    }
     candidates = []
-    for a, left in groups[0].items():
-        for b, right in groups[1].items():
-            n_common = sum(min(len(left[key]), len(right[key])) for key in left.keys() & right.keys())
-            if n_common:
-                n = max(sum(map(len, side.values())) for side in (left, right))
-                i, j = next(iter(left.values()))[0], next(iter(right.values()))[0]
-                candidates.append((n_common / n + words[i, j] + support[a, b] / n, a, b))
+    for a, b in sorted(sharing):
+        left, right = groups[0][a], groups[1][b]
+        n_common = sum(min(len(left[key]), len(right[key])) for key in left.keys() & right.keys())
+        n = max(sum(map(len, side.values())) for side in (left, right))
+        i, j = next(iter(left.values()))[0], next(iter(right.values()))[0]
+        candidates.append((n_common / n + words[i, j] + support[a, b] / n, -i, -j, a, b))
     found = {
         i: j for i, j in met.items() if own[i].key not in open_keys and other[j].key not in open_keys
     }
     taken: set[int] = set()
-    for _, a, b in sorted(candidates, key=lambda candidate: -candidate[0]):
+    for *_, a, b in sorted(candidates, reverse=True):
         for key in groups[0][a].keys() & groups[1][b].keys():
             left_i = [i for i in groups[0][a][key] if i not in found]
             right_j = [j for j in groups[1][b][key] if j not in taken]
@@ -195,19 +214,3 @@ def _leftover(
 def _n_weighted(units: Sequence[Unit], met: set[int]) -> int:
     return sum(i not in met and bool(unit.key) and len(unit.key[0]) > 1 for i, unit in enumerate(units))
 
-
-def _certainty(
-    own: Sequence[Unit], other: Sequence[Unit], words: NDArray[np.float64], met: dict[int, int]
-) -> float:
-    """Share of the pairs that only numbers tell from others of their shape, or that words speak for."""
-    templates: dict[Key, set[str]] = defaultdict(set)
-    rivals: dict[Key, list[int]] = defaultdict(list)
-    for unit in own:
-        templates[unit.key].add(skeleton(unit.path))
-    for j, unit in enumerate(other):
-        rivals[unit.key].append(j)
-    n = 0
-    for i, j in met.items():
-        row = words[i, rivals[other[j].key]]
-        n += len(templates[own[i].key]) == 1 or words[i, j] >= row.max() > row.min()
-    return n / len(met) if met else 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,12 @@ __all__ = ["aligned", "best_order"]
 _N_ALL_MOVES = 12
 """Among more children than these only single ones are moved, and not far."""
 
+_N_MOVED = 40
+"""More children than these, if they bear no numbers, are names that mean nothing."""
+
+_MAX_WORK = 100_000_000
+"""Pairs of layers that may be looked at: bounds the time, to half a second or so."""
+
 _MAX_SEGMENT = 3
 _MAX_ROUNDS = 4
 _EPSILON = 1e-9
@@ -28,7 +34,9 @@ _EPSILON = 1e-9
 _Kind = tuple[str, ...]
 
 
-def best_order(paths: Sequence[str], weights: NDArray[np.float64], like: Sequence[str]) -> list[int]:
+def best_order(
+    paths: Sequence[str], weights: NDArray[np.float64], like: Sequence[str]
+) -> tuple[list[int], set[int]]:
     """Order layers so that they meet the layers of another network in order.
 
     Parameters
@@ -42,8 +50,10 @@ def best_order(paths: Sequence[str], weights: NDArray[np.float64], like: Sequenc
 
     Returns
     -------
-    list of int
+    order : list of int
         Positions in `paths`.
+    undecided : set of int
+        Layers that would meet others, or nothing, in another order that is as good.
     """
     siblings = _Siblings(paths)
     starts = siblings.suggested({}), siblings.suggested(_first_uses(like))
@@ -57,14 +67,14 @@ def best_order(paths: Sequence[str], weights: NDArray[np.float64], like: Sequenc
     for _ in range(_MAX_ROUNDS):
         before = best
         for kind in siblings.order:
-            if siblings.is_fixed(kind):
+            if siblings.is_fixed(kind) or len(siblings.order[kind]) > _N_MOVED:
                 continue
             lacking = _lacking(weights, siblings.sorted(), reachable)
             if lacking.any() and (unmet := siblings.children(kind, lacking)):
                 best = _improve(siblings, kind, unmet, weights, best)
         if best <= before + _EPSILON:
             break
-    return siblings.sorted()
+    return siblings.sorted(), _undecided(siblings, weights, best)
 
 
 def aligned(weights: NDArray[np.float64]) -> list[tuple[int, int]]:
@@ -119,6 +129,41 @@ def _lacking(weights: NDArray[np.float64], order: list[int], reachable: NDArray[
     return got < reachable - _EPSILON
 
 
+def _undecided(siblings: _Siblings, weights: NDArray[np.float64], best: float) -> set[int]:
+    """Layers under children that can change places at no cost."""
+    met = _met(weights, siblings.sorted())
+    kinds = np.unique(weights, axis=0, return_inverse=True)[1].ravel()
+    found: set[int] = set()
+    for kind, order in siblings.order.items():
+        if siblings.is_fixed(kind):
+            continue
+        if len(order) > _N_MOVED:
+            return set(range(len(weights)))
+        held = {label: siblings.layers(kind, label) for label in order if not label.isdigit()}
+        said = {label: set(kinds[layers].tolist()) for label, layers in held.items()}
+        for i, j in combinations(range(len(order)), 2):
+            a, b = order[i], order[j]
+            if a.isdigit() or b.isdigit() or (skeleton(a) == skeleton(b) and _numbers(a)) or not said[a] & said[b]:
+                continue
+            if not siblings.may_try(weights.size):
+                return found
+            exchanged = list(order)
+            exchanged[i], exchanged[j] = b, a
+            siblings.order[kind] = exchanged
+            other = siblings.sorted()
+            if _value(weights[other]) >= best - _EPSILON:
+                now = _met(weights, other)
+                both = {*held[a].tolist(), *held[b].tolist()}
+                found |= {layer for layer in both if layer not in met or now.get(layer) != met[layer]}
+            siblings.order[kind] = order
+    return found
+
+
+def _met(weights: NDArray[np.float64], order: list[int]) -> dict[int, int]:
+    """Columns that rows meet, given in an order, where the pair is worth most of what a pair is."""
+    return {order[i]: j for i, j in aligned(weights[order]) if weights[order[i], j] > 0.5}
+
+
 def _improve(
     siblings: _Siblings, kind: _Kind, unmet: set[str], weights: NDArray[np.float64], best: float
 ) -> float:
@@ -127,6 +172,8 @@ def _improve(
         top = siblings.order[kind]
         kept = best
         for other in list(_moves(top, unmet)):
+            if not siblings.may_try(weights.size):
+                break
             siblings.order[kind] = other
             value = _value(weights[siblings.sorted()])
             if value > best + _EPSILON:
@@ -179,6 +226,12 @@ class _Siblings:
             for i, part in enumerate(parts):
                 self._places[i, column] = self._slots[kinds[".".join(parts[:i])]][part]
         self._rank = np.full(n_slots + 1, -1)
+        self._work = 0
+
+    def may_try(self, n_pairs: int) -> bool:
+        """Whether one more order may be looked at."""
+        self._work += n_pairs
+        return self._work <= _MAX_WORK
 
     def suggested(self, first_uses: dict[str, int]) -> dict[_Kind, list[str]]:
         """Order children as another network uses their names first, then by what words and numbers say."""
@@ -209,6 +262,10 @@ class _Siblings:
         """Children of a kind that hold any of some layers."""
         held = set(self._places[:, layers].ravel().tolist())
         return {label for label, slot in self._slots[kind].items() if slot in held}
+
+    def layers(self, kind: _Kind, child: str) -> NDArray[np.int64]:
+        """Layers that a child of a kind holds."""
+        return np.flatnonzero((self._places == self._slots[kind][child]).any(axis=0))
 
 
 def _first_uses(paths: Sequence[str]) -> dict[str, int]:
