@@ -1,8 +1,8 @@
 """Which layer of a network of unknown order is which layer of a network of known order.
 
 Shapes decide: layers meet in the order of siblings that lets most of them meet (see `siblings`), the rest shape by
-shape. Where shapes leave a tie, words break it (see `words`), once for all layers whose names differ in numbers only. Query,
-key and value that one network keeps apart and the other fuses are told by their words alone.
+shape. Where shapes leave a tie, words break it (see `words`), once for all layers whose names differ in numbers
+only. Query, key and value that one network keeps apart and the other fuses are told by their words alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from transfer.structure.dpiat_form import from_header
 from transfer.structure.records import Header, Layer
 from transfer.structure.siblings import aligned, best_order
 from transfer.structure.units import Key, Unit, as_units
-from transfer.structure.words import likeness, skeleton
+from transfer.structure.words import likeness, meanings, skeleton
 
 __all__ = ["Counterparts", "counterparts"]
 
@@ -30,6 +30,9 @@ _WORDS = 0.2
 
 _MEETS = 0.7
 """Closeness from which layers hold the same numbers, perhaps written in another shape."""
+
+_MORE_WORDS = 0.05
+"""How much more alike the names of a layer and its counterpart must be, on the average, to overrule order."""
 
 _UNDECIDED = 0.02
 _N_HEADS = 2
@@ -110,13 +113,13 @@ def counterparts(source: Header, target: Header) -> Counterparts:
     weights = shapes * (1 + _WORDS * words)
     order, undecided = best_order([unit.path for unit in own], weights, [unit.path for unit in other])
     met = {order[i]: j for i, j in aligned(weights[order]) if shapes[order[i], j] >= _MEETS}
-    met = _as_sets(own, other, order, words, met)
+    met, guessed = _as_sets(own, other, order, words, met)
     met |= _leftover(shapes, words, order, met)
     return Counterparts(
         tuple(layer for i in order for layer in own[i].layers),
         tuple((own[i].layers, other[j].layers) for i, j in sorted(met.items(), key=lambda pair: pair[1])),
         (_n_weighted(own, set(met)), _n_weighted(other, set(met.values()))),
-        frozenset(layer.path for i in undecided for layer in own[i].layers),
+        frozenset(layer.path for i in undecided | guessed for layer in own[i].layers),
     )
 
 
@@ -151,47 +154,90 @@ def _closeness(one: Key, other: Key) -> float:
 
 
 def _as_sets(
-    own: Sequence[Unit], other: Sequence[Unit], order: Sequence[int], words: NDArray[np.float64], met: dict[int, int]
-) -> dict[int, int]:
-    """Let layers of shapes that did not all meet in order meet again, by the templates of their names."""
+    own: Sequence[Unit],
+    other: Sequence[Unit],
+    order: Sequence[int],
+    words: NDArray[np.float64],
+    met: dict[int, int],
+) -> tuple[dict[int, int], set[int]]:
+    """Where not all layers met in order, let those of a shape meet by the templates of their names.
+
+    Returns
+    -------
+    met : dict of int to int
+        As before for shapes all of whose layers met, unless words speak against it.
+    guessed : set of int
+        Layers that neither order nor words brought together, where others have their shape.
+    """
     counts = Counter(unit.key for unit in own), Counter(unit.key for unit in other)
-    done = Counter(own[i].key for i, j in met.items() if own[i].key == other[j].key)
-    open_keys = {key for key, n in counts[0].items() if done[key] < min(n, counts[1][key])}
-    if not open_keys:
-        return met
-    support = Counter((skeleton(own[i].path), skeleton(other[j].path)) for i, j in met.items())
-    groups = _by_template(own, order, open_keys), _by_template(other, range(len(other)), open_keys)
+    same = {i: j for i, j in met.items() if own[i].key == other[j].key}
+    done = Counter(own[i].key for i in same)
+    chosen = {key for key, n in counts[0].items() if done[key] < min(n, counts[1][key])}
+    if not chosen:
+        return met, set()
+    support = Counter((_template(own[i]), _template(other[j])) for i, j in met.items())
+    groups = _templates(own, order), _templates(other, range(len(other)))
+    found = _by_templates(*groups, words, support)
+    gain: dict[Key, float] = defaultdict(float)
+    for pairs, sign in ((found, 1), (same, -1)):
+        for i, j in pairs.items():
+            gain[own[i].key] += sign * words[i, j]
+    chosen |= {key for key, more in gain.items() if more > _MORE_WORDS * counts[0][key]}
+    kept = {i: j for i, j in met.items() if own[i].key not in chosen and other[j].key not in chosen}
+    new = {i: j for i, j in found.items() if own[i].key in chosen}
+    holders = _holders(groups[0]), _holders(groups[1])
+    is_tie = {key for key in chosen if max(len(side[key]) for side in holders) > 1}
+    return kept | new, {i for i, j in new.items() if own[i].key in is_tie and not words[i, j] and met.get(i) != j}
+
+
+_Templates = dict[str, dict[Key, list[int]]]
+"""Layers in order, by the template of their names and by their shapes."""
+
+
+def _template(unit: Unit) -> str:
+    """Path without its numbers, but for those that belong to a word: norm1 and norm2 are no list."""
+    return ".".join(part if meanings(part) else skeleton(part) for part in unit.path.split("."))
+
+
+def _templates(units: Sequence[Unit], order: Sequence[int]) -> _Templates:
+    groups: _Templates = defaultdict(lambda: defaultdict(list))
+    for i in order:
+        groups[_template(units[i])][units[i].key].append(i)
+    return groups
+
+
+def _by_templates(
+    own: _Templates, other: _Templates, words: NDArray[np.float64], support: Counter[tuple[str, str]]
+) -> dict[int, int]:
+    """Pair templates, the likeliest first, and their layers of equal shape in order."""
+    holders = _holders(own), _holders(other)
     sharing = {
-        (a, b)
-        for key in open_keys
-        for a, b in product(*([t for t, members in side.items() if key in members] for side in groups))
+        pair for key in holders[0].keys() & holders[1].keys() for pair in product(holders[0][key], holders[1][key])
     }
     candidates = []
-    for a, b in sorted(sharing):
-        left, right = groups[0][a], groups[1][b]
+    for a, b in sharing:
+        left, right = own[a], other[b]
         n_common = sum(min(len(left[key]), len(right[key])) for key in left.keys() & right.keys())
         n = max(sum(map(len, side.values())) for side in (left, right))
         i, j = next(iter(left.values()))[0], next(iter(right.values()))[0]
         candidates.append((n_common / n + words[i, j] + support[a, b] / n, -i, -j, a, b))
-    found = {
-        i: j for i, j in met.items() if own[i].key not in open_keys and other[j].key not in open_keys
-    }
+    found: dict[int, int] = {}
     taken: set[int] = set()
     for *_, a, b in sorted(candidates, reverse=True):
-        for key in groups[0][a].keys() & groups[1][b].keys():
-            left_i = [i for i in groups[0][a][key] if i not in found]
-            right_j = [j for j in groups[1][b][key] if j not in taken]
-            found |= dict(zip(left_i, right_j, strict=False))
-            taken |= set(right_j[: len(left_i)])
+        for key in own[a].keys() & other[b].keys():
+            rows = [i for i in own[a][key] if i not in found]
+            columns = [j for j in other[b][key] if j not in taken]
+            found |= dict(zip(rows, columns, strict=False))
+            taken |= set(columns[: len(rows)])
     return found
 
 
-def _by_template(units: Sequence[Unit], order: Sequence[int], keys: set[Key]) -> dict[str, dict[Key, list[int]]]:
-    groups: dict[str, dict[Key, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for i in order:
-        if units[i].key in keys:
-            groups[skeleton(units[i].path)][units[i].key].append(i)
-    return groups
+def _holders(groups: _Templates) -> dict[Key, list[str]]:
+    found: dict[Key, list[str]] = defaultdict(list)
+    for template, members in groups.items():
+        for key in members:
+            found[key].append(template)
+    return found
 
 
 def _leftover(
@@ -201,7 +247,9 @@ def _leftover(
     rank = {i: r for r, i in enumerate(order)}
     rows = [i for i in order if i not in met]
     columns = sorted(set(range(shapes.shape[1])) - set(met.values()))
-    candidates = [(-shapes[i, j], -words[i, j], rank[i], j, i) for i in rows for j in columns if shapes[i, j] >= _MEETS]
+    candidates = [
+        (-shapes[i, j], -words[i, j], rank[i], j, i) for i in rows for j in columns if shapes[i, j] >= _MEETS
+    ]
     found: dict[int, int] = {}
     taken: set[int] = set()
     for *_, j, i in sorted(candidates):
@@ -213,4 +261,3 @@ def _leftover(
 
 def _n_weighted(units: Sequence[Unit], met: set[int]) -> int:
     return sum(i not in met and bool(unit.key) and len(unit.key[0]) > 1 for i, unit in enumerate(units))
-

@@ -2,8 +2,8 @@
 
 Structure is read from order, and some files (safetensors) are sorted by name instead: a norm then comes before its
 convolution. Where the other network, the target, has the same names, siblings go in its order. Where it has other
-names, its layers are looked for (see `counterparts`); if nearly all are found, the file is another way of writing the
-target, and is read as the target is written.
+names, its layers are looked for (see `counterparts`); if nearly all are found, the file is another way of writing
+the target, and is read as the target is written.
 """
 
 from __future__ import annotations

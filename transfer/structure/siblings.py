@@ -1,7 +1,8 @@
 """In which order siblings of a sorted file run: the one in which most of its layers meet those of another network.
 
-Numbered siblings are a sequence, others are a set, in the same order in all nodes of a kind. Sets start in the order that
-words suggest; then children are moved as long as that lets more layers meet, or layers that are called more alike.
+Numbered siblings are a sequence, others are a set, in the same order in all nodes of a kind. Sets start in the
+order that words suggest; then children are moved as long as that lets more layers meet, or layers that are called
+more alike.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ _N_ALL_MOVES = 12
 _N_MOVED = 40
 """More children than these, if they bear no numbers, are names that mean nothing."""
 
-_MAX_WORK = 100_000_000
-"""Pairs of layers that may be looked at: bounds the time, to half a second or so."""
+_MAX_WORK = 80_000_000
+_WORK_OF_ROW = 1500
+"""Pairs of layers that may be looked at, and how many of them beginning a row is worth: about half a second."""
 
 _MAX_SEGMENT = 3
+_PLACE_OF_NUMBERS = 50.0
 _MAX_ROUNDS = 4
 _EPSILON = 1e-9
 
@@ -62,7 +65,7 @@ def best_order(
         siblings.order = dict(start)
         values.append(_value(weights[siblings.sorted()]))
     best = max(values)
-    siblings.order = dict(starts[1] if values[1] >= best else starts[0])
+    siblings.order = dict(starts[0] if values[0] >= best - _EPSILON else starts[1])
     reachable = weights.max(axis=1, initial=0.0)
     for _ in range(_MAX_ROUNDS):
         before = best
@@ -71,7 +74,10 @@ def best_order(
                 continue
             lacking = _lacking(weights, siblings.sorted(), reachable)
             if lacking.any() and (unmet := siblings.children(kind, lacking)):
+                before_kind = best
                 best = _improve(siblings, kind, unmet, weights, best)
+                if best > before_kind:
+                    best = _spread(siblings, kind, weights, best)
         if best <= before + _EPSILON:
             break
     return siblings.sorted(), _undecided(siblings, weights, best)
@@ -145,7 +151,7 @@ def _undecided(siblings: _Siblings, weights: NDArray[np.float64], best: float) -
             a, b = order[i], order[j]
             if a.isdigit() or b.isdigit() or (skeleton(a) == skeleton(b) and _numbers(a)) or not said[a] & said[b]:
                 continue
-            if not siblings.may_try(weights.size):
+            if not siblings.may_try(weights.shape[1]):
                 return found
             exchanged = list(order)
             exchanged[i], exchanged[j] = b, a
@@ -164,15 +170,13 @@ def _met(weights: NDArray[np.float64], order: list[int]) -> dict[int, int]:
     return {order[i]: j for i, j in aligned(weights[order]) if weights[order[i], j] > 0.5}
 
 
-def _improve(
-    siblings: _Siblings, kind: _Kind, unmet: set[str], weights: NDArray[np.float64], best: float
-) -> float:
+def _improve(siblings: _Siblings, kind: _Kind, unmet: set[str], weights: NDArray[np.float64], best: float) -> float:
     """Take the best move of the children of a kind of nodes, again and again."""
     while True:
         top = siblings.order[kind]
         kept = best
         for other in list(_moves(top, unmet)):
-            if not siblings.may_try(weights.size):
+            if not siblings.may_try(weights.shape[1]):
                 break
             siblings.order[kind] = other
             value = _value(weights[siblings.sorted()])
@@ -181,6 +185,26 @@ def _improve(
         siblings.order[kind] = top
         if best == kept:
             return best
+
+
+def _spread(siblings: _Siblings, kind: _Kind, weights: NDArray[np.float64], best: float) -> float:
+    """Order the children of nodes of the same name alike, where that is better too."""
+    places = {label: float(i) for i, label in enumerate(siblings.order[kind])}
+    for other, kept in siblings.order.items():
+        if other[0] != kind[0] or other == kind or not siblings.may_try(weights.shape[1]):
+            continue
+        keys = []
+        last = -1.0
+        for i, label in enumerate(kept):
+            last = places.get(label, last)
+            keys.append((last, label not in places, i))
+        siblings.order[other] = [kept[i] for *_, i in sorted(keys)]
+        value = _value(weights[siblings.sorted()])
+        if value > best + _EPSILON:
+            best = value
+        else:
+            siblings.order[other] = kept
+    return best
 
 
 def _moves(order: list[str], unmet: set[str]) -> Iterator[list[str]]:
@@ -228,21 +252,22 @@ class _Siblings:
         self._rank = np.full(n_slots + 1, -1)
         self._work = 0
 
-    def may_try(self, n_pairs: int) -> bool:
+    def may_try(self, n_columns: int) -> bool:
         """Whether one more order may be looked at."""
-        self._work += n_pairs
+        self._work += self._places.shape[1] * (n_columns + _WORK_OF_ROW)
         return self._work <= _MAX_WORK
 
     def suggested(self, first_uses: dict[str, int]) -> dict[_Kind, list[str]]:
-        """Order children as another network uses their names first, then by what words and numbers say."""
-
-        def key(label: str) -> tuple[float, ...]:
-            numbers = _numbers(label)
-            if label in first_uses and not label.isdigit():
-                return (0, first_uses[label], *numbers)
-            return (1, *((50.0, *numbers) if label.isdigit() else (place(label), *numbers)))
-
-        return {kind: sorted(labels, key=lambda label: (key(label), label)) for kind, labels in self.order.items()}
+        """Order children as another network that knows all their names, else as words and numbers say."""
+        found = {}
+        for kind, labels in self.order.items():
+            places: dict[str, float] = dict.fromkeys(labels, _PLACE_OF_NUMBERS)
+            names = [label for label in labels if not label.isdigit()]
+            is_known = all(label in first_uses for label in names)
+            places |= {label: first_uses[label] if is_known else place(label) for label in names}
+            keys = {label: (places[label], _numbers(label), label) for label in labels}
+            found[kind] = sorted(labels, key=keys.__getitem__)
+        return found
 
     def sorted(self) -> list[int]:
         """Positions of the layers in the order that the children of all kinds make."""

@@ -1,4 +1,7 @@
-"""Layers as they are compared across networks: by squeezed shapes, and query, key and value joined if the other joins them."""
+"""Layers as they are compared across networks that are written differently.
+
+Dimensions of one do not count, and query, key and value are joined where the other network has them as one layer.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,9 @@ def _joined(own: Sequence[Unit], other: Sequence[Unit]) -> list[Unit]:
                 has_bias = any(len(unit.key) > 1 for unit in units)
                 places = sorted(i for _, i in chosen)
                 layers = tuple(unit.layers[0] for unit in units)
-                place[places[0]] = Unit(path.replace("*", name), layers, (first, first[:1]) if has_bias else (first,))
+                place[places[0]] = Unit(
+                    path.replace("*", name), layers, (first, first[:1]) if has_bias else (first,)
+                )
                 gone |= set(places)
                 break
     return [place.get(i, unit) for i, unit in enumerate(own) if i in place or i not in gone]

@@ -11,67 +11,98 @@ from functools import lru_cache
 
 __all__ = ["likeness", "meanings", "place", "skeleton"]
 
-_PHRASES = {
-    # what one component of a name says, whole
-    "q": "query", "query": "query", "queries": "query", "to_q": "query", "wq": "query", "q_lin": "query", "q_proj": "query",
-    "query_proj": "query", "linear_q": "query", "k": "key", "key": "key", "keys": "key", "to_k": "key", "wk": "key",
-    "k_lin": "key", "k_proj": "key", "key_proj": "key", "linear_k": "key", "v": "value", "value": "value",
-    "values": "value", "to_v": "value", "wv": "value", "v_lin": "value", "v_proj": "value", "value_proj": "value",
-    "linear_v": "value", "qkv": "query key value", "in_proj": "query key value", "c_attn": "query key value attention",
-    "queries_keys_values": "query key value", "query_key_value": "query key value", "to_qkv": "query key value",
-    "qkv_proj": "query key value", "wqkv": "query key value", "kv": "key value", "keys_values": "key value",
-    "to_kv": "key value", "o": "out", "o_proj": "out", "wo": "out", "to_out": "out", "out_lin": "out",
-    "layernorm_before": "norm first", "before_norm": "norm first", "input_layernorm": "norm first",
-    "attention_norm": "norm first", "attn_norm": "norm first", "norm_attn": "norm first", "attn_ln": "norm first",
-    "self_attn_layer_norm": "norm first", "sa_layer_norm": "norm first", "layernorm_after": "norm second",
-    "after_norm": "norm second", "post_attention_layernorm": "norm second", "ffn_norm": "norm second",
-    "norm_mlp": "norm second", "norm_ffn": "norm second", "mlp_ln": "norm second", "mlp_norm": "norm second",
-    "final_layer_norm": "norm second", "output_layer_norm": "norm second", "ffn_layer_norm": "norm second",
-    "norm_pre": "norm before", "pre_layrnorm": "norm before", "pre_layernorm": "norm before", "ln_pre": "norm before",
-    "post_layernorm": "norm last", "ln_post": "norm last", "ln_f": "norm last", "final_norm": "norm last",
-    "ln_final": "norm last", "fc_norm": "norm last",
-    "intermediate": "feed in", "c_fc": "feed in", "wi": "feed in", "up": "feed in", "up_proj": "feed in",
-    "linear_up": "feed in", "down": "feed out", "down_proj": "feed out", "linear_down": "feed out",
-    "attention_biases": "table", "relative_position_bias_table": "table", "relative_position_bias": "table",
-    "visual_projection": "head", "text_projection": "head", "patch_embeddings": "patch", "patch_embedding": "patch",
-    "patch_embed": "patch", "conv_proj": "patch", "conv_stem": "patch", "embedder": "patch", "stem": "patch",
-    "position_embeddings": "position", "position_embedding": "position", "pos_embedding": "position",
-    "pos_embed": "position", "positional_embedding": "position", "absolute_pos_embed": "position",
-    "pos_emb": "position", "wpe": "position", "wte": "word", "tok_embeddings": "word", "word_embeddings": "word",
-    "embed_tokens": "word", "token_type_embeddings": "kind", "cls_token": "class", "class_token": "class",
-    "class_embedding": "class", "cls": "class", "dist_token": "teacher", "distillation_token": "teacher",
-    "distillation_classifier": "teacher head", "head_dist": "teacher head", "cls_classifier": "head",
-    "mask_token": "mask", "register_tokens": "register", "reg_token": "register",
-    "bottleneck": "patch", "depthwise_conv": "depthwise", "dwconv": "depthwise", "conv_dw": "depthwise",
-    "conv_pwl": "project", "project_conv": "project", "expand_conv": "enlarge", "conv_pw": "enlarge",
-    "conv_exp": "enlarge", "expansion": "enlarge", "projection_context": "context", "projection_in": "in",
-    "projection_out": "out",
-}  # fmt: skip
 
-_WORDS = {
-    # what one word says
-    "norm": "norm", "ln": "norm", "layernorm": "norm", "bn": "norm", "batchnorm": "norm", "gn": "norm", "rmsnorm": "norm",
-    "normalization": "norm", "layrnorm": "norm", "attention": "attention", "attn": "attention", "mha": "attention",
-    "mlp": "feed", "ffn": "feed", "ff": "feed", "feedforward": "feed", "fc": "feed", "lin": "feed", "conv": "conv",
-    "convolution": "conv", "output": "out", "out": "out", "proj": "out", "projection": "out", "gamma": "scale", "lambda": "scale",
-    "ls": "scale", "scale": "scale", "shortcut": "shortcut", "downsample": "shortcut", "downsampling": "shortcut",
-    "identity": "shortcut", "skip": "shortcut", "se": "gate", "squeeze": "gate", "excite": "gate",
-    "excitation": "gate", "reduction": "merge", "head": "head", "heads": "head", "classifier": "head", "logits": "head",
-    "pooler": "pool", "stem": "patch", "embeddings": "patch", "embed": "patch", "grn": "response", "sr": "reduce",
-    "spatial": "reduce", "cpb": "table", "bias": "bias", "logit": "logit", "index": "index", "pwconv": "feed",
-    "depthwise": "depthwise", "dw": "depthwise", "expand": "enlarge", "reduce": "project", "top": "head", "dense": "dense",
-}  # fmt: skip
+def _by_word(words: dict[str, str]) -> dict[str, str]:
+    return {word: meaning for meaning, listed in words.items() for word in listed.split()}
+
+
+_PHRASES = _by_word(
+    {
+        "query": "q query queries to_q wq q_lin q_proj query_proj linear_q",
+        "key": "k key keys to_k wk k_lin k_proj key_proj linear_k",
+        "value": "v value values to_v wv v_lin v_proj value_proj linear_v",
+        "query key value": "qkv in_proj queries_keys_values query_key_value to_qkv qkv_proj wqkv",
+        "query key value attention": "c_attn",
+        "key value": "kv keys_values to_kv",
+        "out": "o o_proj wo to_out out_lin projection_out",
+        "norm first": (
+            "layernorm_before before_norm input_layernorm attention_norm attn_norm norm_attn attn_ln "
+            "self_attn_layer_norm sa_layer_norm"
+        ),
+        "norm second": (
+            "layernorm_after after_norm post_attention_layernorm ffn_norm norm_mlp norm_ffn mlp_ln "
+            "mlp_norm final_layer_norm output_layer_norm ffn_layer_norm"
+        ),
+        "norm before": "norm_pre pre_layrnorm pre_layernorm ln_pre",
+        "norm last": "post_layernorm ln_post ln_f final_norm ln_final fc_norm",
+        "feed in": "intermediate c_fc wi up up_proj linear_up",
+        "feed in gate": "gate_proj",
+        "feed out": "down down_proj linear_down",
+        "table": "attention_biases relative_position_bias_table relative_position_bias",
+        "head": "visual_projection text_projection cls_classifier",
+        "patch": "patch_embeddings patch_embedding patch_embed conv_proj conv_stem embedder stem bottleneck",
+        "position": (
+            "position_embeddings position_embedding pos_embedding pos_embed positional_embedding "
+            "absolute_pos_embed pos_emb wpe"
+        ),
+        "word": "wte tok_embeddings word_embeddings embed_tokens",
+        "kind": "token_type_embeddings",
+        "class": "cls_token class_token class_embedding cls",
+        "teacher": "dist_token distillation_token",
+        "teacher head": "distillation_classifier head_dist",
+        "mask": "mask_token",
+        "register": "register_tokens reg_token",
+        "depthwise": "depthwise_conv dwconv conv_dw",
+        "project": "conv_pwl project_conv",
+        "enlarge": "expand_conv conv_pw conv_exp expansion",
+        "context": "projection_context",
+        "in": "projection_in",
+    }
+)
+"""What one component of a name says as a whole, its numbers left out."""
+
+_WORDS = _by_word(
+    {
+        "norm": "norm ln layernorm bn batchnorm gn rmsnorm normalization layrnorm",
+        "attention": "attention attn mha",
+        "feed": "mlp ffn ff feedforward fc lin pwconv",
+        "conv": "conv convolution",
+        "out": "output out proj projection",
+        "scale": "gamma lambda ls scale",
+        "shortcut": "shortcut downsample downsampling identity skip",
+        "gate": "se squeeze excite excitation",
+        "merge": "reduction",
+        "head": "head heads classifier logits top",
+        "pool": "pooler",
+        "patch": "stem embeddings embed",
+        "response": "grn",
+        "reduce": "sr spatial",
+        "table": "cpb",
+        "bias": "bias",
+        "logit": "logit",
+        "index": "index",
+        "depthwise": "depthwise dw",
+        "enlarge": "expand",
+        "project": "reduce",
+        "dense": "dense",
+    }
+)
+"""What one word of a component says."""
 
 _WEIGHT = {"norm": 0.2, "conv": 0.2, "dense": 0.1, "patch": 0.5, "feed": 0.6, "attention": 0.6, "scale": 0.5}
 """What shapes tell anyway says less than the words that tell equal shapes apart."""
 
 _PLACES = {
-    "patch": 1, "word": 1, "class": 2, "teacher": 3, "register": 3, "mask": 3, "position": 5, "kind": 6, "before": 8,
-    "first": 15, "enlarge": 20, "conv": 20, "query": 31, "key": 32, "value": 33, "attention": 30, "depthwise": 30,
-    "gate": 35, "project": 45, "out": 65, "second": 45, "in": 55, "feed": 55, "response": 57, "scale": 70, "norm": 75,
-    "last": 76, "shortcut": 80, "merge": 78, "pool": 85, "head": 90,
+    "patch": 1, "word": 1, "class": 2, "teacher": 3, "register": 3, "mask": 3, "position": 5, "kind": 6,
+    "before": 8, "first": 15, "enlarge": 20, "conv": 20, "attention": 30, "depthwise": 30, "query": 31, "key": 32,
+    "value": 33, "gate": 35, "project": 45, "second": 45, "in": 55, "feed": 55, "response": 57, "out": 65,
+    "scale": 70, "norm": 75, "last": 76, "merge": 78, "shortcut": 80, "pool": 85, "head": 90,
 }  # fmt: skip
+"""Where parts usually stand among their siblings."""
+
 _BODY = 50
+"""Where what says nothing stands: stages and blocks."""
+
 _CUT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
@@ -94,10 +125,7 @@ def meanings(component: str) -> frozenset[str]:
     numbers = [int(word) for word in words if word.isdigit()]
     said = _PHRASES.get(phrase)
     if said is None:
-        if phrase in ("layer_norm",):
-            said = "norm"
-        else:
-            said = " ".join(_WORDS.get(word, "") for word in phrase.split("_"))
+        said = " ".join(_WORDS.get(word, "") for word in phrase.split("_"))
     found = set(said.split())
     if len(numbers) == 1 and found:
         found |= _ordinal(found, numbers[0])
