@@ -19,7 +19,8 @@ import transfer
 from transfer.structure.counterparts import counterparts
 from transfer.structure.order import read_like
 from transfer.structure.records import Signature
-from transfer.structure.siblings import aligned, best_order
+from transfer.structure.sequences import aligned, aligned_value
+from transfer.structure.siblings import best_order
 from transfer.structure.standardization import header_of
 from transfer.structure.words import likeness, meanings, place
 from zoo_index.catalogues.timm_catalogue import build
@@ -151,6 +152,17 @@ def test_query_key_and_value_come_in_this_order() -> None:
     assert found["blocks.2.attn.proj.bias"] == ("vit.encoder.layer.2.attention.output.dense.bias",)
 
 
+def test_key_and_value_are_no_feed_forward_layer_of_their_size() -> None:
+    def block(q: str, k: str, v: str, up: str) -> dict[str, Signature]:
+        sizes = ((q, 8, 8), (k, 8, 8), (v, 8, 8), ("attn.proj", 8, 8), (up, 16, 8), ("mlp.fc2", 8, 16))
+        return header(*(linear(f"b.{i}.{name}", n, m) for i in range(3) for name, n, m in sizes))
+
+    source = block("self.attention.query", "attention.key", "attention.value", "intermediate.dense")
+    found = counterparts(shuffled(source), block("attn.q", "attn.k", "attn.v", "mlp.fc1")).by_name()
+    assert found["b.1.attn.k.weight"] == ("b.1.attention.key.weight",)
+    assert found["b.1.mlp.fc1.weight"] == ("b.1.intermediate.dense.weight",)
+
+
 def test_the_order_of_a_shuffled_file_says_nothing() -> None:
     source = hub(4)
     assert counterparts(shuffled(source, 1), plain(4)) == counterparts(shuffled(source, 2), plain(4))
@@ -250,7 +262,7 @@ def test_alignment_is_the_best_there_is(seed: int) -> None:
         for rows in itertools.combinations(range(5), k)
         for columns in itertools.combinations(range(6), k)
     )
-    assert sum(weights[i, j] for i, j in pairs) == best
+    assert sum(weights[i, j] for i, j in pairs) == best == aligned_value(weights)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from transfer.structure.dpiat_form import from_header
 from transfer.structure.records import Header, Layer
-from transfer.structure.siblings import aligned, best_order
+from transfer.structure.sequences import aligned
+from transfer.structure.siblings import best_order
 from transfer.structure.units import Key, Unit, as_units
 from transfer.structure.words import likeness, meanings, skeleton
 

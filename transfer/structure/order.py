@@ -38,14 +38,17 @@ def read_like(header: Header, like: Header) -> tuple[Architecture, bool]:
     if n_known >= len(header) / 2:
         return from_header(ordered_like(header, like)), True
     found = counterparts(header, like)
-    if found.is_same:
-        return _written_like(found, header), found.is_sure
+    if found.is_same and (written := _written_like(found, header)) is not None:
+        return written, found.is_sure
     names = (tensor.name for layer in found.order for tensor in layer.tensors)
     return from_header({name: header[name] for name in names}), found.is_sure
 
 
-def _written_like(found: Counterparts, header: Header) -> Architecture:
-    """Standardize under the names of the other network, so that layers group as they do there."""
+def _written_like(found: Counterparts, header: Header) -> Architecture | None:
+    """Standardize under the names of the other network, so that layers group as they do there.
+
+    None if two tensors would have one name.
+    """
     names: dict[str, str] = {}
     after: dict[str, list[Layer]] = {}
     met = {layer.path for source, _ in found.pairs for layer in source}
@@ -63,6 +66,8 @@ def _written_like(found: Counterparts, header: Header) -> Architecture:
             names |= {_renamed(tensor, layer, target[0], part): tensor.name for tensor in layer.tensors}
             for other in after.get(layer.path, ()):
                 names |= _left(other, len(names))
+    if len(names) != len(header):
+        return None
     written = from_header({name: header[own] for name, own in names.items()})
     return Architecture(written.form, tuple(_with_names(item, names) for item in written.items))
 

@@ -15,9 +15,10 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer.structure.sequences import aligned, aligned_value
 from transfer.structure.words import place, skeleton
 
-__all__ = ["aligned", "best_order"]
+__all__ = ["best_order"]
 
 _N_ALL_MOVES = 12
 """Among more children than these only single ones are moved, and not far."""
@@ -25,7 +26,7 @@ _N_ALL_MOVES = 12
 _N_MOVED = 40
 """More children than these, if they bear no numbers, are names that mean nothing."""
 
-_MAX_WORK = 80_000_000
+_MAX_WORK = 120_000_000
 _WORK_OF_ROW = 1500
 """Pairs of layers that may be looked at, and how many of them beginning a row is worth: about half a second."""
 
@@ -63,7 +64,7 @@ def best_order(
     values = []
     for start in starts:
         siblings.order = dict(start)
-        values.append(_value(weights[siblings.sorted()]))
+        values.append(aligned_value(weights[siblings.sorted()]))
     best = max(values)
     siblings.order = dict(starts[0] if values[0] >= best - _EPSILON else starts[1])
     reachable = weights.max(axis=1, initial=0.0)
@@ -81,50 +82,6 @@ def best_order(
         if best <= before + _EPSILON:
             break
     return siblings.sorted(), _undecided(siblings, weights, best)
-
-
-def aligned(weights: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs of rows and columns of the best monotone alignment, in order.
-
-    Parameters
-    ----------
-    weights : array of shape (n_rows, n_columns)
-        Not negative; what a pair is worth.
-
-    Returns
-    -------
-    list of (row, column)
-    """
-    n, m = weights.shape
-    best = np.zeros((n + 1, m + 1))
-    for i, row in enumerate(weights):
-        _step(row, best[i], best[i + 1])
-    pairs = []
-    i, j = n, m
-    while i and j:
-        if best[i, j] == best[i - 1, j]:
-            i -= 1
-        elif best[i, j] == best[i, j - 1]:
-            j -= 1
-        else:
-            i, j = i - 1, j - 1
-            pairs.append((i, j))
-    return pairs[::-1]
-
-
-def _value(weights: NDArray[np.float64]) -> float:
-    """Worth of the best monotone alignment."""
-    best = np.zeros(weights.shape[1] + 1)
-    for row in weights:
-        _step(row, best, best)
-    return float(best[-1])
-
-
-def _step(row: NDArray[np.float64], above: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-    """One row of the dynamic programme: gaps cost nothing, so a row is the running maximum of its steps."""
-    step = above[:-1] + row
-    np.maximum(step, above[1:], out=step)
-    np.maximum.accumulate(step, out=out[1:])
 
 
 def _lacking(weights: NDArray[np.float64], order: list[int], reachable: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -157,7 +114,7 @@ def _undecided(siblings: _Siblings, weights: NDArray[np.float64], best: float) -
             exchanged[i], exchanged[j] = b, a
             siblings.order[kind] = exchanged
             other = siblings.sorted()
-            if _value(weights[other]) >= best - _EPSILON:
+            if aligned_value(weights[other]) >= best - _EPSILON:
                 now = _met(weights, other)
                 both = {*held[a].tolist(), *held[b].tolist()}
                 found |= {layer for layer in both if layer not in met or now.get(layer) != met[layer]}
@@ -179,7 +136,7 @@ def _improve(siblings: _Siblings, kind: _Kind, unmet: set[str], weights: NDArray
             if not siblings.may_try(weights.shape[1]):
                 break
             siblings.order[kind] = other
-            value = _value(weights[siblings.sorted()])
+            value = aligned_value(weights[siblings.sorted()])
             if value > best + _EPSILON:
                 best, top = value, other
         siblings.order[kind] = top
@@ -199,7 +156,7 @@ def _spread(siblings: _Siblings, kind: _Kind, weights: NDArray[np.float64], best
             last = places.get(label, last)
             keys.append((last, label not in places, i))
         siblings.order[other] = [kept[i] for *_, i in sorted(keys)]
-        value = _value(weights[siblings.sorted()])
+        value = aligned_value(weights[siblings.sorted()])
         if value > best + _EPSILON:
             best = value
         else:

@@ -21,6 +21,9 @@ _PARTS = ("query", "key", "value")
 _JOINED = {("query", "key", "value"): "qkv", ("key", "value"): "kv"}
 """Which parts are joined, and what the joined layer is called."""
 
+_NEVER_FUSED = {"feed", "head", "patch"}
+"""What says this is no attention, be it as large as key and value together."""
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -66,7 +69,7 @@ def _key(layer: Layer) -> Key:
 
 
 def _joined(own: Sequence[Unit], other: Sequence[Unit]) -> list[Unit]:
-    fused = {unit.key[0] for unit in other if len(unit.layers) == 1 and unit.key}
+    fused = {unit.key[0] for unit in other if unit.key and not _says(unit.path) & _NEVER_FUSED}
     known = {_shapes(members) for members in _groups(other).values()}
     place: dict[int, Unit] = {}
     gone: set[int] = set()
@@ -110,6 +113,10 @@ def _groups(units: Sequence[Unit]) -> dict[str, _Members]:
                     groups[".".join([*parts[:place], "*", *parts[place + 1 :]])].append((said, i))
                 break
     return groups
+
+
+def _says(path: str) -> frozenset[str]:
+    return frozenset().union(*map(meanings, path.split(".")))
 
 
 def _shapes(members: _Members) -> tuple[tuple[str, ...], ...]:
