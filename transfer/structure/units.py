@@ -69,7 +69,7 @@ def _key(layer: Layer) -> Key:
 
 
 def _joined(own: Sequence[Unit], other: Sequence[Unit]) -> list[Unit]:
-    fused = {unit.key[0] for unit in other if unit.key and not _says(unit.path) & _NEVER_FUSED}
+    fused = {unit.key[0] for unit in other if unit.key and _may_be_fused(unit.path)}
     known = {_shapes(members) for members in _groups(other).values()}
     place: dict[int, Unit] = {}
     gone: set[int] = set()
@@ -115,8 +115,9 @@ def _groups(units: Sequence[Unit]) -> dict[str, _Members]:
     return groups
 
 
-def _says(path: str) -> frozenset[str]:
-    return frozenset().union(*map(meanings, path.split(".")))
+def _may_be_fused(path: str) -> bool:
+    said = frozenset().union(*map(meanings, path.split(".")))
+    return len(said.intersection(_PARTS)) > 1 or not said & _NEVER_FUSED
 
 
 def _shapes(members: _Members) -> tuple[tuple[str, ...], ...]:
