@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 GATEKEEPERS = {
     "timm": {"zoo_index/catalogues/timm_catalogue.py"},
+    "transformers": {"zoo_index/catalogues/transformers_structure.py"},
     "faiss": {"zoo_index/index/vectors.py"},
     "numba": {"transfer/alignment/_machine_code.py"},
     "llvmlite": {"transfer/alignment/_machine_code.py"},

@@ -19,6 +19,8 @@ from zoo_index.weights import fetch
 if TYPE_CHECKING:
     from torch import nn
 
+    from transfer.structure.records import Architecture
+
 __all__ = ["Source", "open_source", "structure_of"]
 
 
@@ -30,13 +32,16 @@ class Source:
     ----------
     name : str
     checkpoint : Checkpoint
-    structure : nn.Module or None
+    structure : nn.Module, Architecture or None
         The network, its parameters on the meta device; None where the checkpoint speaks for itself.
+    note : str
+        What could not be used; empty if there is nothing to say.
     """
 
     name: str
     checkpoint: Checkpoint
-    structure: nn.Module | None
+    structure: nn.Module | Architecture | None
+    note: str = ""
 
 
 def open_source(
@@ -81,7 +86,10 @@ def open_source(
                 f"expected an entry of the index with filters ({filters.describe()}), '{source}' is a file, of "
                 "which nothing is known; leave the filters out"
             )
-        return Source(str(source), open_checkpoint(source, ema=ema), None)
+        from zoo_index.catalogues.transformers_structure import structure_beside
+
+        checkpoint = open_checkpoint(source, ema=ema)
+        return Source(str(source), checkpoint, *structure_beside(checkpoint))
     entry = find(str(source))
     if not filters.admits(entry) or (filters.available and not (entry["available"] or weights)):
         raise NothingFoundError(

@@ -293,6 +293,8 @@ class Zoo(Keeper):
             source_name=opened.name,
             target_name=name,
         )
+        if opened.note:
+            report = replace(report, note="; ".join(filter(None, (report.note, opened.note))))
         return module, report
 
     def transfer_to_file(

@@ -21,7 +21,7 @@ from transfer.planning.heads import quiet_heads
 from transfer.planning.joined import joined_plans
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
 from transfer.planning.ties import without_ties
-from transfer.structure.order import ordered_like
+from transfer.structure.order import read_like, share_names
 from transfer.structure.records import Architecture, Header
 from transfer.structure.standardization import as_module, check_form, header_of, standardize_header
 
@@ -87,12 +87,12 @@ def plan(
     if as_module(source) is not None or isinstance(source, Architecture):
         return _planned(match(source, target_form), header, module, options, as_module(source))
     names = header_of(source)
-    is_known = sum(name in header for name in names) >= len(names) / 2
-    is_ordered = getattr(source, "is_ordered", True)
-    if is_known or not is_ordered:
-        names = ordered_like(names, {tensor.name: header[tensor.name] for tensor in target_form.tensors()})
-    alignment = match(standardize_header(names, is_executed=is_known), target_form)
-    if is_known or is_ordered:
+    if getattr(source, "is_ordered", True) and not share_names(names, header):
+        return _planned(match(standardize_header(names), target_form), header, module, options)
+    executed = {tensor.name: header[tensor.name] for tensor in target_form.tensors()}
+    architecture, is_sure = read_like(names, executed)
+    alignment = match(architecture, target_form)
+    if is_sure:
         return _planned(alignment, header, module, options)
     # parallel layers could be told apart by their order alone
     made = _planned(alignment, header, module, replace(options or Options(), split_fused=False))

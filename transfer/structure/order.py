@@ -1,14 +1,111 @@
-"""Bring a header of unknown order into the order of registration, as far as another network tells it.
+"""Bring a header of unknown order into the order of execution, as far as another network tells it.
 
 Structure is read from order, and some files (safetensors) are sorted by name instead: a norm then comes before its
-convolution. Where the other network, the target, has the same names, siblings go in its order.
+convolution. Where the other network, the target, has the same names, siblings go in its order. Where it has other
+names, its layers are looked for (see `counterparts`); if nearly all are found, the file is another way of writing
+the target, and is read as the target is written.
 """
 
 from __future__ import annotations
 
-from transfer.structure.records import Header, Signature
+from dataclasses import replace
 
-__all__ = ["ordered_like"]
+from transfer.structure.counterparts import Counterparts, counterparts
+from transfer.structure.dpiat_form import from_header
+from transfer.structure.records import Architecture, Block, Header, Item, Layer, Signature, Tensor
+from transfer.structure.running import as_executed
+
+__all__ = ["ordered_like", "read_like", "share_names"]
+
+
+def read_like(header: Header, like: Header) -> tuple[Architecture, bool]:
+    """Standardize a header of unknown order with the help of another one.
+
+    Parameters
+    ----------
+    header : mapping of str to Signature
+        Whose order says nothing.
+    like : mapping of str to Signature
+        In the order of execution.
+
+    Returns
+    -------
+    architecture : Architecture
+        In ``dpiat`` form. Paths of layers may be those of `like`; the names of tensors are their own.
+    is_sure : bool
+        False where the order, and what came of it, is a guess.
+    """
+    if share_names(header, like):
+        return _executed(ordered_like(header, like)), True
+    found = counterparts(header, like)
+    if found.is_same and (written := _written_like(found, header)) is not None:
+        return written, found.is_sure
+    names = (tensor.name for layer in found.order for tensor in layer.tensors)
+    return _executed({name: header[name] for name in names}), found.is_sure
+
+
+def share_names(header: Header, like: Header) -> bool:
+    """Whether two networks call most of their tensors alike."""
+    return sum(name in like for name in header) >= len(header) / 2
+
+
+def _executed(header: Header) -> Architecture:
+    """Standardize a header in the order of execution."""
+    architecture = from_header(header)
+    order = {name: i for i, name in enumerate(header)}
+    return Architecture(architecture.form, as_executed(architecture.items, order))
+
+
+def _written_like(found: Counterparts, header: Header) -> Architecture | None:
+    """Standardize under the names of the other network, so that layers group as they do there.
+
+    None if two tensors would have one name.
+    """
+    names: dict[str, str] = {}
+    after: dict[str, list[Layer]] = {}
+    met = {layer.path for source, _ in found.pairs for layer in source}
+    last = ""
+    for layer in found.order:
+        if layer.path in met:
+            last = layer.path
+        else:
+            after.setdefault(last, []).append(layer)
+    for layer in after.get("", ()):
+        names |= _left(layer, len(names))
+    for source, target in found.pairs:
+        for i, layer in enumerate(source):
+            part = str(i) if len(source) > len(target) else ""
+            names |= {_renamed(tensor, layer, target[0], part): tensor.name for tensor in layer.tensors}
+            for other in after.get(layer.path, ()):
+                names |= _left(other, len(names))
+    if len(names) != len(header):
+        return None
+    written = _executed({name: header[own] for name, own in names.items()})
+    return Architecture(written.form, tuple(_with_names(item, names) for item in written.items))
+
+
+def _renamed(tensor: Tensor, layer: Layer, target: Layer, part: str) -> str:
+    if len(layer.tensors) == len(target.tensors) == 1 and not part:
+        return target.tensors[0].name
+    same = next((t.name for t in target.tensors if t.role == tensor.role), None)
+    if same is not None and not part:
+        return same
+    return f"{target.path}{part}.{tensor.role}"
+
+
+def _left(layer: Layer, n: int) -> dict[str, str]:
+    """Names, in a folder of their own, for the tensors of a layer that met nothing."""
+    return {f"left{n}.{tensor.role}": tensor.name for tensor in layer.tensors}
+
+
+def _with_names(item: Item, names: dict[str, str]) -> Item:
+    if isinstance(item, Block):
+        return Block(tuple(_named(layer, names) for layer in item.layers))
+    return _named(item, names)
+
+
+def _named(layer: Layer, names: dict[str, str]) -> Layer:
+    return replace(layer, tensors=tuple(replace(t, name=names[t.name]) for t in layer.tensors))
 
 
 def ordered_like(header: Header, like: Header) -> dict[str, Signature]:

@@ -99,9 +99,7 @@ def standardize(network: NetworkLike, *, method: str = "dpiat") -> Architecture:
     return standardize_header(header_of(network), as_module(network))
 
 
-def standardize_header(
-    header: Header, module: nn.Module | None = None, *, is_executed: bool = False
-) -> Architecture:
+def standardize_header(header: Header, module: nn.Module | None = None) -> Architecture:
     """Standardize tensor names and shapes into the ``dpiat`` form.
 
     Parameters
@@ -110,18 +108,13 @@ def standardize_header(
     module : nn.Module, optional
         Whose header it is, if there is one: it knows its attention heads, the groups of its convolutions and the
         epsilon of its norms.
-    is_executed : bool
-        Whether the names are in the order in which they are used.
 
     Returns
     -------
     Architecture
     """
     if module is None:
-        architecture = from_header(header)
-        order = {name: i for i, name in enumerate(header)} if is_executed else {}
-        items = as_executed(architecture.items, order) if is_executed else architecture.items
-        return Architecture(architecture.form, items)
+        return from_header(header)
     from transfer.tracing.usage import trace_usage
 
     usage = trace_usage(module)

@@ -1,0 +1,104 @@
+"""Structure of a checkpoint whose folder tells its configuration: the only module that knows transformers.
+
+Hubs keep a ``config.json`` beside the weights. If transformers is installed and has the class that it names, the
+network is built on the meta device, and its order is that of the file. Nothing in the folder is executed, and
+nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transfer.structure.order import read_like
+from transfer.structure.standardization import header_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from transfer.structure.records import Architecture
+    from transfer.weights.checkpoint import Checkpoint
+
+__all__ = ["structure_beside"]
+
+_MAX_CONFIG = 1_000_000
+"""Bytes; configurations are small."""
+
+
+def structure_beside(checkpoint: Checkpoint) -> tuple[nn.Module | Architecture | None, str]:
+    """Build the network that the configuration beside a checkpoint describes.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+
+    Returns
+    -------
+    structure : nn.Module, Architecture or None
+        The network itself if its tensors are called as in the file, else what the file is in its order; None if
+        there is no configuration, or it is of no use.
+    note : str
+        Why a configuration is of no use; empty if there is none, or it is.
+    """
+    path = checkpoint.path.parent / "config.json"
+    if checkpoint.is_ordered or not path.is_file():
+        return None, ""
+    module, reason = _build(path, len(checkpoint.header))
+    if module is None:
+        return None, f"config.json beside the weights was left out: {reason}"
+    header = header_of(module)
+    if {n: s.shape for n, s in header.items()} == {n: s.shape for n, s in checkpoint.header.items()}:
+        return module, ""
+    shapes = [Counter(signature.shape for signature in names.values()) for names in (checkpoint.header, header)]
+    architecture, is_sure = read_like(checkpoint.header, header)
+    if not is_sure or shapes[0] - shapes[1]:
+        return None, "config.json beside the weights was left out: its network has other tensors"
+    return architecture, ""
+
+
+def _build(path: Path, n_tensors: int) -> tuple[nn.Module | None, str]:
+    try:
+        config = json.loads(path.read_text()) if path.stat().st_size <= _MAX_CONFIG else None
+    except (OSError, ValueError):
+        config = None
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        return None, "it describes no network of transformers"
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    if config.get("use_pretrained_backbone") or _is_huge(config, n_tensors):
+        return None, "it does not suit the file"
+    try:
+        return _network(config, name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the library raises: the file speaks for itself
+        return None, f"transformers raised {type(error).__name__}"
+
+
+def _is_huge(config: dict[str, Any], n_tensors: int) -> bool:
+    """Whether more layers are asked for than the file can have."""
+    return any("layers" in key and isinstance(value, int) and value > n_tensors for key, value in config.items())
+
+
+def _network(config: dict[str, Any], name: str) -> tuple[nn.Module | None, str]:
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import transformers
+    except ImportError:
+        return None, "transformers is not installed"
+    kinds = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    made = getattr(transformers, name, None)
+    if config["model_type"] not in kinds or not isinstance(made, type):
+        return None, f"transformers has no {name or config['model_type']!r}"
+    if not issubclass(made, transformers.PreTrainedModel):
+        return None, f"{name!r} is no network"
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")
+        network: nn.Module = made(kinds[config["model_type"]].from_dict(config))
+    return network, ""
