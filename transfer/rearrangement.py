@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Rearrange", "rearrangement"]
+__all__ = ["Rearrange", "rearrangement", "without_ones"]
 
 Shape = tuple[int, ...]
 
@@ -57,8 +57,7 @@ def rearrangement(source: Shape, target: Shape, *, is_transposed: bool = False) 
         return Rearrange(source, (1, 0), shape)
     if source == target or (len(source) == len(target) and 1 not in (*source, *target)):
         return None
-    kept = [n for n in source if n != 1]
-    wanted = [n for n in target if n != 1]
+    kept, wanted = without_ones(source), without_ones(target)
     if len(kept) == len(wanted) and (kept == wanted or len(source) != len(target)):
         sizes = iter(kept)
         return _viewed(source, tuple(next(sizes) if n != 1 else 1 for n in target))
@@ -69,20 +68,25 @@ def rearrangement(source: Shape, target: Shape, *, is_transposed: bool = False) 
     return _table(source, target, kept, wanted)
 
 
+def without_ones(shape: Shape) -> Shape:
+    """Leave out dimensions of size 1."""
+    return tuple(n for n in shape if n != 1)
+
+
 def _viewed(source: Shape, target: Shape) -> Rearrange | None:
     n = len(target)
     is_trailing = source[:n] == target[: len(source)] and all(k == 1 for k in (*source[n:], *target[len(source) :]))
     return None if is_trailing and len(source) > 1 else Rearrange(target, tuple(range(n)), target)
 
 
-def _table(source: Shape, target: Shape, kept: list[int], wanted: list[int]) -> Rearrange | None:
+def _table(source: Shape, target: Shape, kept: Shape, wanted: Shape) -> Rearrange | None:
     """Values for each place and head, as (places, heads) or (heads, side, side)."""
     if len(kept) == 2 and len(wanted) == 3:
         places, heads = kept
-        if wanted == [heads, isqrt(places), isqrt(places)]:
+        if wanted == (heads, isqrt(places), isqrt(places)):
             return Rearrange((places, heads), (1, 0), target)
     if len(kept) == 3 and len(wanted) == 2:
         heads, a, b = kept
-        if a == b and wanted == [a * b, heads]:
+        if a == b and wanted == (a * b, heads):
             return Rearrange((heads, a * b), (1, 0), target)
     return None

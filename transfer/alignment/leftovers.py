@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.alignment.matching import Alignment, LayerPair
+from transfer.rearrangement import without_ones
 from transfer.structure.meaning import is_spatial, is_weighted
 from transfer.structure.records import Architecture, Layer
 
@@ -117,8 +118,6 @@ class _State:
         for key in keys:
             used = self._taken[0] | {self.source.position[pair.source.path] for pair in self.pairs.values()}
             free = _by_class(self.source.layers, (s for s in sources if s not in used), key)
-            if not free:
-                return
             wanting_any = [t for t in targets if t not in self._taken[1] and not self._is_exact(t)]
             open_ = _by_class(self.target.layers, sorted(wanting_any + self._fed_again(targets)), key)
             for shared, wanting in open_.items():
@@ -193,7 +192,7 @@ def _least(moved: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
 
 
 def _squeezed(layer: Layer) -> tuple[int, ...]:
-    return tuple(n for n in layer.dims or () if n != 1)
+    return without_ones(layer.dims or ())
 
 
 def _same_kind(layer: Layer) -> Hashable:

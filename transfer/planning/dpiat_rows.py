@@ -239,11 +239,13 @@ def _beside_gate(row: PlannedTensor, factor: float) -> PlannedTensor:
 
 def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]], options: Options) -> str:
     """Why a classifier is left fresh; empty for other layers and for classifiers of the same classes."""
-    if target.path not in heads[0]:
+    if target.path not in heads[0] and not target.is_output:
         return ""
+    if target.is_output and source.path not in heads[1] and not source.is_output and source.dims != target.dims:
+        return "it writes what the network returns, and the matched source layer does not"
     if not options.head:
         return "the classifier was to be left out"
-    if source.path in heads[1] and source.dims is not None and target.dims is not None:
+    if (source.path in heads[1] or source.is_output) and source.dims is not None and target.dims is not None:
         n_source, n_target = source.dims[0], target.dims[0]
         if n_source != n_target:
             return f"the source tells {n_source} classes apart, the target {n_target}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from transfer.rearrangement import without_ones
 from transfer.regions import Fill, Region, Transform
 from transfer.resampling.dimensions import dimension_change
 from transfer.resampling.grids import Size, find_grid
@@ -111,7 +112,9 @@ def resampling(
     Resampling or None
         None if the shapes agree or cropping is right.
     """
-    if source.shape == target.shape or not (source.is_continuous and target.is_continuous):
+    if without_ones(source.shape) == without_ones(target.shape):
+        return None
+    if not (source.is_continuous and target.is_continuous):
         return None
     if 0 in source.shape or 0 in target.shape or "complex" in source.dtype + target.dtype:
         return None

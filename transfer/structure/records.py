@@ -110,6 +110,8 @@ class Layer:
     facts : str
         What it does besides its shapes, and what follows up to the next layer (`tracing.facts`); empty where the
         network was not run.
+    is_output : bool
+        Whether it is known to write what the network returns.
     stride : tuple of int
         Of a transposed convolution; empty where that is not known.
     """
@@ -122,6 +124,7 @@ class Layer:
     is_transposed: bool = field(default=False, compare=False)
     epsilon: float = field(default=0.0, compare=False)
     facts: str = field(default="", compare=False)
+    is_output: bool = field(default=False, compare=False)
     stride: tuple[int, ...] = field(default=(), compare=False)
 
     @property

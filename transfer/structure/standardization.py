@@ -20,6 +20,7 @@ from transfer.structure.running import as_executed
 if TYPE_CHECKING:
     from torch import nn
 
+    from transfer.tracing.usage import Usage
     from transfer.weights.checkpoint import Checkpoint
 
     NetworkLike: TypeAlias = nn.Module | Architecture | Checkpoint | Mapping[str, Any] | str | os.PathLike[str]
@@ -121,15 +122,14 @@ def standardize_header(header: Header, module: nn.Module | None = None) -> Archi
     if usage is None:
         return _annotated(from_header(header), module)
     linear = {name for name in usage.input_first if name.endswith("weight")}  # of bare ones a header does not tell
-    architecture = _annotated(from_header(header, linear), module, usage.facts)
+    architecture = _annotated(from_header(header, linear), module, usage)
     return Architecture(architecture.form, as_executed(architecture.items, usage.order))
 
 
-def _annotated(
-    architecture: Architecture, module: nn.Module, facts: Mapping[str, str] | None = None
-) -> Architecture:
-    """Note what shapes do not tell: heads of attentions, groups, direction, epsilon, facts."""
-    facts = facts or {}
+def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | None = None) -> Architecture:
+    """Note what shapes do not tell: heads of attentions, groups, direction, epsilon, facts, outputs."""
+    facts = usage.facts if usage else {}
+    outputs = usage.outputs if usage else frozenset()
     heads, groups, epsilons, transposed = {}, {}, {}, dict[str, tuple[int, ...]]()
     for path, part in module.named_modules():
         n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if _has(part, name)), None)
@@ -142,7 +142,7 @@ def _annotated(
         epsilon = next((getattr(part, name, None) for name in _EPSILONS if _has(part, name)), None)
         if isinstance(epsilon, float):
             epsilons[path] = epsilon
-    if not heads and not groups and not epsilons and not facts:
+    if not heads and not groups and not epsilons and usage is None:
         return architecture
 
     def noted(layer: Layer) -> Layer:
@@ -150,7 +150,8 @@ def _annotated(
         n_groups = groups.get(layer.path, 0)
         epsilon = epsilons.get(layer.path, 0.0) if layer.kind in ("batchnorm", "norm") else 0.0
         told = "; ".join(facts[tensor.name] for tensor in layer.tensors if tensor.name in facts)
-        if not n_heads and not n_groups and not epsilon and not told:
+        is_output = layer.kind.startswith(("conv", "linear")) and layer.tensors[0].name in outputs
+        if not n_heads and not n_groups and not epsilon and not told and not is_output:
             return layer
         return replace(
             layer,
@@ -159,6 +160,7 @@ def _annotated(
             is_transposed=layer.path in transposed,
             epsilon=epsilon,
             facts=told,
+            is_output=is_output,
             stride=transposed.get(layer.path, ()),
         )
 

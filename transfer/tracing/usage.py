@@ -40,11 +40,14 @@ class Usage:
         Weights with their inputs in the first dimension and their outputs in the second one.
     facts : dict of str to str
         By the name of the tensor that an operation uses first: what it does, and what follows up to the next one.
+    outputs : frozenset of str
+        Tensors of the layers that write what the network returns.
     """
 
     order: dict[str, int]
     input_first: frozenset[str] = field(default_factory=frozenset)
     facts: dict[str, str] = field(default_factory=dict)
+    outputs: frozenset[str] = field(default_factory=frozenset)
 
 
 @careful(None)
@@ -70,7 +73,7 @@ def trace_usage(module: nn.Module) -> Usage | None:
     with graph:
         result = example(model)
     order, facts = graph.read(result)
-    return Usage(order, frozenset(graph.input_first), facts)
+    return Usage(order, frozenset(graph.input_first), facts, graph.outputs(result))
 
 
 @dataclass(slots=True)
@@ -122,14 +125,33 @@ class _Graph(TorchFunctionMode):
                 self._alive.append(tensor)
         self._nodes.append(_Node(names, inputs, depth, fact))
 
+    def outputs(self, result: Any) -> frozenset[str]:
+        """Tensors of the last layers on every way to the result."""
+        found: set[str] = set()
+        seen: set[int] = set()
+        stack = self._ends(result)
+        while stack:
+            i = stack.pop()
+            if i in seen:
+                continue
+            seen.add(i)
+            node = self._nodes[i]
+            prepared = [self._nodes[j] for j in node.inputs if self._nodes[j].names and not self._nodes[j].inputs]
+            found.update(node.names, *(weight.names for weight in prepared))
+            if not node.names and not prepared:
+                stack += node.inputs
+        return frozenset(found)
+
+    def _ends(self, result: Any) -> list[int]:
+        return [self._made_by[id(tensor)] for tensor in _tensors(result) if id(tensor) in self._made_by]
+
     def read(self, result: Any) -> tuple[dict[str, int], dict[str, str]]:
         """Places of the tensors' first uses, and facts; what the result does not depend on comes last."""
         found: dict[str, int] = {}
         facts: dict[str, list[str]] = {}
         last = ""
-        ends = [self._made_by[id(tensor)] for tensor in _tensors(result) if id(tensor) in self._made_by]
         seen: set[int] = set()
-        for end in (*ends, *range(len(self._nodes))):
+        for end in (*self._ends(result), *range(len(self._nodes))):
             stack = [(end, False)]
             while stack:
                 i, is_ready = stack.pop()
