@@ -69,7 +69,7 @@ def test_a_twin_becomes_bit_identical(part: int) -> None:
         source, twin = build(name), build(name)
         if n_parameters(source) > MAX_FILLED:
             continue
-        report = transfer.transfer(filled(source), blank(twin))
+        report = transfer.transfer(filled(source), blank(twin), verify=False)
         assert {row.status for row in report.tensors} == {"copied"}, name
         assert [row.name for row in report.tensors] == list(twin.state_dict()), name
         assert report.coverage == report.similarity == 1, name
@@ -92,7 +92,8 @@ def test_every_architecture_is_its_own_best_source(part: int) -> None:
         paper = transfer.match(model, model, method="paper")
         assert paper.value == pytest.approx(paper.target.n_scoring, rel=1e-12), name
         header = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-        assert transfer.standardize(header).fingerprint == plan.alignment.target.fingerprint, name
+        rows = transfer.plan(header, model).tensors  # in the order of registration, and of execution
+        assert [row for row in rows if row.name not in tied and not is_identity_copy(row)] == [], name
 
 
 def is_identity_copy(row: PlannedTensor) -> bool:

@@ -23,7 +23,7 @@ from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
 from transfer.planning.ties import without_ties
 from transfer.structure.order import read_like, share_names
 from transfer.structure.records import Architecture, Header
-from transfer.structure.standardization import as_module, check_form, header_of, standardize_header
+from transfer.structure.standardization import as_module, check_form, header_of, standardize, standardize_header
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["plan", "plan_alignment"]
 
+_NOT_RUN = (
+    "the {} could not be run on any of the usual inputs: layers are in the order of registration; "
+    "give an input that it takes (example=..., on the command line --input)"
+)
 _UNORDERED = (
     "the file of the source is sorted by name and has other names than the target: the order of its layers is a "
     "guess; a torch file, or a safetensors file written by zoo, tells the order"
@@ -85,7 +89,11 @@ def plan(
 
         source = open_checkpoint(source)
     if as_module(source) is not None or isinstance(source, Architecture):
-        return _planned(match(source, target_form), header, module, options, as_module(source))
+        source_form = standardize(source)
+        made = _planned(match(source_form, target_form), header, module, options, as_module(source))
+        sides = ("source", source, source_form), ("target", target, target_form)
+        unrun = [what for what, network, found in sides if as_module(network) is not None and not found.is_executed]
+        return replace(made, note=_NOT_RUN.format(" and the ".join(unrun))) if unrun else made
     names = header_of(source)
     if getattr(source, "is_ordered", True) and not share_names(names, header):
         return _planned(match(standardize_header(names), target_form), header, module, options)

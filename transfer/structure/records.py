@@ -187,10 +187,13 @@ class Architecture:
     form : {'paper', 'dpiat'}
         Which standardization made it.
     items : tuple of Layer or Block
+    is_executed : bool
+        Whether they are known to be in the order of execution.
     """
 
     form: Form
     items: tuple[Item, ...]
+    is_executed: bool = field(default=False, compare=False)
 
     def layers(self) -> Iterator[Layer]:
         """All layers in order, those inside blocks included."""

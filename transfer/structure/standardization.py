@@ -123,7 +123,7 @@ def standardize_header(header: Header, module: nn.Module | None = None) -> Archi
         return _annotated(from_header(header), module)
     linear = {name for name in usage.input_first if name.endswith("weight")}  # of bare ones a header does not tell
     architecture = _annotated(from_header(header, linear), module, usage)
-    return Architecture(architecture.form, as_executed(architecture.items, usage.order))
+    return Architecture(architecture.form, as_executed(architecture.items, usage.order), is_executed=True)
 
 
 def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | None = None) -> Architecture:

@@ -5,9 +5,9 @@ All who run a whole network ask here, with the network itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -18,7 +18,9 @@ from transfer.tracing.copies import meta_copy
 from transfer.tracing.given import Example, given_example
 from transfer.tracing.guesses import guesses
 
-__all__ = ["example_of", "network_examples", "on_meta", "runs"]
+__all__ = ["example_of", "network_examples", "on_meta", "runs", "watched"]
+
+W = TypeVar("W", bound=AbstractContextManager[Any])
 
 _MOST_PRODUCTS = 10_000_000_000
 """A network that would take more multiplications is not run with values: a second of one core or two."""
@@ -50,6 +52,44 @@ def on_meta(module: nn.Module) -> tuple[nn.Module, Example] | None:
     return None if way is None else (model, way)
 
 
+def watched(module: nn.Module, watch: Callable[[nn.Module], W]) -> tuple[W, Any] | None:
+    """Run a network on the meta device once, under a watch.
+
+    Parameters
+    ----------
+    module : nn.Module
+        As for `on_meta`.
+    watch : callable
+        Makes a context for a run of a network that it is given; a new one for each example that is tried.
+
+    Returns
+    -------
+    context, object
+        That of the run, and what the network returned. None if it takes nothing that was tried.
+    """
+    is_new = given_example(module) is None and _known(module) is None
+    if is_new:
+        model = module.eval() if _is_bare(module) else meta_copy(module)
+        ways = _tried(model)
+    else:
+        found = on_meta(module)
+        model = module if found is None else found[0]
+        ways = iter([] if found is None else [(found[1], found[1])])
+    seen: list[tuple[W, Any]] = []
+
+    def run(way: Example) -> Any:
+        context = watch(model)
+        with context:
+            result = way(model)
+        seen.append((context, result))
+        return result
+
+    both, place = _first_that_fits(ways, run)
+    if is_new:
+        _KNOWN[module] = _shapes(module), both
+    return None if both is None else seen[place]
+
+
 def example_of(module: nn.Module) -> Example | None:
     """Return what was given for a network, with its values, or else a guess that it takes."""
     given = given_example(module)
@@ -61,25 +101,50 @@ def example_of(module: nn.Module) -> Example | None:
 
 def _guess(module: nn.Module, model: nn.Module | None = None) -> tuple[Example, Example] | None:
     """Find a guess that a network takes, and a way to run a copy on it; the copy is made here if need be."""
-    shapes = tuple(parameter.shape for parameter in module.parameters())
-    if module not in _KNOWN or _KNOWN[module][0] != shapes:
+    known = _known(module)
+    if known is None:
         made = meta_copy(module) if model is None else model
-        tried = ((guess, guess.on_meta()[i]) for i in range(2) for guess in guesses(made))
-        _KNOWN[module] = shapes, _first_that_fits(made, tried)
-    found: tuple[Example, Example] | None = _KNOWN[module][1]
-    return found
+        known = _KNOWN[module] = _shapes(module), _first_that_fits(_tried(made), lambda way: way(made))[0]
+    return known[1]
 
 
-def _first_that_fits(model: nn.Module, tried: Iterable[tuple[Example, Example]]) -> tuple[Example, Example] | None:
-    """Return the first example that a network takes and makes one result of; else the first that it takes."""
-    other = None
+def _known(module: nn.Module) -> tuple[Any, tuple[Example, Example] | None] | None:
+    """Return what was found before for a network of these shapes."""
+    known: tuple[Any, tuple[Example, Example] | None] | None = _KNOWN.get(module)
+    return known if known is not None and known[0] == _shapes(module) else None
+
+
+def _shapes(module: nn.Module) -> tuple[torch.Size, ...]:
+    return tuple(parameter.shape for parameter in module.parameters())
+
+
+def _tried(model: nn.Module) -> Iterator[tuple[Example, Example]]:
+    return ((guess, guess.on_meta()[i]) for i in range(2) for guess in guesses(model))
+
+
+def _first_that_fits(
+    tried: Iterable[tuple[Example, Example]], run: Callable[[Example], Any]
+) -> tuple[tuple[Example, Example] | None, int]:
+    """Return the first example that a network takes and makes one result of; else the first that it takes.
+
+    Also which of the runs that succeeded it was.
+    """
+    other, n_done = None, 0
     for both in tried:
         with suppress(Exception, SystemExit), torch.no_grad():
-            result = both[1](model)
+            result = run(both[1])
+            n_done += 1
             if not (isinstance(result, torch.Tensor) and result.dim() and result.shape[0] > 1):
-                return both
+                return both, n_done - 1
             other = other or both  # as a rule a map too large, viewed as several rows
-    return other
+    return other, 0
+
+
+def _is_bare(module: nn.Module) -> bool:
+    """Whether a network has neither values nor hooks, so that it may be run as it is; copying takes as long."""
+    tensors = (*module.parameters(), *module.buffers())
+    are_empty = all(t.is_meta and t.dtype in (torch.float32, torch.int64, torch.bool) for t in tensors)
+    return are_empty and not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 
 
 def runs(model: nn.Module, example: Example) -> bool:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from transfer.tracing.facts import fact_of
-from transfer.tracing.inputs import on_meta
+from transfer.tracing.inputs import watched
 from transfer.tracing.isolation import careful
 
 __all__ = ["Usage", "trace_usage"]
@@ -65,13 +65,10 @@ def trace_usage(module: nn.Module) -> Usage | None:
     Usage or None
         None if it could not be run on any of the usual inputs.
     """
-    found = on_meta(module)
+    found = watched(module, _Graph)
     if found is None:
         return None
-    model, example = found
-    graph = _Graph(model)
-    with graph:
-        result = example(model)
+    graph, result = found
     order, facts = graph.read(result)
     return Usage(order, frozenset(graph.input_first), facts, graph.outputs(result))
 

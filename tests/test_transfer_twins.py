@@ -1,0 +1,304 @@
+"""Networks that exist in two libraries: what one computes the other computes after a transfer.
+
+Both are built with random weights, every tensor of the source is changed, and outputs are compared; from a module
+and from a bare file sorted by name. Where the two codes compute something else whatever the weights, it is said
+here what differs, and some tensors are compared one by one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import transfer
+
+Maker = Callable[[], nn.Module]
+
+TINY = {
+    "hidden_size": 192,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 3,
+    "intermediate_size": 768,
+    "layer_norm_eps": 1e-6,
+}
+REGNET = {
+    "embedding_size": 32,
+    "hidden_sizes": [48, 104, 208, 440],
+    "depths": [1, 3, 6, 6],
+    "groups_width": 8,
+    "layer_type": "y",
+}
+CLIP = TINY | {"patch_size": 16, "projection_dim": 512, "layer_norm_eps": 1e-5}
+DINO = {"hidden_size": 192, "num_hidden_layers": 3, "num_attention_heads": 3, "image_size": 70, "patch_size": 14}
+GPT = {"vocab_size": 500, "n_positions": 64, "n_embd": 96, "n_layer": 3, "n_head": 3}
+
+
+def vision(name: str) -> nn.Module:
+    import torchvision
+
+    model: nn.Module = torchvision.models.get_model(name, weights=None)
+    return model
+
+
+def timm(name: str, **options: Any) -> nn.Module:
+    from zoo_index.catalogues.timm_catalogue import build
+
+    return build(name, device="cpu", **options)
+
+
+def hugging(kind: str, config: str, **options: Any) -> nn.Module:
+    transformers = importlib.import_module("transformers")
+    transformers.logging.set_verbosity_error()
+    made = getattr(transformers, config)(**options)
+    model: nn.Module = getattr(transformers, kind)(made)
+    return model
+
+
+classifier = partial(hugging, num_labels=1000)
+
+PAIRS: dict[str, tuple[Maker, Maker, tuple[int, ...]]] = {
+    "resnet50": (partial(vision, "resnet50"), partial(timm, "resnet50"), (3, 64, 64)),
+    "vit": (partial(vision, "vit_b_16"), partial(timm, "vit_base_patch16_224"), (3, 224, 224)),
+    "convnext": (partial(vision, "convnext_tiny"), partial(timm, "convnext_tiny"), (3, 64, 64)),
+    "efficientnet": (partial(vision, "efficientnet_b0"), partial(timm, "efficientnet_b0"), (3, 64, 64)),
+    "mobilenetv3": (partial(vision, "mobilenet_v3_large"), partial(timm, "mobilenetv3_large_100"), (3, 64, 64)),
+    "swin": (partial(vision, "swin_t"), partial(timm, "swin_tiny_patch4_window7_224"), (3, 224, 224)),
+    "densenet": (partial(vision, "densenet121"), partial(timm, "densenet121"), (3, 64, 64)),
+    "vgg": (partial(vision, "vgg11_bn"), partial(timm, "vgg11_bn"), (3, 224, 224)),
+    "regnet": (partial(vision, "regnet_y_400mf"), partial(timm, "regnety_004"), (3, 64, 64)),
+    "mnasnet": (partial(vision, "mnasnet1_0"), partial(timm, "mnasnet_100"), (3, 64, 64)),
+    "hf-vit": (
+        partial(classifier, "ViTForImageClassification", "ViTConfig", **TINY),
+        partial(timm, "vit_tiny_patch16_224"),
+        (3, 224, 224),
+    ),
+    "hf-deit": (
+        partial(classifier, "DeiTForImageClassificationWithTeacher", "DeiTConfig", **TINY),
+        partial(timm, "deit_tiny_distilled_patch16_224"),
+        (3, 224, 224),
+    ),
+    "hf-convnext": (
+        partial(classifier, "ConvNextForImageClassification", "ConvNextConfig"),
+        partial(timm, "convnext_tiny"),
+        (3, 64, 64),
+    ),
+    "hf-resnet": (
+        partial(classifier, "ResNetForImageClassification", "ResNetConfig"),
+        partial(timm, "resnet50"),
+        (3, 64, 64),
+    ),
+    "hf-regnet": (
+        partial(classifier, "RegNetForImageClassification", "RegNetConfig", **REGNET),
+        partial(timm, "regnety_004"),
+        (3, 64, 64),
+    ),
+    "hf-dinov2": (
+        partial(hugging, "Dinov2Model", "Dinov2Config", **DINO),
+        partial(timm, "vit_small_patch14_dinov2", img_size=70, embed_dim=192, depth=3, num_heads=3),
+        (3, 70, 70),
+    ),
+    "hf-clip": (
+        partial(hugging, "CLIPVisionModelWithProjection", "CLIPVisionConfig", **CLIP),
+        partial(timm, "vit_base_patch16_clip_quickgelu_224", embed_dim=192, num_heads=3, num_classes=512),
+        (3, 224, 224),
+    ),
+}
+FAST = ("mnasnet", "mobilenetv3", "regnet", "hf-dinov2", "hf-regnet", "hf-clip")
+"""Those of every kind of difference that take little time; the others run in the sweep."""
+
+ONE_SIDED = ("mask_token", "relative_position_index", "num_batches_tracked")
+"""Tensors that only one of the two codes has, and that do not enter the output."""
+
+
+def changed(model: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        for tensor in (
+            *model.parameters(),
+            *(model.get_buffer(n) for n in model.state_dict() if _is_buffer(model, n)),
+        ):
+            if tensor.is_floating_point():
+                tensor.mul_(1 + 0.1 * torch.rand_like(tensor)).add_(0.01 * torch.rand_like(tensor))
+    return model
+
+
+def _is_buffer(model: nn.Module, name: str) -> bool:
+    return name in dict(model.named_buffers())
+
+
+def with_one_epsilon(model: nn.Module) -> nn.Module:
+    """That two libraries differ in the epsilon of their norms is no matter of weights."""
+    for part in model.modules():
+        if isinstance(getattr(part, "eps", None), float):
+            part.eps = 1e-5
+    return model.eval()
+
+
+def output(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    found = model.forward_features(x) if getattr(model, "num_classes", 1) == 0 else model(x)
+    for name in ("logits", "image_embeds", "last_hidden_state"):
+        if getattr(found, name, None) is not None:
+            return getattr(found, name)  # type: ignore[no-any-return]
+    return found if isinstance(found, torch.Tensor) else found[0]
+
+
+def moved(source: nn.Module, target: nn.Module, folder: Path | None) -> transfer.TransferReport:
+    if folder is None:
+        return transfer.transfer(source, target, verify=False)
+    state = {name: tensor.clone().contiguous() for name, tensor in source.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    return transfer.transfer(folder / "model.safetensors", target, verify=False)
+
+
+def parameters(fast: tuple[str, ...]) -> list[Any]:
+    return [pytest.param(name, marks=() if name in fast else pytest.mark.slow) for name in PAIRS]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("from_file", [False, True], ids=["module", "file"])
+@pytest.mark.parametrize("back", [False, True], ids=["there", "back"])
+@pytest.mark.parametrize("name", parameters(FAST))
+def test_a_twin_computes_what_its_source_does(name: str, back: bool, from_file: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    one, other, shape = PAIRS[name]
+    makers = (other, one) if back else (one, other)
+    source, target = with_one_epsilon(changed(makers[0]())), with_one_epsilon(makers[1]())
+    if name == "hf-clip" and back:
+        source.head.bias.zero_()  # CLIP's projection has none
+    report = moved(source, target, tmp_path if from_file else None)
+    left = [row.name for row in report.tensors if row.status != "copied" and not row.name.endswith(ONE_SIDED)]
+    assert [row for row in left if row != "head.bias"] == []
+    x = torch.randn(2, *shape)
+    expected = output(source, x)
+    difference = float((output(target.eval(), x) - expected).abs().max() / expected.abs().max())
+    assert difference < 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("from_file", [False, True], ids=["module", "file"])
+@pytest.mark.parametrize("back", [False, True], ids=["there", "back"])
+def test_poolformers_pool_before_their_last_norm_or_after(back: bool, from_file: bool, tmp_path: Path) -> None:
+    """timm normalizes the mean over the image, transformers takes the mean of what it has normalized."""
+    torch.manual_seed(0)
+    ours = changed(classifier("PoolFormerForImageClassification", "PoolFormerConfig"))
+    theirs = changed(timm("poolformer_s12"))
+    source, target = (theirs, ours) if back else (ours, theirs)
+    report = moved(source, target, tmp_path if from_file else None)
+    assert {row.status for row in report.tensors} == {"copied"}
+    one, other = ours.state_dict(), theirs.state_dict()
+    blocks = [(stage, i) for stage, n in enumerate((2, 2, 6, 2)) for i in range(n)]
+    counterparts = {
+        "poolformer.encoder.patch_embeddings.0.projection.weight": "stem.conv.weight",
+        "classifier.weight": "head.fc.weight",
+    }
+    for stage in (1, 2, 3):
+        counterparts[f"poolformer.encoder.patch_embeddings.{stage}.projection.weight"] = (
+            f"stages.{stage}.downsample.conv.weight"
+        )
+    for stage, i in blocks:
+        own, its = f"poolformer.encoder.block.{stage}.{i}", f"stages.{stage}.blocks.{i}"
+        counterparts |= {
+            f"{own}.before_norm.weight": f"{its}.norm1.weight",
+            f"{own}.after_norm.bias": f"{its}.norm2.bias",
+            f"{own}.layer_scale_1": f"{its}.layer_scale1.scale",
+            f"{own}.layer_scale_2": f"{its}.layer_scale2.scale",
+            f"{own}.output.conv1.weight": f"{its}.mlp.fc1.weight",
+            f"{own}.output.conv2.bias": f"{its}.mlp.fc2.bias",
+        }
+    for name, counterpart in counterparts.items():
+        assert torch.equal(one[name].flatten(), other[counterpart].flatten()), name
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads, self.qkv, self.proj = n_heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = (t.unflatten(2, (self.n_heads, -1)).transpose(1, 2) for t in self.qkv(x).chunk(3, 2))
+        found = nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
+        result: torch.Tensor = self.proj(found.transpose(1, 2).flatten(2))
+        return result
+
+
+class PlainBlock(nn.Module):
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.before_attention, self.attention = nn.LayerNorm(width), Attention(width, n_heads)
+        self.before_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.attention(self.before_attention(x))
+        result: torch.Tensor = x + self.mlp(self.before_mlp(x))
+        return result
+
+
+class PlainGPT(nn.Module):
+    """With linear layers, where transformers' GPT-2 keeps its weights transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width = GPT["n_embd"]
+        self.tokens, self.places = nn.Embedding(GPT["vocab_size"], width), nn.Embedding(GPT["n_positions"], width)
+        self.blocks = nn.ModuleList(PlainBlock(width, GPT["n_head"]) for _ in range(GPT["n_layer"]))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, GPT["vocab_size"], bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.tokens(tokens) + self.places(torch.arange(tokens.shape[1], device=tokens.device))
+        for block in self.blocks:
+            x = block(x)
+        result: torch.Tensor = self.head(self.norm(x))
+        return result
+
+
+def gpt2() -> nn.Module:
+    return hugging("GPT2LMHeadModel", "GPT2Config", bos_token_id=0, eos_token_id=0, **GPT)
+
+
+def bert_encoder() -> nn.Module:
+    transformers = importlib.import_module("transformers")
+    kind = importlib.import_module("transformers.models.bert.modeling_bert").BertEncoder
+    config = transformers.BertConfig(
+        hidden_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=3,
+        intermediate_size=384,
+        attn_implementation="sdpa",
+    )
+    model: nn.Module = kind(config)
+    return model
+
+
+def torch_encoder() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(96, 3, 384, activation="gelu", batch_first=True)
+    return nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+
+
+TOKENS = torch.randint(0, 500, (2, 32), generator=torch.Generator().manual_seed(0))
+EMBEDDED = torch.randn(2, 10, 96, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("back", [False, True], ids=["there", "back"])
+@pytest.mark.parametrize(
+    ("one", "other", "x"), [(gpt2, PlainGPT, TOKENS), (bert_encoder, torch_encoder, EMBEDDED)], ids=["gpt2", "bert"]
+)
+def test_transformers_of_plain_torch_are_twins_too(one: Maker, other: Maker, x: torch.Tensor, back: bool) -> None:
+    torch.manual_seed(0)
+    makers = (other, one) if back else (one, other)
+    source, target = with_one_epsilon(changed(makers[0]())), with_one_epsilon(makers[1]())
+    report = transfer.transfer(source, target)
+    assert {row.status for row in report.tensors} == {"copied"}
+    assert report.function is not None
+    assert report.function.verdict == "equal"
+    expected = output(source, x)
+    torch.testing.assert_close(output(target, x), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
