@@ -14,8 +14,13 @@ from torch import nn
 
 import transfer
 from transfer.planning.planned import PlannedTensor
+from transfer.structure.behaviour import facts_of
 from transfer.structure.standardization import header_of
+from zoo_index import open_zoo
 from zoo_index.catalogues.timm_catalogue import build
+from zoo_index.database.store import Store
+from zoo_index.index.snapshot import import_snapshot
+from zoo_index.zoo import Zoo
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -142,3 +147,23 @@ def test_plans_between_architectures_are_lawful(part: int) -> None:
     for source, target in pairs()[part :: len(PARTS)]:
         a, b = build(source), build(target)
         check_plan(transfer.plan(a, b), header_of(a), header_of(b))
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    """Open the index that ships with the project."""
+    path = tmp_path_factory.mktemp("index") / "zoo.db"
+    assert import_snapshot(Store(path))
+    return open_zoo(path)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_pretrained_architecture_finds_itself(part: int, zoo: Zoo) -> None:
+    """By its name itself; as a module, itself or one that computes the same."""
+    known = sorted({entry["architecture"] for entry in zoo.entries() if entry["catalogue"] == "timm"})
+    for name in known[part :: len(PARTS)]:
+        assert zoo.recommend(name, k=1).results[0].architecture == name, name
+        model = build(name)
+        found = zoo.recommend(model, k=1).results[0].architecture
+        ours, theirs = transfer.standardize(model), transfer.standardize(build(found))
+        assert found == name or (ours.is_like(theirs) and facts_of(ours) == facts_of(theirs)), (name, found)

@@ -73,6 +73,15 @@ class Table:
         cells, counts = np.unique(np.repeat(owner, sizes) * n_layers + layer, return_counts=True)
         return cells // max(n_layers, 1), cells % max(n_layers, 1), counts
 
+    @cached_property
+    def layer_rows(self) -> dict[tuple[int, bytes], list[int]]:
+        """Rows of the layers of each kind and shape; without placeholders."""
+        found: dict[tuple[int, bytes], list[int]] = {}
+        for row, kind in enumerate(self.layer_kind.tolist()):
+            if kind >= 0:
+                found.setdefault((kind, self.layer_dims[row].tobytes()), []).append(row)
+        return found
+
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Table:
         """Return a table of some architectures, in the given order, with only the items they use."""
         rows = np.asarray(rows, dtype=np.int64)
@@ -155,16 +164,12 @@ def n_shared_layers(sources: Table, target: Table) -> NDArray[np.int64]:
     ndarray of shape (n_sources,), int64
     """
     _, layers, counts = target.layer_counts
-    wanted = {_key(target, i): n for i, n in zip(layers.tolist(), counts.tolist(), strict=True)}
-    at_most = np.array([wanted.get(_key(sources, i), 0) for i in range(len(sources.layer_kind))], dtype=np.int64)
+    at_most = np.zeros(len(sources.layer_kind), dtype=np.int64)
+    for key, own in target.layer_rows.items():
+        if key in sources.layer_rows:
+            at_most[sources.layer_rows[key]] = counts[np.isin(layers, own)].sum()
     rows, layers, counts = sources.layer_counts
-    shared = np.minimum(counts, at_most[layers]) if len(layers) else counts
-    return np.bincount(rows, weights=shared, minlength=len(sources)).astype(np.int64)
-
-
-def _key(table: Table, row: int) -> tuple[int, bytes] | None:
-    kind = int(table.layer_kind[row])
-    return (kind, table.layer_dims[row].tobytes()) if kind >= 0 else None
+    return np.bincount(rows, weights=np.minimum(counts, at_most[layers]), minlength=len(sources)).astype(np.int64)
 
 
 def tabulate(architectures: Sequence[Architecture], *, form: Form, kinds: KindCodes | None = None) -> Table:
