@@ -35,7 +35,7 @@ def classes():
     return timm.create_model("test_resnet", num_classes=7)
 
 def alien():
-    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.Linear(3000, 500), nn.Linear(500, 500))
+    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.GRU(3000, 500, 3))
 
 class Odd(nn.Module):
     def __init__(self, width=8):

@@ -27,7 +27,7 @@ from transfer.regions import Constant
 from transfer.resampling.dimensions import changes_dimensions_only
 from transfer.resampling.inputs import kept_channels
 from transfer.resampling.recognition import Resampling, resampling
-from transfer.structure.meaning import head_paths
+from transfer.structure.meaning import head_paths, in_width, out_width
 from transfer.structure.records import Block, Layer, Tensor
 
 if TYPE_CHECKING:
@@ -238,14 +238,16 @@ def _beside_gate(row: PlannedTensor, factor: float) -> PlannedTensor:
 
 
 def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]], options: Options) -> str:
-    """Why a classifier is left fresh; empty for other layers and for classifiers of the same classes."""
-    if target.path not in heads[0] and not target.is_output:
-        return ""
-    if target.is_output and source.path not in heads[1] and not source.is_output and source.dims != target.dims:
+    """Why a layer that tells classes is left fresh; empty for other layers and where both tell as many."""
+    is_inner = source.facts and not source.is_output and source.path not in heads[1]
+    if target.is_output and out_width(target) < in_width(target) and is_inner and source.dims != target.dims:
         return "it writes what the network returns, and the matched source layer does not"
+    narrows = all(layer.is_output and out_width(layer) < in_width(layer) for layer in (source, target))
+    if target.path not in heads[0] and not narrows:
+        return ""
     if not options.head:
         return "the classifier was to be left out"
-    if (source.path in heads[1] or source.is_output) and source.dims is not None and target.dims is not None:
+    if (source.path in heads[1] or narrows) and source.dims is not None and target.dims is not None:
         n_source, n_target = source.dims[0], target.dims[0]
         if n_source != n_target:
             return f"the source tells {n_source} classes apart, the target {n_target}"

@@ -195,6 +195,8 @@ def _resize(plane: torch.Tensor, target: Grid) -> torch.Tensor:
 
 def _between(left: torch.Tensor, value: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Multiply from both sides, (..., height, width), in double precision; returned as `value` was given."""
+    if value.is_meta:  # shapes alone
+        return value.new_empty((*value.shape[:-2], left.shape[0], right.shape[1]))
     product: torch.Tensor = left @ value.to("cpu", left.dtype) @ right
     return product.to(value)
 

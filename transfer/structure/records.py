@@ -21,6 +21,7 @@ from math import prod
 from typing import Any, Literal, NamedTuple
 
 __all__ = [
+    "OUTPUT",
     "PLACEHOLDER",
     "Architecture",
     "Block",
@@ -38,6 +39,10 @@ Form = Literal["paper", "dpiat"]
 
 PLACEHOLDER = "placeholder"
 """Kind of a layer without tensors: it counts when blocks are formed and scores 0 against everything."""
+
+
+OUTPUT = "returned"
+"""Last word of the facts of a layer that writes what the network returns."""
 
 
 class Signature(NamedTuple):
@@ -108,10 +113,8 @@ class Layer:
     epsilon : float
         What a norm adds to the variance, 0 where that is not known; the same holds.
     facts : str
-        What it does besides its shapes, and what follows up to the next layer (`tracing.facts`); empty where the
-        network was not run.
-    is_output : bool
-        Whether it is known to write what the network returns.
+        What it does besides its shapes, and what follows up to the next layer (`tracing.facts`), at the end
+        `OUTPUT` if it writes what the network returns; empty where the network was not run.
     stride : tuple of int
         Of a transposed convolution; empty where that is not known.
     """
@@ -124,8 +127,12 @@ class Layer:
     is_transposed: bool = field(default=False, compare=False)
     epsilon: float = field(default=0.0, compare=False)
     facts: str = field(default="", compare=False)
-    is_output: bool = field(default=False, compare=False)
     stride: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it is known to write what the network returns."""
+        return self.facts.endswith(OUTPUT)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from transfer.errors import InputError, MethodError
 from transfer.structure.dpiat_form import from_header
-from transfer.structure.records import Architecture, Block, Form, Header, Layer, Signature
+from transfer.structure.records import OUTPUT, Architecture, Block, Form, Header, Layer, Signature
 from transfer.structure.running import as_executed
 
 if TYPE_CHECKING:
@@ -150,8 +150,9 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
         n_groups = groups.get(layer.path, 0)
         epsilon = epsilons.get(layer.path, 0.0) if layer.kind in ("batchnorm", "norm") else 0.0
         told = "; ".join(facts[tensor.name] for tensor in layer.tensors if tensor.name in facts)
-        is_output = layer.kind.startswith(("conv", "linear")) and layer.tensors[0].name in outputs
-        if not n_heads and not n_groups and not epsilon and not told and not is_output:
+        if layer.kind.startswith(("conv", "linear")) and layer.tensors[0].name in outputs:
+            told = f"{told}; {OUTPUT}"
+        if not n_heads and not n_groups and not epsilon and not told:
             return layer
         return replace(
             layer,
@@ -160,7 +161,6 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
             is_transposed=layer.path in transposed,
             epsilon=epsilon,
             facts=told,
-            is_output=is_output,
             stride=transposed.get(layer.path, ()),
         )
 
