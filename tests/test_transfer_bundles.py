@@ -247,7 +247,7 @@ def test_wider_networks_compute_the_same(
     with torch.no_grad():
         expected = source(image)
         assert not torch.allclose(target(image), expected, rtol=1e-2, atol=1e-2)
-        transfer.transfer(source, target, options=Options(channels=channels))
+        transfer.transfer(source, target, options=Options(channels=channels), verify=False)
         torch.testing.assert_close(target(image), expected, rtol=1e-5, atol=1e-5)
 
 

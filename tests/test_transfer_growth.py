@@ -85,7 +85,7 @@ def test_a_grown_network_computes_the_same(
     name: str, options: dict[str, object], grown: str, grown_options: dict[str, object]
 ) -> None:
     source, target = network(name, options, 1), network(grown, grown_options, 2)
-    transfer.transfer(source, target)
+    transfer.transfer(source, target, verify=False)
     size = source.default_cfg["input_size"]
     images = torch.randn(2, *size, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
@@ -257,7 +257,7 @@ def test_growing_attention_fills_each_part() -> None:
         build("vit_tiny_patch16_224", device="cpu", depth=1),
         build("vit_small_patch16_224", device="cpu", depth=1),
     )
-    transfer.transfer(source, target)
+    transfer.transfer(source, target, verify=False)
     given = source.blocks[0].attn.qkv.weight.chunk(3)
     for part, found in zip(given, target.blocks[0].attn.qkv.weight.chunk(3), strict=True):
         assert torch.equal(found[:192, :192], part)

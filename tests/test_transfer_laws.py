@@ -245,7 +245,7 @@ def check_transfer(source: nn.Module, target: nn.Module, options: Options) -> No
     """
     check_plan(transfer.plan(source, target, options=options), header_of(source), header_of(target))
     given_, before = copies(source), copies(target)
-    report = transfer.transfer(source, target, options=options)
+    report = transfer.transfer(source, target, options=options, verify=False)
     assert [row.name for row in report.tensors] == list(before)
     after = target.state_dict()
     for row in report.tensors:
@@ -351,9 +351,9 @@ def test_random_networks_obey_the_laws(a: Spec, b: Spec) -> None:
         options = Options(channels=channels)
         if channels == "leading":  # else the report does not tell which channels each one is
             check_transfer(source, target, options)
-        transfer.transfer(source, target, options=options)
+        transfer.transfer(source, target, options=options, verify=False)
         once = copies(target)
-        transfer.transfer(source, target, options=options)
+        transfer.transfer(source, target, options=options, verify=False)
         assert all(have_equal_bits(tensor, once[name]) for name, tensor in target.state_dict().items())
 
 
@@ -361,6 +361,6 @@ def test_random_networks_obey_the_laws(a: Spec, b: Spec) -> None:
 @settings(max_examples=60)
 def test_a_random_twin_becomes_bit_identical(spec: Spec) -> None:
     source, twin = nets.randomise(made(spec), 1), nets.randomise(made(spec), 2)
-    report = transfer.transfer(source, twin)
+    report = transfer.transfer(source, twin, verify=False)
     assert {row.status for row in report.tensors} == {"copied"}
     assert all(have_equal_bits(tensor, twin.state_dict()[name]) for name, tensor in source.state_dict().items())

@@ -200,8 +200,10 @@ def _embed(source: Sequence[Item], target: Sequence[Item], fit: Fit, may_skip: S
     value = np.full((n_target + 1, n_source + 1), worst)
     value[0, 0] = 0.0
     skippable = [all(may_skip[i] for i in unit) for unit in targets]
-    ends = [(source[unit[0]].layers[0].path, source[unit[-1]].layers[-1].path) for unit in sources]
-    tear = [0.0, *(_TIE * _n_shared(a[1], b[0]) for a, b in pairwise(ends)), 0.0]
+    tear = [0.0] * (n_source + 1)
+    if any(isinstance(item, Block) for item in source):
+        ends = [(source[unit[0]].layers[0].path, source[unit[-1]].layers[-1].path) for unit in sources]
+        tear[1:n_source] = [_TIE * max(0, _n_shared(a[1], b[0]) - 1) for a, b in pairwise(ends)]
 
     def units_fit(s: int, t: int) -> float:
         if len(sources[s]) != len(targets[t]):

@@ -93,7 +93,7 @@ def dpiat_rows(
         choice = channels.get(pair.target.path, LEADING)
         for tensor in pair.target.tensors:
             source = by_role.get(tensor.role)
-            if source is None and tensor is pair.target.tensors[0]:  # a bare parameter, called otherwise
+            if source is None and len(pair.source.tensors) == len(pair.target.tensors) == 1:  # called otherwise
                 source = pair.source.tensors[0]
             row = fresh(tensor, reason) if reason else _row(alignment, pair, source, tensor, choice, options)
             if source is None and not reason and options.fold:

@@ -21,7 +21,7 @@ from transfer.planning.heads import quiet_heads
 from transfer.planning.joined import joined_plans
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
 from transfer.planning.ties import without_ties
-from transfer.structure.order import is_same_network, read_like
+from transfer.structure.order import have_same_names, read_like
 from transfer.structure.records import Architecture, Header
 from transfer.structure.standardization import as_module, check_form, header_of, standardize, standardize_header
 
@@ -95,7 +95,7 @@ def plan(
         unrun = [what for what, network, found in sides if as_module(network) is not None and not found.is_executed]
         return replace(made, note=_NOT_RUN.format(" and the ".join(unrun))) if unrun else made
     names = header_of(source)
-    if getattr(source, "is_ordered", True) and not is_same_network(names, header):
+    if getattr(source, "is_ordered", True) and not have_same_names(names, header):
         return _planned(match(standardize_header(names), target_form), header, module, options)
     executed = {tensor.name: header[tensor.name] for tensor in target_form.tensors()}
     architecture, is_sure = read_like(names, executed)

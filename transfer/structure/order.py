@@ -15,7 +15,7 @@ from transfer.structure.dpiat_form import from_header
 from transfer.structure.records import Architecture, Block, Header, Item, Layer, Signature, Tensor
 from transfer.structure.running import as_executed
 
-__all__ = ["is_same_network", "ordered_like", "read_like"]
+__all__ = ["have_same_names", "ordered_like", "read_like"]
 
 
 def read_like(header: Header, like: Header) -> tuple[Architecture, bool]:
@@ -35,7 +35,7 @@ def read_like(header: Header, like: Header) -> tuple[Architecture, bool]:
     is_sure : bool
         False where the order, and what came of it, is a guess.
     """
-    if is_same_network(header, like):
+    if have_same_names(header, like):
         return _executed({name: header[name] for name in like}), True
     if sum(name in like for name in header) >= len(header) / 2:
         return _executed(ordered_like(header, like)), True
@@ -46,11 +46,9 @@ def read_like(header: Header, like: Header) -> tuple[Architecture, bool]:
     return _executed({name: header[name] for name in names}), found.is_sure
 
 
-def is_same_network(header: Header, like: Header) -> bool:
-    """Whether two networks have tensors of the same names and shapes, in whatever order."""
-    return len(header) == len(like) and all(
-        name in like and like[name].shape == signature.shape for name, signature in header.items()
-    )
+def have_same_names(header: Header, like: Header) -> bool:
+    """Whether two networks have tensors of the same names, in whatever order."""
+    return header.keys() == like.keys()
 
 
 def _executed(header: Header) -> Architecture:

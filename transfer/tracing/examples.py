@@ -44,7 +44,7 @@ def is_close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def examples(block: nn.Module, most: int = _MOST_PRODUCTS) -> Iterator[torch.Tensor]:
-    """Positive inputs (an activation may follow the addition) in the layouts of images and of token sequences."""
+    """Positive inputs (an activation may follow the addition): images, volumes and sequences of tokens."""
     n_weights = sum(tensor.numel() for tensor in block.parameters())
     for width, example in _layouts(block):
         if n_weights * (example.numel() // width) <= most and example.numel() <= _LARGEST_EXAMPLE:
@@ -57,10 +57,13 @@ def _layouts(block: nn.Module) -> Iterator[tuple[int, torch.Tensor]]:
         widths += [n for n in tensor.shape[:2] if n > 1]
     first = next((tensor.shape[1] for tensor in block.parameters() if tensor.dim() > 1), 1)
     generator = torch.Generator().manual_seed(1)
+    are_volumes = any(tensor.dim() == 5 for tensor in block.parameters())
     for width in dict.fromkeys([*sorted(set(widths), key=lambda n: -widths.count(n))[:3], first]):
         for side in _SIDES:
             yield width, torch.rand(1, width, side, side, generator=generator) + 0.1
             yield width, torch.rand(1, side, side, width, generator=generator) + 0.1
+        for side in _SIDES[:2] if are_volumes else ():
+            yield width, torch.rand(1, width, side, side, side, generator=generator) + 0.1
         yield width, torch.rand(1, width, generator=generator) + 0.1
         for length in (16, *sorted(set(widths))[:3]):
             if length * width <= _MOST_TOKENS:
