@@ -140,7 +140,8 @@ def _branches_off(layer: Layer, before: Layer | None, found: list[Layer]) -> boo
     if n == 1 or n > _MANY or before is None:
         return False
     n_before = _widths(before)[0]
-    return n_before != n and (n_before != n_outputs or before in found)
+    is_dense = layer.n_groups == 1  # a module tells; else it might be grouped
+    return n_before != n and (is_dense or n_before != n_outputs or before in found)
 
 
 def _is_convolution(layer: Layer) -> bool:
