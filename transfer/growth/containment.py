@@ -37,6 +37,9 @@ _MOST_STAGES = 4
 _TIE = 1e-6
 """Small against any difference of scores."""
 
+_DEEP = 3
+"""Components that the paths of neighbours share within a residual branch, rather than between blocks of a stage."""
+
 Fit = Callable[[int, int], float]
 """Score of a source in the place of a target, by their positions; negative where it does not fit."""
 
@@ -203,7 +206,7 @@ def _embed(source: Sequence[Item], target: Sequence[Item], fit: Fit, may_skip: S
     tear = [0.0] * (n_source + 1)
     if any(isinstance(item, Block) for item in source):
         ends = [(source[unit[0]].layers[0].path, source[unit[-1]].layers[-1].path) for unit in sources]
-        tear[1:n_source] = [_TIE * max(0, _n_shared(a[1], b[0]) - 1) for a, b in pairwise(ends)]
+        tear[1:n_source] = [_TIE * (_n_shared(a[1], b[0]) >= _DEEP) for a, b in pairwise(ends)]
 
     def units_fit(s: int, t: int) -> float:
         if len(sources[s]) != len(targets[t]):

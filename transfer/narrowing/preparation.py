@@ -75,6 +75,8 @@ def _flattened(planned: TransferPlan) -> dict[str, tuple[int, ...]]:
     for row in planned.tensors:
         if row.operator != LEADING_BY_PLACE or row.source is None or row.source_shape is None:
             continue
+        if len(row.source_shape) < 2:
+            continue  # the bias beside it
         if isinstance(row.transform, MovePlaces):
             n = row.transform.n_channels if row.transform.by_place else row.source_shape[1]
             found[row.source] = tuple(range(0, row.source_shape[1], n))
