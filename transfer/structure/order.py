@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from transfer.structure.counterparts import Counterparts, counterparts
 from transfer.structure.dpiat_form import from_header
+from transfer.structure.execution_order import as_executed
 from transfer.structure.records import Architecture, Block, Header, Item, Layer, Signature, Tensor
-from transfer.structure.running import as_executed
 
 __all__ = ["have_same_names", "ordered_like", "read_like"]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from transfer.errors import InputError, MethodError
 from transfer.structure.dpiat_form import from_header
+from transfer.structure.execution_order import as_executed
 from transfer.structure.records import OUTPUT, Architecture, Block, Form, Header, Layer, Signature
-from transfer.structure.running import as_executed
 
 if TYPE_CHECKING:
     from torch import nn
