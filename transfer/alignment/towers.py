@@ -151,7 +151,13 @@ def part_of(target: Architecture, path: str) -> Architecture:
 
     def noted(layer: Layer) -> Layer:
         known = inside.get(prefix + layer.path, layer)
-        return replace(layer, n_heads=known.n_heads, n_groups=known.n_groups, is_transposed=known.is_transposed)
+        return replace(
+            layer,
+            n_heads=known.n_heads,
+            n_groups=known.n_groups,
+            is_transposed=known.is_transposed,
+            wiring=known.wiring.below(prefix) if known.wiring else None,
+        )
 
     items = [
         Block(tuple(map(noted, item.layers))) if isinstance(item, Block) else noted(item)

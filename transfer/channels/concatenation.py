@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from transfer.structure.meaning import in_width, is_depthwise, is_weighted, out_width
+from transfer.structure.meaning import in_width, is_depthwise, is_weighted, out_width, whole_branches
 from transfer.structure.records import Architecture, Block, Item, Layer
 
 __all__ = ["Segment", "concatenated_inputs", "concatenating_items", "total_width"]
@@ -73,6 +73,13 @@ def concatenated_inputs(architecture: Architecture) -> dict[str, tuple[Segment, 
 
 def concatenating_items(architecture: Architecture) -> set[int]:
     """Positions of the blocks that append to what they read."""
+    branches = {
+        i: whole_branches(item, is_appended=True)
+        for i, item in enumerate(architecture.items)
+        if isinstance(item, Block)
+    }
+    if any(found is not None for found in branches.values()):
+        return {i for i, found in branches.items() if found}
     chains = _chains(architecture.items)
     return {i for start, end in chains if end - start >= 2 for i in range(start, end)}
 

@@ -40,17 +40,14 @@ class Gate:
 
     @property
     def sides(self) -> tuple[Layer, ...]:
-        """What may make up for the branch: its reader, or the norm before it."""
+        """What might make up for the branch: its reader, or the norm before it."""
         return tuple(layer for layer in (self.reader, self.norm) if layer is not None)
 
-    def side(self, path: str | None) -> Layer | None:
-        """Return the one of them that has a path."""
-        return next((layer for layer in self.sides if layer.path == path), None)
-
     @property
-    def place(self) -> tuple[str, str, str]:
-        """Paths of the branch, its reader and the norm before it."""
-        return self.path, self.reader.path if self.reader else "", self.norm.path if self.norm else ""
+    def side(self) -> Layer | None:
+        """Which of them does, if the network was run."""
+        around = self.excite.wiring
+        return next((layer for layer in self.sides if around is not None and layer.path == around.beside), None)
 
 
 def gate_end(layers: Sequence[Layer], index: int, *, is_read_again: bool = True) -> int | None:
@@ -80,7 +77,7 @@ def gate_end(layers: Sequence[Layer], index: int, *, is_read_again: bool = True)
 
 
 def gates_of(architecture: Architecture) -> Iterator[Gate]:
-    """Find the branches of a network, as far as shapes and the name tree tell.
+    """Find the branches of a network, as far as shapes, the name tree and what was seen of it tell.
 
     Parameters
     ----------
@@ -95,9 +92,11 @@ def gates_of(architecture: Architecture) -> Iterator[Gate]:
     for item in architecture.items:
         layers = item.layers if isinstance(item, Block) else ()
         for i, layer in enumerate(layers[:-1]):
-            end = gate_end(layers, i, is_read_again=False) if is_dense(layer) and is_pointwise(layer) else None
-            if end == i + 1 and _is_apart(layers, i, end):
-                yield _gate(layers, i, end)
+            if not is_dense(layer) or not is_pointwise(layer) or not _is_apart(layers, i, i + 1):
+                continue
+            around = layers[i + 1].wiring
+            if gate_end(layers, i, is_read_again=False) == i + 1 or (around is not None and around.beside):
+                yield _gate(layers, i, i + 1)
 
 
 def lone_gates(architecture: Architecture, gating: Collection[str], used: Collection[str]) -> list[Gate]:
@@ -122,8 +121,9 @@ def lone_gates(architecture: Architecture, gating: Collection[str], used: Collec
 def _is_apart(layers: Sequence[Layer], start: int, end: int) -> bool:
     """Whether two layers are all that a module owns."""
     path = parent_of(layers[start])
-    owned = [i for i, layer in enumerate(layers) if layer.path == path or layer.path.startswith(f"{path}.")]
-    return bool(path) and is_pointwise(layers[end]) and owned == [start, end]
+    if not path or not is_weighted(layers[end]) or not is_pointwise(layers[end]):
+        return False
+    return [i for i, layer in enumerate(layers) if f"{layer.path}.".startswith(f"{path}.")] == [start, end]
 
 
 def _gate(layers: Sequence[Layer], start: int, end: int) -> Gate:

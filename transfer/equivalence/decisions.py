@@ -23,16 +23,16 @@ Norms of another kind that stand before a layer are paired the same way. What th
 source's has not (a bias, the scale of a norm) is set to what changes nothing, wherever; `planning.equivalent_rows`
 does that.
 
-Order and widths tell which norm follows a layer (`neighbours`). Where a module is at hand it is run
-(`tracing.following`): a residual addition between a convolution and the norm after it shows in no header, and
-forbids to put one into the other. Nothing is computed here. A plan says which tensors a value is made of
+Order and widths tell which norm follows a layer (`neighbours`). Where the network was run it is known whether the
+norm alone reads what the layer gives (`structure.wiring`): a residual addition between the two shows in no header,
+and forbids to put one into the other. Nothing is computed here. A plan says which tensors a value is made of
 (`foldings`), and the values are combined as they are read: after channels were put in order and statistics
 adapted, so that a narrower network without norms gets just what the narrower network with norms would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -45,12 +45,9 @@ from transfer.structure.meaning import dims_of
 from transfer.structure.records import Block, Layer, Tensor
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 __all__ = ["Equivalents", "find_equivalents"]
-
-Place = tuple[str, str]
-"""Paths of a layer and of the norm behind it."""
 
 
 @dataclass
@@ -82,12 +79,7 @@ class Equivalents:
     folded: set[str] = field(default_factory=set)
 
 
-def find_equivalents(
-    alignment: Alignment,
-    identity: Mapping[str, tuple[Constant, ...]],
-    source: nn.Module | None = None,
-    target: nn.Module | None = None,
-) -> Equivalents:
+def find_equivalents(alignment: Alignment, identity: Mapping[str, tuple[Constant, ...]]) -> Equivalents:
     """Decide what becomes of norms and biases that only one of two networks has.
 
     Parameters
@@ -96,8 +88,6 @@ def find_equivalents(
         In ``dpiat`` form with tensor names.
     identity : mapping of str to tuple of Constant
         What is set already, by the names of the target's tensors.
-    source, target : nn.Module, optional
-        Where there are some, they are run to see whether norms read what they seem to; may be on the meta device.
 
     Returns
     -------
@@ -105,14 +95,10 @@ def find_equivalents(
     """
     after = norms_after(alignment.source), norms_after(alignment.target)
     made = Equivalents(_with_norms(alignment, after), dict(identity))
-    cases = list(_cases(made.alignment, after))
-    in_source = _seen(source, {(c.pair.source.path, c.own.path) for c in cases if c.own is not None})
-    moving = {(c.pair.target.path, c.other.path) for c in cases if c.other is not None and _lacks_bias(c.pair)}
-    in_target = _seen(target, moving)
-    for case in cases:
+    for case in list(_cases(made.alignment, after)):
         pair, own, other = case.pair, case.own, case.other
-        is_sure = own is None or (pair.source.path, own.path) in in_source
-        may_take_bias = other is not None and (pair.target.path, other.path) in in_target
+        is_sure = own is None or _reads_alone(own, pair.source)
+        may_take_bias = other is not None and _lacks_bias(pair) and _reads_alone(other, pair.target)
         if own is None and other is not None:
             _start_norm(made, pair, other, takes_bias=may_take_bias)
         elif own is not None and other is None and is_sure:
@@ -167,14 +153,9 @@ def _with_norms(alignment: Alignment, after: tuple[Mapping[str, Layer], Mapping[
     return replace(alignment, pairs=ordered)
 
 
-def _seen(module: nn.Module | None, places: Collection[Place]) -> Collection[Place]:
-    """Keep the norms that read what the layer before them gives; all of them where nothing can be asked."""
-    if module is None or not places:
-        return places
-    from transfer.tracing.following import followed
-
-    found = followed(module, places)
-    return places if found is None else found
+def _reads_alone(norm: Layer, layer: Layer) -> bool:
+    """Whether a norm, and nothing else, reads what the layer before it gives; taken for so where nobody knows."""
+    return layer.wiring is None or layer.wiring.feeds == norm.path
 
 
 def _fold(made: Equivalents, pair: LayerPair, norm: Layer) -> None:

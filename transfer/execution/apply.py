@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import nn
 from transfer.errors import InputError
 from transfer.execution.coverage import check_coverage, check_least
 from transfer.execution.embodiment import embodied
+from transfer.execution.exchanges import exchanged
 from transfer.execution.heads import shrink, shrinkages
 from transfer.execution.moves import moves_of, set_constants
 from transfer.execution.proof import Function, prove
@@ -174,7 +176,14 @@ def transfer(
         read, notes = prepared(found, planned, options or Options(), module)
         report = apply_plan(planned, read, target, allow_nonfinite=allow_nonfinite)
         seconds = time.perf_counter() - started
-        function = _proven(network, structure, target, found) if verify else None
+        function = None
+        if verify:
+            prove_again = _prover(network, structure, target, found)
+            function = prove_again()
+            write = partial(apply_plan, read=read, target=target, allow_nonfinite=allow_nonfinite)
+            if (other := exchanged(planned, function, write, prove_again)) is not None:
+                planned, function = other
+                report = replace(report, tensors=planned.tensors, note=planned.note)
     return replace(
         report,
         function=function,
@@ -185,18 +194,24 @@ def transfer(
     )
 
 
-def _proven(
+def _prover(
     network: nn.Module | Checkpoint | Mapping[str, torch.Tensor],
     structure: nn.Module | Architecture | Checkpoint | Mapping[str, torch.Tensor],
     target: nn.Module,
     read: Reader,
-) -> Function:
+) -> Callable[[], Function]:
+    """Return what compares the target, as it is when called, with the source."""
     try:
         source, what = embodied(network, structure, target, read)
     except RefusalError as refusal:
-        return Function("unknown", reason=str(refusal))
-    found = prove(source, target)
-    return replace(found, reason="; ".join(filter(None, (found.reason, what))))
+        unknown = Function("unknown", reason=str(refusal))
+        return lambda: unknown
+
+    def compared() -> Function:
+        found = prove(source, target)
+        return replace(found, reason="; ".join(filter(None, (found.reason, what))))
+
+    return compared
 
 
 def _shrunk(row: PlannedTensor, factor: float) -> PlannedTensor:

@@ -152,8 +152,14 @@ def _are_alike(source: Block, target: Block) -> bool:
 
 
 def passes_on(item: Item) -> bool:
-    """Whether an inserted block or layer may be able to start by returning its input."""
-    return bool(residual_exits(item)) if isinstance(item, Block) else _passes_in_block(item)
+    """Whether an inserted block or layer may be able to start by returning its input; also as part of a branch."""
+    if not isinstance(item, Block):
+        return _passes_in_block(item)
+    return bool(residual_exits(item)) or all(
+        layer.wiring is not None and any(not branch.is_appended for branch in layer.wiring.inside)
+        for layer in item.layers
+        if is_weighted(layer)
+    )
 
 
 def _passes_in_block(layer: Layer) -> bool:

@@ -49,16 +49,14 @@ def open_gates(
     if module is None or not found:
         return alignment, constants, factors
     from transfer.growth.probing import constant_factor
-    from transfer.tracing.gating import made_up_beside
 
-    beside = made_up_beside(module, [gate.place for gate in found])
     opened: set[str] = set()
     for gate in found:
         constant = constant_factor(module, gate.path, [tensor.name for tensor in gate.excite.tensors])
         if constant is None:
             continue
         opened |= {gate.squeeze.path, gate.excite.path}
-        side = gate.side(beside.get(gate.path))
+        side = gate.side
         if side is None or side.path not in fed:
             continue
         roles = ("weight",) if side is gate.reader else ("weight", "bias")

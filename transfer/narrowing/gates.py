@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from transfer.channels.gates import Gate, lone_gates
 from transfer.narrowing.moments import ACTIVATIONS, Moments, activated, explained_share, of_role
-from transfer.tracing.gating import made_up_beside
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,17 +60,12 @@ class Ungated:
         self._factors: dict[str, tuple[int, torch.Tensor]] = {}
         used = planned.read_layers()
         found = lone_gates(planned.alignment.source, used, used)
-        beside: dict[str, str] = {}
-        if module is not None and found:
-            beside = made_up_beside(module, [gate.place for gate in found])
         for gate in found:
-            if module is None:
-                side, averages = gate.reader, _usual_averages(gate, read)
-            else:
-                side = gate.side(beside.get(gate.path))
-                averages = _own_average(gate, module, read) if side else []
+            is_guess = module is None and gate.excite.wiring is None
+            side = gate.reader if is_guess else gate.side
             if side is None or side.path not in used:
                 continue
+            averages = _usual_averages(gate, read) if module is None else _own_average(gate, module, read)
             factors = _told_by_norms(gate, side, averages, read)
             if factors is None:
                 continue
@@ -101,8 +95,8 @@ def _told_by_norms(gate: Gate, side: Layer, averages: Sequence[Average], read: R
     if gate.norm is None or not {"weight", "bias"} <= {tensor.role for tensor in gate.norm.tensors}:
         return None
     given = Moments(of_role(gate.norm, "bias", read), of_role(gate.norm, "weight", read).square())
-    if side is gate.norm:  # it was seen that the gate reads what the norm returns
-        return averages[0](given.mean) if averages else None
+    if side is gate.norm:  # whose result the gate reads as it is
+        return averages[0](given.mean) if len(averages) == 1 else None
     if gate.reader is None or gate.reader_norm is None:
         return None
     weight = of_role(gate.reader, "weight", read)

@@ -37,7 +37,7 @@ __all__ = ["dpiat_rows"]
 
 
 def dpiat_rows(
-    alignment: Alignment, options: Options, module: nn.Module | None, source_module: nn.Module | None = None
+    alignment: Alignment, options: Options, module: nn.Module | None
 ) -> tuple[Alignment, dict[str, PlannedTensor]]:
     """Plan every tensor that is fed from the source or set to start as identity.
 
@@ -48,8 +48,6 @@ def dpiat_rows(
     options : Options
     module : nn.Module or None
         The target, where there is one.
-    source_module : nn.Module, optional
-        The source, where there is one.
 
     Returns
     -------
@@ -77,7 +75,7 @@ def dpiat_rows(
     alignment = complete(alignment, taken_by(parts))
     made = Equivalents(alignment, identity)
     if options.fold:
-        made = find_equivalents(alignment, identity, source_module, module)
+        made = find_equivalents(alignment, identity)
         alignment = made.alignment
     heads = head_paths(alignment.target), head_paths(alignment.source)
     items = enumerate(alignment.target.items)

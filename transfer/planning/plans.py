@@ -90,7 +90,7 @@ def plan(
         source = open_checkpoint(source)
     if as_module(source) is not None or isinstance(source, Architecture):
         source_form = standardize(source)
-        made = _planned(match(source_form, target_form), header, module, options, as_module(source))
+        made = _planned(match(source_form, target_form), header, module, options)
         sides = ("source", source, source_form), ("target", target, target_form)
         unrun = [what for what, network, found in sides if as_module(network) is not None and not found.is_executed]
         return replace(made, note=_NOT_RUN.format(" and the ".join(unrun))) if unrun else made
@@ -140,11 +140,7 @@ def plan_alignment(alignment: Alignment, target: NetworkLike, *, options: Option
 
 
 def _planned(
-    alignment: Alignment,
-    header: Header,
-    module: nn.Module | None,
-    options: Options | None,
-    source: nn.Module | None = None,
+    alignment: Alignment, header: Header, module: nn.Module | None, options: Options | None
 ) -> TransferPlan:
     form = alignment.target.form
     if form == "paper":
@@ -155,7 +151,7 @@ def _planned(
         aligned, similarity = at_common_scale(alignment)
         towers = find_towers(alignment.source, alignment.target, similarity)
         if towers is None:
-            alignment, planned = dpiat_rows(aligned, chosen, module, source)
+            alignment, planned = dpiat_rows(aligned, chosen, module)
         else:
             similarity = max(similarity, towers.similarity)
             alignment, planned = joined_plans(

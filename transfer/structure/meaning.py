@@ -5,9 +5,11 @@ The text of names is never looked at, so a checkpoint with other names means the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from transfer.structure.records import Architecture, Block, Layer, Tensor
+from transfer.structure.wiring import Branch
 
 __all__ = [
     "dims_of",
@@ -24,6 +26,7 @@ __all__ = [
     "parent_of",
     "residual_exits",
     "share_positions",
+    "whole_branches",
 ]
 
 _FUSED = (2, 3)
@@ -78,7 +81,51 @@ def n_fused_parts(layers: Sequence[Layer], index: int) -> int:
 
 
 def residual_exits(block: Block) -> list[Tensor]:
-    """Tensors whose zeroing turns a residual block into identity; empty where that is not recognized.
+    """Tensors whose zeroing turns a residual block into identity; empty where it is none, or not recognized.
+
+    Of each branch what ends it: the layer scale if there is one; else the norm after the last layer, or that layer.
+    """
+    whole = whole_branches(block, is_appended=False)
+    if whole is None:
+        return _exits_by_shape(block)
+    ends = [
+        layer
+        for layer in block.layers
+        if layer.wiring is not None and any(branch in whole for branch in layer.wiring.ends)
+    ]
+    exits = [[t for t in layer.tensors if _is_bare(layer) or t.role in ("weight", "bias")] for layer in ends]
+    return [tensor for tensors in exits for tensor in tensors] if all(exits) else []
+
+
+def whole_branches(block: Block, *, is_appended: bool) -> set[Branch] | None:
+    """Find the branches that make up a block; none if any weighted layer of it lies in no such branch.
+
+    Parameters
+    ----------
+    block : Block
+    is_appended : bool
+        Of which kind.
+
+    Returns
+    -------
+    set of Branch or None
+        The outermost ones; None where the network was not run.
+    """
+    around = [(is_weighted(layer), layer.wiring) for layer in block.layers if layer.wiring is not None]
+    if not around:
+        return None
+    n_inside = Counter(branch for _, wiring in around for branch in wiring.inside)
+    whole = {branch for branch, n in n_inside.items() if n == branch.n_layers and branch.is_appended == is_appended}
+    outermost = [
+        next((branch for branch in reversed(wiring.inside) if branch in whole), None)
+        for needs_one, wiring in around
+        if needs_one
+    ]
+    return set() if None in outermost else {branch for branch in outermost if branch is not None}
+
+
+def _exits_by_shape(block: Block) -> list[Tensor]:
+    """Guess the exits where nothing but shapes is known.
 
     In this order: the layer scales, if the block has any; else, of each residual branch, the batch norm after its
     last weighted layer, or that layer itself. A branch is a child with at least two weighted layers, or the
@@ -101,7 +148,7 @@ def residual_exits(block: Block) -> list[Tensor]:
     scales = [
         layer.tensors[0]
         for layer in layers
-        if layer.kind.startswith("parameter")
+        if _is_bare(layer)
         and layer.dims == (width,)
         and layer.tensors[0].is_continuous
         and "bias" not in layer.tensors[0].role
@@ -129,6 +176,10 @@ def _returns(layers: Sequence[Layer], branch: Sequence[int]) -> bool:
     """Whether a branch ends with as many channels as it starts from."""
     first, last = layers[branch[0]], layers[branch[-1]]
     return in_width(first) == out_width(last)
+
+
+def _is_bare(layer: Layer) -> bool:
+    return layer.kind.startswith("parameter")
 
 
 def is_weighted(layer: Layer) -> bool:

@@ -20,6 +20,8 @@ from functools import cached_property, lru_cache
 from math import prod
 from typing import Any, Literal, NamedTuple
 
+from transfer.structure.wiring import Wiring
+
 __all__ = [
     "OUTPUT",
     "PLACEHOLDER",
@@ -117,6 +119,8 @@ class Layer:
         `OUTPUT` if it writes what the network returns; empty where the network was not run.
     stride : tuple of int
         Of a transposed convolution; empty where that is not known.
+    wiring : Wiring or None
+        What is around it; None where the network was not run.
     """
 
     kind: str
@@ -128,6 +132,7 @@ class Layer:
     epsilon: float = field(default=0.0, compare=False)
     facts: str = field(default="", compare=False)
     stride: tuple[int, ...] = field(default=(), compare=False)
+    wiring: Wiring | None = field(default=None, compare=False)
 
     @property
     def is_output(self) -> bool:

@@ -7,7 +7,8 @@ One door for both forms; the rules live in `paper_form` (module tree, as publish
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,6 +17,7 @@ from transfer.errors import InputError, MethodError
 from transfer.structure.dpiat_form import from_header
 from transfer.structure.execution_order import as_executed
 from transfer.structure.records import OUTPUT, Architecture, Block, Form, Header, Layer, Signature
+from transfer.structure.wiring import Wiring
 
 if TYPE_CHECKING:
     from torch import nn
@@ -130,6 +132,7 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
     """Note what shapes do not tell: heads of attentions, groups, direction, epsilon, facts, outputs."""
     facts = usage.facts if usage else {}
     outputs = usage.outputs if usage else frozenset()
+    wiring = _by_path(architecture, usage.wiring) if usage else {}
     heads, groups, epsilons, transposed = {}, {}, {}, dict[str, tuple[int, ...]]()
     for path, part in module.named_modules():
         n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if _has(part, name)), None)
@@ -152,7 +155,7 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
         told = "; ".join(facts[tensor.name] for tensor in layer.tensors if tensor.name in facts)
         if layer.kind.startswith(("conv", "linear")) and layer.tensors[0].name in outputs:
             told = f"{told}; {OUTPUT}"
-        if not n_heads and not n_groups and not epsilon and not told:
+        if not n_heads and not n_groups and not epsilon and usage is None:
             return layer
         return replace(
             layer,
@@ -162,6 +165,7 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
             epsilon=epsilon,
             facts=told,
             stride=transposed.get(layer.path, ()),
+            wiring=wiring.get(layer.path),
         )
 
     items = [
@@ -169,6 +173,32 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
         for item in architecture.items
     ]
     return Architecture(architecture.form, tuple(items))
+
+
+def _by_path(architecture: Architecture, wiring: Mapping[str, Wiring]) -> dict[str, Wiring]:
+    """Say of layers what is known of their tensors; of those that are not used that nothing is around them."""
+    owner = {tensor.name: layer.path for layer in architecture.layers() for tensor in layer.tensors}
+    used: dict[str, list[Wiring]] = {}
+    for name, around in wiring.items():
+        used.setdefault(owner[name], []).append(around)
+    n_layers = Counter(
+        number for members in used.values() for number in {branch.number for w in members for branch in w.inside}
+    )
+
+    def joined(members: Sequence[Wiring]) -> Wiring:
+        inside, ends = (
+            tuple(
+                branch._replace(n_layers=n_layers[branch.number])
+                for branch in dict.fromkeys(branch for w in members for branch in getattr(w, what))
+            )
+            for what in ("inside", "ends")
+        )
+        feeds, beside = (
+            next((owner[name] for w in members if (name := getattr(w, what))), "") for what in ("feeds", "beside")
+        )
+        return Wiring(feeds, beside, inside, ends)
+
+    return {layer.path: joined(used.get(layer.path, ())) for layer in architecture.layers()}
 
 
 def _has(part: nn.Module, name: str) -> bool:

@@ -9,22 +9,19 @@ argument (query, key, value).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
-from transfer.tracing.facts import fact_of
+from transfer.structure.wiring import Wiring
+from transfer.tracing.graph import Graph, Node
 from transfer.tracing.inputs import watched
 from transfer.tracing.isolation import careful
+from transfer.tracing.wiring import wiring_of
 
 __all__ = ["Usage", "trace_usage"]
-
-_INPUT_FIRST = {"addmm": 2, "matmul": 1, "mm": 1, "bmm": 1, "__matmul__": 1}
-"""Functions that take a weight with its inputs first, and in which place."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +39,15 @@ class Usage:
         By the name of the tensor that an operation uses first: what it does, and what follows up to the next one.
     outputs : frozenset of str
         Tensors of the layers that write what the network returns.
+    wiring : dict of str to Wiring
+        Where what layers give goes to, by the names of their tensors, which stand for paths.
     """
 
     order: dict[str, int]
     input_first: frozenset[str] = field(default_factory=frozenset)
     facts: dict[str, str] = field(default_factory=dict)
     outputs: frozenset[str] = field(default_factory=frozenset)
+    wiring: dict[str, Wiring] = field(default_factory=dict)
 
 
 @careful(None)
@@ -65,116 +65,55 @@ def trace_usage(module: nn.Module) -> Usage | None:
     Usage or None
         None if it could not be run on any of the usual inputs.
     """
-    found = watched(module, _Graph)
+    found = watched(module, Graph)
     if found is None:
         return None
     graph, result = found
-    order, facts = graph.read(result)
-    return Usage(order, frozenset(graph.input_first), facts, graph.outputs(result))
+    ends = graph.ends(result)
+    order, facts = _read(graph.nodes, ends)
+    return Usage(
+        order, frozenset(graph.input_first), facts, _outputs(graph.nodes, ends), wiring_of(graph.nodes, ends)
+    )
 
 
-@dataclass(slots=True)
-class _Node:
-    """An operation: the tensors of the network that it uses, the operations whose results it reads."""
+def _outputs(nodes: Sequence[Node], ends: Sequence[int]) -> frozenset[str]:
+    """Tensors of the last layers on every way to the result."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    stack = list(ends)
+    while stack:
+        i = stack.pop()
+        if i in seen:
+            continue
+        seen.add(i)
+        node = nodes[i]
+        prepared = [nodes[j] for j in node.inputs if nodes[j].names and not nodes[j].is_data]
+        found.update(node.names, *(weight.names for weight in prepared))
+        if not node.names and not prepared:
+            stack += node.inputs
+    return frozenset(found)
 
-    names: list[str]
-    inputs: list[int]
-    depth: int  # layers on the longest way to it
-    fact: str
 
-
-class _Graph(TorchFunctionMode):
-    """Notes every operation of a run."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.input_first: set[str] = set()
-        self._names: dict[int, str] = {}
-        for name, tensor in model.state_dict(keep_vars=True).items():
-            if isinstance(tensor, torch.Tensor):
-                self._names.setdefault(id(tensor), name)
-        self._nodes: list[_Node] = []
-        self._made_by: dict[int, int] = {}
-        self._alive: list[torch.Tensor] = []  # so that no other tensor takes the identity of one that is gone
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Do a function and note what it reads and gives."""
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        made = list(_tensors(result))
-        if made:
-            self._add(args, kwargs, made, fact_of(func, args, kwargs))
-            place = _INPUT_FIRST.get(getattr(func, "__name__", ""), len(args))
-            if place < len(args) and (name := self._names.get(id(args[place]))) is not None:
-                self.input_first.add(name)
-        return result
-
-    def _add(self, args: Any, kwargs: Mapping[str, Any], made: list[torch.Tensor], fact: str) -> None:
-        given = [id(tensor) for tensor in _tensors((args, kwargs))]
-        names = [self._names[key] for key in given if key in self._names]
-        inputs = list(dict.fromkeys(self._made_by[key] for key in given if key in self._made_by))
-        depth = max((self._nodes[i].depth for i in inputs), default=0) + bool(names)
-        for tensor in made:
-            if id(tensor) not in self._names:
-                self._made_by[id(tensor)] = len(self._nodes)
-                self._alive.append(tensor)
-        self._nodes.append(_Node(names, inputs, depth, fact))
-
-    def outputs(self, result: Any) -> frozenset[str]:
-        """Tensors of the last layers on every way to the result."""
-        found: set[str] = set()
-        seen: set[int] = set()
-        stack = self._ends(result)
+def _read(nodes: Sequence[Node], ends: Sequence[int]) -> tuple[dict[str, int], dict[str, str]]:
+    """Places of the tensors' first uses, and facts; what the result does not depend on comes last."""
+    found: dict[str, int] = {}
+    facts: dict[str, list[str]] = {}
+    last = ""
+    seen: set[int] = set()
+    for end in (*ends, *range(len(nodes))):
+        stack = [(end, False)]
         while stack:
-            i = stack.pop()
-            if i in seen:
-                continue
-            seen.add(i)
-            node = self._nodes[i]
-            prepared = [self._nodes[j] for j in node.inputs if self._nodes[j].names and not self._nodes[j].inputs]
-            found.update(node.names, *(weight.names for weight in prepared))
-            if not node.names and not prepared:
-                stack += node.inputs
-        return frozenset(found)
-
-    def _ends(self, result: Any) -> list[int]:
-        return [self._made_by[id(tensor)] for tensor in _tensors(result) if id(tensor) in self._made_by]
-
-    def read(self, result: Any) -> tuple[dict[str, int], dict[str, str]]:
-        """Places of the tensors' first uses, and facts; what the result does not depend on comes last."""
-        found: dict[str, int] = {}
-        facts: dict[str, list[str]] = {}
-        last = ""
-        seen: set[int] = set()
-        for end in (*self._ends(result), *range(len(self._nodes))):
-            stack = [(end, False)]
-            while stack:
-                i, is_ready = stack.pop()
-                node = self._nodes[i]
-                if is_ready:
-                    for name in node.names:
-                        found.setdefault(name, len(found))
-                    last = node.names[0] if node.names else last
-                    if node.fact:
-                        facts.setdefault(last, []).append(node.fact)
-                elif i not in seen:
-                    seen.add(i)
-                    stack.append((i, True))
-                    deepest_last = sorted(reversed(node.inputs), key=lambda j: self._nodes[j].depth)
-                    stack += [(j, False) for j in deepest_last]
-        return found, {name: "; ".join(told) for name, told in facts.items()}
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    """List tensors in what a function is given or returns: also in collections and records of them."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, Mapping):
-        yield from _tensors(list(value.values()))
-    elif hasattr(value, "__dataclass_fields__"):
-        yield from _tensors(list(vars(value).values()))
+            i, is_ready = stack.pop()
+            node = nodes[i]
+            if is_ready:
+                for name in node.names:
+                    found.setdefault(name, len(found))
+                last = node.names[0] if node.names else last
+                if node.fact:
+                    facts.setdefault(last, []).append(node.fact)
+            elif i not in seen:
+                seen.add(i)
+                stack.append((i, True))
+                deepest_last = sorted(reversed(node.inputs), key=lambda j: nodes[j].depth)
+                stack += [(j, False) for j in deepest_last]
+    return found, {name: "; ".join(told) for name, told in facts.items()}

@@ -11,10 +11,11 @@ from itertools import islice
 
 from transfer.structure.behaviour import facts_of
 from transfer.structure.records import Architecture, Block, Form, canonical_texts
+from zoo_index.catalogues.wiring_text import wiring_texts
 
 __all__ = ["FEATURES", "Description", "EncodedArchitecture", "EncodedItem", "describe", "digest", "encode"]
 
-FEATURES = 4
+FEATURES = 5
 """Version of the standardization; raised when the same network would give another architecture, or two
 architectures another similarity."""
 
@@ -53,7 +54,7 @@ class EncodedArchitecture:
 class Description:
     """What the index keeps of a network.
 
-    The paper form is missing where there was no module, and facts where it could not be run.
+    The paper form is missing where there was no module, facts and wiring where it could not be run.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Description:
     dpiat: EncodedArchitecture
     paper: EncodedArchitecture | None
     facts: tuple[str, ...] = ()
+    wiring: tuple[str, ...] = ()
 
     def form(self, name: Form) -> EncodedArchitecture | None:
         """Return the architecture in one form, if it has it."""
@@ -82,7 +84,8 @@ def encode(architecture: Architecture) -> EncodedArchitecture:
 
 def describe(name: str, dpiat: Architecture, paper: Architecture | None, n_params: int) -> Description:
     """Encode both forms of a network."""
-    return Description(name, n_params, encode(dpiat), encode(paper) if paper else None, facts_of(dpiat))
+    encoded = encode(dpiat), encode(paper) if paper else None
+    return Description(name, n_params, *encoded, facts_of(dpiat), wiring_texts(dpiat))
 
 
 def digest(*texts: str) -> str:

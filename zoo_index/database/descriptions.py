@@ -49,6 +49,7 @@ def put_descriptions(
                 "dpiat_items": packed["dpiat"][dpiat],
                 "paper_items": packed["paper"][paper] if paper else None,
                 "facts": pack_texts(description.facts) if description.facts else None,
+                "wiring": pack_texts(description.wiring) if description.wiring else None,
             }
         )
     known = _architectures(connection, catalogue, names)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import null, select
 
 from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, kind_code, offsets, padded
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
+from zoo_index.catalogues.wiring_text import read_wiring
 from zoo_index.database.packing import ID_BYTES, rows_among, unpack_ids, unpack_texts
 from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER
 
@@ -162,10 +163,11 @@ def load_architecture(connection: Connection, architecture_id: int, form: Form) 
 def load_architectures(connection: Connection, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
     """Load architectures by id, those that have the form; their tensors are named by their number."""
     column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
-    query = select(ARCHITECTURE.c.id, column, ARCHITECTURE.c.facts).where(column.is_not(None))
-    found, packed, facts = _columns(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
+    told = (ARCHITECTURE.c.facts, ARCHITECTURE.c.wiring) if form == "dpiat" else (null(), null())
+    query = select(ARCHITECTURE.c.id, column, *told).where(column.is_not(None))
+    found, packed, *seen = _columns(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
     orders = {id_: unpack_ids(one).tolist() for id_, one in zip(found, packed, strict=True)}
-    told = {id_: unpack_texts(one) for id_, one in zip(found, facts, strict=True) if one and form == "dpiat"}
+    facts, wiring = ({id_: unpack_texts(one) for id_, one in zip(found, kind, strict=True) if one} for kind in seen)
     wanted = np.unique(_lists(packed)[1])
     query = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids)
     found, single, packed = _columns(connection, query, BLOCK.c.id, wanted)
@@ -175,31 +177,35 @@ def load_architectures(connection: Connection, ids: Sequence[int], form: Form) -
     canonical = json.loads(f"[{','.join(texts)}]")
     layers = dict(zip(found, map(Layer.from_canonical, canonical), strict=True))
     return {
-        id_: _named(form, [blocks[block] for block in order], layers, told.get(id_, ()))
+        id_: _named(form, [blocks[block] for block in order], layers, facts.get(id_, ()), wiring.get(id_, ()))
         for id_, order in orders.items()
     }
 
 
 def _named(
-    form: Form, blocks: Sequence[tuple[bool, list[int]]], layers: Mapping[int, Layer], facts: Sequence[str]
+    form: Form,
+    blocks: Sequence[tuple[bool, list[int]]],
+    layers: Mapping[int, Layer],
+    facts: Sequence[str],
+    wiring: Sequence[str],
 ) -> Architecture:
     """Put an architecture together; tensors get the names that tell them apart: numbers."""
-    n_named = 0
-    told = iter(facts)
-
-    def named(layer: Layer) -> Layer:
-        nonlocal n_named
-        first = n_named
-        n_named += len(layer.tensors)
-        tensors = tuple(Tensor(t.role, t.shape, str(first + i)) for i, t in enumerate(layer.tensors))
-        return Layer(layer.kind, tensors, path=str(first), facts=next(told, ""))
-
-    items: list[Item] = []
-    for single, members in blocks:
-        if single:
-            items.append(named(layers[members[0]]))
-        else:
-            items.append(Block(tuple(named(layers[i]) for i in members)))
+    kinds = [layers[i] for _, members in blocks for i in members]
+    first = list(accumulate((len(kind.tensors) for kind in kinds), initial=0))
+    around = read_wiring(wiring, list(map(str, first))) if wiring else [None] * len(kinds)
+    named = (
+        Layer(
+            kind.kind,
+            tuple(Tensor(t.role, t.shape, str(n + i)) for i, t in enumerate(kind.tensors)),
+            path=str(n),
+            facts=told,
+            wiring=wired,
+        )
+        for kind, n, told, wired in zip(kinds, first, facts or [""] * len(kinds), around, strict=False)
+    )
+    items: list[Item] = [
+        next(named) if single else Block(tuple(islice(named, len(members)))) for single, members in blocks
+    ]
     return Architecture(form, tuple(items))
 
 

@@ -119,6 +119,7 @@ ARCHITECTURE = Table(
     _bytes("dpiat_items"),
     _bytes("paper_items", nullable=True),
     _bytes("facts", nullable=True),
+    _bytes("wiring", nullable=True),
     UniqueConstraint("catalogue", "name"),
 )
 """A standardized architecture of a catalogue."""

@@ -1,0 +1,123 @@
+"""Which of several assignments that score the same? The one with which the target computes what the source does.
+
+Shapes and order may leave a choice: query and key of an attention whose code multiplies them the other way round,
+two branches of like layers that one code runs first and the other last. If every tensor was copied and the outputs
+still differ, like layers of the source are exchanged, two at a time and in all blocks alike, and both networks are
+run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import combinations, islice
+
+from transfer.execution.proof import Function
+from transfer.planning.planned import PlannedTensor, TransferPlan
+from transfer.structure.records import Block, Layer
+
+__all__ = ["exchanged"]
+
+_MOST_TRIES = 16
+_MOST_SECONDS = 3.0
+
+_GAIN = 0.02
+"""By so much the outputs have to correlate better for an exchange to be kept while others are tried."""
+
+Names = Mapping[str, str]
+"""Which tensor of the source is read in place of which."""
+
+
+def exchanged(
+    planned: TransferPlan, found: Function, write: Callable[[TransferPlan], object], prove: Callable[[], Function]
+) -> tuple[TransferPlan, Function] | None:
+    """Look for an assignment of the same score that computes the same; a few tries, for a few seconds.
+
+    Parameters
+    ----------
+    planned : TransferPlan
+        Carried out.
+    found : Function
+        What the target computes with it.
+    write : callable
+        Carries out a plan for a part of the target's tensors.
+    prove : callable
+        Compares the networks as they are.
+
+    Returns
+    -------
+    TransferPlan, Function
+        What was carried out instead; None, and the target holds what it held, if nothing made both equal.
+    """
+    if found.verdict not in ("near", "other") or any(row.status != "copied" for row in planned.tensors):
+        return None
+    started = time.monotonic()
+    best, closest = planned, found.correlation or 0.0
+    told: list[str] = []
+    for names, what in islice(_exchanges(planned), _MOST_TRIES):
+        tried = _with_names(best, names)
+        write(_difference(best, tried))
+        result = prove()
+        correlation = result.correlation or 0.0
+        if result.verdict == "equal":
+            note = f"with like layers of the source exchanged both compute the same: {', '.join([*told, what])}"
+            return replace(tried, note="; ".join(filter(None, (planned.note, note)))), result
+        if correlation > closest + _GAIN:
+            best, closest = tried, correlation
+            told.append(what)
+        else:
+            write(_difference(tried, best))
+        if time.monotonic() - started > _MOST_SECONDS:
+            break
+    write(_difference(best, planned))
+    return None
+
+
+def _exchanges(planned: TransferPlan) -> Iterator[tuple[Names, str]]:
+    """Yield pairs of like layers, in the first block that has them and in all blocks of the same kinds of layers.
+
+    Neighbours come first.
+    """
+    alike: dict[tuple[str, ...], list[Block]] = {}
+    for item in planned.alignment.source.items:
+        if isinstance(item, Block):
+            alike.setdefault(tuple(layer.kind for layer in item.layers), []).append(item)
+    pairs = [
+        (j - i, blocks, i, j)
+        for blocks in alike.values()
+        for i, j in combinations(range(len(blocks[0].layers)), 2)
+        if blocks[0].layers[i].kind.startswith(("conv", "linear", "batchnorm", "norm"))
+    ]
+    for _, blocks, i, j in sorted(pairs, key=lambda pair: pair[0]):
+        names: dict[str, str] = {}
+        what = ""
+        for block in blocks:
+            a, b = block.layers[i], block.layers[j]
+            if _signature(a) == _signature(b):
+                what = what or f"{a.path!r} and {b.path!r}"
+                for x, y in zip(a.tensors, b.tensors, strict=True):
+                    names |= {x.name: y.name, y.name: x.name}
+        if names:
+            yield names, what
+
+
+def _signature(layer: Layer) -> tuple[object, ...]:
+    return layer.kind, *((tensor.role, tensor.shape) for tensor in layer.tensors)
+
+
+def _with_names(planned: TransferPlan, names: Names) -> TransferPlan:
+    def read(row: PlannedTensor) -> PlannedTensor:
+        regions = tuple(
+            replace(region, tensor=names.get(region.tensor, region.tensor)) if region.tensor else region
+            for region in row.regions
+        )
+        return replace(row, source=names.get(row.source or "", row.source), regions=regions)
+
+    return replace(planned, tensors=tuple(map(read, planned.tensors)))
+
+
+def _difference(before: TransferPlan, after: TransferPlan) -> TransferPlan:
+    """Return the part of a plan that another one does not do anyway."""
+    rows = (new for old, new in zip(before.tensors, after.tensors, strict=True) if old != new)
+    return replace(after, tensors=tuple(rows))
