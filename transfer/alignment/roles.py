@@ -1,9 +1,9 @@
 """Blocks that go on in a stage, and blocks that begin one: like feeds like.
 
-A block that returns to the channels it starts from adds to what it is given; one that does not makes something
-else of it, as a rule on another grid. By shapes alone the first block of a stage may score best with the last
-one of the stage before, if that is as wide as it reads. Then the source's step to the next stage would be added
-to a stream that it does not belong to. So a pair of unlike blocks counts less where it is decided what feeds
+A block that returns to the channels it starts from adds to what it is given, or might; one that does not makes
+something else of it, as a rule on another grid. By shapes alone the first block of a stage may score best with the
+last one of the stage before, if that is as wide as it reads. Then the source's step to the next stage would be
+added to a stream that it does not belong to. So a pair of unlike blocks counts less where it is decided what feeds
 what; how alike networks are, as a number, is left as it is.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.structure.meaning import residual_exits
+from transfer.structure.meaning import keeps_width
 from transfer.structure.records import Architecture, Block
 
 __all__ = ["by_role"]
@@ -23,7 +23,7 @@ where MobileNet v2 has them."""
 
 
 def by_role(scores: NDArray[np.float64], source: Architecture, target: Architecture) -> NDArray[np.float64]:
-    """Let pairs of blocks count less of which one adds to its input and the other does not.
+    """Let pairs of blocks count less of which one keeps its width and the other does not.
 
     Parameters
     ----------
@@ -31,15 +31,15 @@ def by_role(scores: NDArray[np.float64], source: Architecture, target: Architect
     source, target : Architecture
         In ``dpiat`` form.
     """
-    rows, columns = _adds(target), _adds(source)
+    rows, columns = _goes_on(target), _goes_on(source)
     are_blocks = (rows >= 0)[:, None] & (columns >= 0)[None, :]
     is_unlike = are_blocks & (rows[:, None] != columns[None, :])
     return np.where(is_unlike, _UNLIKE * scores, scores)
 
 
-def _adds(architecture: Architecture) -> NDArray[np.int64]:
-    """Whether each item adds to its input, -1 for single layers."""
+def _goes_on(architecture: Architecture) -> NDArray[np.int64]:
+    """Whether each item keeps its width, -1 for single layers."""
     return np.array(
-        [int(bool(residual_exits(item))) if isinstance(item, Block) else -1 for item in architecture.items],
+        [int(keeps_width(item)) if isinstance(item, Block) else -1 for item in architecture.items],
         dtype=np.int64,
     )

@@ -1,11 +1,12 @@
 """Which channels go where, as far as shapes tell: for targets that are bare files, or cannot be run.
 
-Where the target was run, the way of its channels is known (`bundles`) and nothing of this is asked.
+Where the target was run, the way of its channels is known (`bundles`). Then shapes are asked only for layers whose
+widths contradict what was seen: the source is wired otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import groupby
 
 from transfer.alignment.matching import Alignment, LayerPair
@@ -20,21 +21,23 @@ from transfer.structure.records import Block, Layer
 __all__ = ["channels_by_shape"]
 
 
-def channels_by_shape(alignment: Alignment) -> dict[str, Channels]:
+def channels_by_shape(alignment: Alignment, known: Container[str] | None = None) -> dict[str, Channels]:
     """Choose channels behind flattened maps, in concatenations, and around grouped convolutions.
 
     Parameters
     ----------
     alignment : Alignment
+    known : container of str, optional
+        Paths of the target layers that are known from a run; that tells flattened maps, too.
 
     Returns
     -------
     dict of str to Channels
         By the path of the target layer.
     """
-    found = flattened_channels(alignment) | _segments(alignment)
+    found = _segments(alignment) if known is not None else flattened_channels(alignment) | _segments(alignment)
     for _, members in groupby(alignment.pairs, key=lambda pair: pair.target_item):
-        found |= _groups(alignment, list(members))
+        found |= _groups(alignment, list(members), known or ())
     return found
 
 
@@ -69,8 +72,8 @@ def _mixes(layer: Layer) -> bool:
     return is_weighted(layer) and is_dense(layer)
 
 
-def _groups(alignment: Alignment, pairs: Sequence[LayerPair]) -> dict[str, Channels]:
-    """Whole groups of grouped convolutions, and what is around them in the block."""
+def _groups(alignment: Alignment, pairs: Sequence[LayerPair], known: Container[str]) -> dict[str, Channels]:
+    """Place the groups of one block."""
     target = alignment.target.items[pairs[0].target_item]
     found: dict[str, Channels] = {}
     if not isinstance(target, Block):
@@ -80,7 +83,7 @@ def _groups(alignment: Alignment, pairs: Sequence[LayerPair]) -> dict[str, Chann
     for pair in pairs:
         index = by_path[pair.target.path]
         new_width = group_width(target.layers, index)
-        if not new_width:
+        if not new_width or pair.target.path in known:
             continue
         source = alignment.source.items[pair.source_item]
         if not isinstance(source, Block):

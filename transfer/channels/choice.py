@@ -54,9 +54,10 @@ def choose_channels(
         from transfer.tracing.flow import trace_flow
 
         flow = trace_flow(module)
-    found = channels_by_shape(alignment) if flow is None else bundle_channels(alignment, flow, inserted)
+    traced = bundle_channels(alignment, flow, inserted) if flow else {}
+    found = channels_by_shape(alignment, traced if flow else None) | traced
     if options.split_fused:
-        found |= _heads(alignment, {} if flow is None else found, flow)
+        found |= _heads(alignment, traced, flow)
     return {path: channels for path, channels in found.items() if channels != LEADING}
 
 

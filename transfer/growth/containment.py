@@ -22,8 +22,8 @@ from transfer.structure.meaning import (
     in_width,
     is_depthwise,
     is_weighted,
+    keeps_width,
     out_width,
-    residual_exits,
     share_positions,
 )
 from transfer.structure.records import Architecture, Block, Item, Layer, structure_key
@@ -112,7 +112,7 @@ def _contained(alignment: Alignment) -> Alignment | None:
             return -1.0
         key = keys[0][s], keys[1][t]
         if key not in blocks:
-            blocks[key] = _within_block(a, b, layers_fit) if is_forced or _are_alike(a, b) else None
+            blocks[key] = _within_block(a, b, layers_fit) if is_forced or keeps_width(a) == keeps_width(b) else None
         place = blocks[key]
         return place.value if place else -1.0
 
@@ -146,20 +146,9 @@ def _within_block(source: Block, target: Block, layers_fit: Callable[[Layer, Lay
     return _embed(source.layers, target.layers, fit, [_passes_in_block(layer) for layer in target.layers])
 
 
-def _are_alike(source: Block, target: Block) -> bool:
-    """Whether both blocks may return to where they start from, or neither."""
-    return bool(residual_exits(source)) == bool(residual_exits(target))
-
-
 def passes_on(item: Item) -> bool:
-    """Whether an inserted block or layer may be able to start by returning its input; also as part of a branch."""
-    if not isinstance(item, Block):
-        return _passes_in_block(item)
-    return bool(residual_exits(item)) or all(
-        layer.wiring is not None and any(not branch.is_appended for branch in layer.wiring.inside)
-        for layer in item.layers
-        if is_weighted(layer)
-    )
+    """Whether an inserted block or layer may be able to start by returning its input."""
+    return keeps_width(item) if isinstance(item, Block) else _passes_in_block(item)
 
 
 def _passes_in_block(layer: Layer) -> bool:

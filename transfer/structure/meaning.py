@@ -21,6 +21,7 @@ __all__ = [
     "is_pointwise",
     "is_spatial",
     "is_weighted",
+    "keeps_width",
     "n_fused_parts",
     "out_width",
     "parent_of",
@@ -95,6 +96,14 @@ def residual_exits(block: Block) -> list[Tensor]:
     ]
     exits = [[t for t in layer.tensors if _is_bare(layer) or t.role in ("weight", "bias")] for layer in ends]
     return [tensor for tensors in exits for tensor in tensors] if all(exits) else []
+
+
+def keeps_width(block: Block) -> bool:
+    """Whether a block ends with as many channels as it starts from, as those do that go on in a stage.
+
+    Read from shapes alone: a block without an addition may go on, too.
+    """
+    return bool(_exits_by_shape(block))
 
 
 def whole_branches(block: Block, *, is_appended: bool) -> set[Branch] | None:
