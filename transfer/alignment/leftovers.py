@@ -121,12 +121,13 @@ class _State:
         """Pair what is left of some layers with each other."""
         for key in keys:
             left = [s for s in sources if s not in self._fed and s not in self._taken[0]]
-            if not left:  # as a rule
+            wanting = [t for t in targets if self._is_wanting(t)] if left else []
+            if not wanting:  # as a rule
                 return
             free = _by_class(self.source.layers, left, key)
-            open_ = _by_class(self.target.layers, filter(self._is_wanting, targets), key)
-            for shared, wanting in open_.items():
-                for s, t in _in_order(free.get(shared, []), wanting, self._expected):
+            open_ = _by_class(self.target.layers, wanting, key)
+            for shared, places in open_.items():
+                for s, t in _in_order(free.get(shared, []), places, self._expected):
                     self._pair(s, t)
 
     def _is_wanting(self, t: int) -> bool:

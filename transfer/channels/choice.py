@@ -74,7 +74,8 @@ def _heads(alignment: Alignment, traced: Mapping[str, Channels], flow: Flow | No
     found: dict[str, Channels] = {}
     for pair in alignment.pairs:
         source, target = alignment.source.items[pair.source_item], alignment.target.items[pair.target_item]
-        if isinstance(source, Block) and isinstance(target, Block):
+        is_other = is_weighted(pair.target) and out_width(pair.source) != out_width(pair.target)
+        if is_other and isinstance(source, Block) and isinstance(target, Block):
             channels = attention_channels(source.layers, target.layers, pair.source, pair.target)
             if channels and _is_possible(channels[pair.target.path], pair, traced, flow):
                 found |= channels

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, kind_code, offsets, padded
+from transfer.alignment.tables import MAX_DIMS, Table, kind_code, offsets, padded
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
 from zoo_index.database.packing import ID_BYTES, rows_among, unpack_ids, unpack_texts
 from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Basis",
     "Landmark",
+    "Parts",
     "StoredTable",
     "architecture_ids",
     "embedded_ids",
@@ -30,6 +31,7 @@ __all__ = [
     "load_architecture",
     "load_architectures",
     "load_basis",
+    "load_shapes",
     "load_table",
     "load_vectors",
 ]
@@ -111,19 +113,17 @@ def load_table(connection: Connection, form: Form, ids: NDArray[np.int64] | None
     query = select(LAYER.c.id, LAYER.c.canonical).order_by(LAYER.c.id)
     query = query.where(LAYER.c.form == form) if ids is None else query
     layers, canonical = _columns(connection, query, LAYER.c.id, wanted)
-    kinds: KindCodes = {}
     layer_kind = np.empty(len(layers), dtype=np.int64)
     layer_dims = np.ones((len(layers), MAX_DIMS))
     for row, (kind, tensors) in enumerate(json.loads(f"[{','.join(canonical)}]")):
         dims = tuple(tensors[0][1]) if tensors else None
-        layer_kind[row] = kind_code(kinds, kind, dims)
+        layer_kind[row] = kind_code(kind, dims)
         layer_dims[row] = padded(kind, dims)
     return StoredTable(
         ids=np.array(architectures, dtype=np.int64),
         n_scoring=np.array(n_scoring, dtype=np.int64),
         table=Table(
             form=form,
-            kinds=kinds,
             layer_kind=layer_kind,
             layer_dims=layer_dims,
             item_start=item_start,
@@ -159,31 +159,69 @@ def load_architecture(connection: Connection, architecture_id: int, form: Form) 
     return load_architectures(connection, [architecture_id], form).get(architecture_id)
 
 
-def load_architectures(connection: Connection, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
-    """Load architectures by id, those that have the form; their tensors are named by their number."""
+def load_architectures(
+    connection: Connection, ids: Sequence[int], form: Form, parts: Parts | None = None
+) -> dict[int, Architecture]:
+    """Load architectures by id, those that have the form; their tensors are named by their number.
+
+    Parameters
+    ----------
+    connection : Connection
+    ids : sequence of int
+    form : {'dpiat', 'paper'}
+    parts : Parts, optional
+        What was read before; what is read now joins it.
+    """
     column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
-    query = select(ARCHITECTURE.c.id, column, ARCHITECTURE.c.facts).where(column.is_not(None))
-    found, packed, facts = _columns(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
-    orders = {id_: unpack_ids(one).tolist() for id_, one in zip(found, packed, strict=True)}
-    told = {id_: unpack_texts(one) for id_, one in zip(found, facts, strict=True) if one and form == "dpiat"}
+    query = select(ARCHITECTURE.c.id, ARCHITECTURE.c.facts).where(column.is_not(None))
+    rows = _rows(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
+    told = {id_: unpack_texts(facts) if facts and form == "dpiat" else () for id_, facts in rows}
+    shapes = load_shapes(connection, list(told), form, parts)
+    return {id_: _named(shapes[id_], facts) for id_, facts in told.items()}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Layers, and items of architectures, that were read before, by their ids; architectures share them."""
+
+    layers: dict[int, Layer] = field(default_factory=dict)
+    items: dict[int, Item] = field(default_factory=dict)
+
+
+def load_shapes(
+    connection: Connection, ids: Sequence[int], form: Form, parts: Parts | None = None
+) -> dict[int, Architecture]:
+    """Load architectures as `load_architectures`, but without names and facts: to be compared only, and fast."""
+    parts = parts or Parts()
+    column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
+    query = select(ARCHITECTURE.c.id, column).where(column.is_not(None))
+    found, packed = _columns(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
     wanted = np.unique(_lists(packed)[1])
-    query = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids)
-    found, single, packed = _columns(connection, query, BLOCK.c.id, wanted)
-    blocks = {id_: (alone, unpack_ids(one).tolist()) for id_, alone, one in zip(found, single, packed, strict=True)}
-    wanted = np.unique(_lists(packed)[1])
-    found, texts = _columns(connection, select(LAYER.c.id, LAYER.c.canonical), LAYER.c.id, wanted)
+    missing = np.array([id_ for id_ in wanted.tolist() if id_ not in parts.items], dtype=np.int64)
+    blocks = [
+        (id_, single, unpack_ids(one).tolist())
+        for id_, single, one in _rows(connection, _BLOCKS, BLOCK.c.id, missing)
+    ]
+    wanted = np.unique([layer for _, _, layers in blocks for layer in layers])
+    missing = np.array([id_ for id_ in wanted.tolist() if id_ not in parts.layers], dtype=np.int64)
+    new, texts = _columns(connection, _LAYERS, LAYER.c.id, missing)
     canonical = json.loads(f"[{','.join(texts)}]")
-    layers = dict(zip(found, map(Layer.from_canonical, canonical), strict=True))
+    parts.layers.update(zip(new, map(Layer.from_canonical, canonical), strict=True))
+    for id_, single, layers in blocks:
+        members = tuple(parts.layers[layer] for layer in layers)
+        parts.items[id_] = members[0] if single else Block(members)
     return {
-        id_: _named(form, [blocks[block] for block in order], layers, told.get(id_, ()))
-        for id_, order in orders.items()
+        id_: Architecture(form, tuple(parts.items[item] for item in unpack_ids(one).tolist()))
+        for id_, one in zip(found, packed, strict=True)
     }
 
 
-def _named(
-    form: Form, blocks: Sequence[tuple[bool, list[int]]], layers: Mapping[int, Layer], facts: Sequence[str]
-) -> Architecture:
-    """Put an architecture together; tensors get the names that tell them apart: numbers."""
+_BLOCKS = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids)
+_LAYERS = select(LAYER.c.id, LAYER.c.canonical)
+
+
+def _named(shapes: Architecture, facts: Sequence[str]) -> Architecture:
+    """Give tensors the names that tell them apart, numbers, and layers their facts."""
     n_named = 0
     told = iter(facts)
 
@@ -194,13 +232,10 @@ def _named(
         tensors = tuple(Tensor(t.role, t.shape, str(first + i)) for i, t in enumerate(layer.tensors))
         return Layer(layer.kind, tensors, path=str(first), facts=next(told, ""))
 
-    items: list[Item] = []
-    for single, members in blocks:
-        if single:
-            items.append(named(layers[members[0]]))
-        else:
-            items.append(Block(tuple(named(layers[i]) for i in members)))
-    return Architecture(form, tuple(items))
+    items = (
+        Block(tuple(map(named, item.layers))) if isinstance(item, Block) else named(item) for item in shapes.items
+    )
+    return Architecture(shapes.form, tuple(items))
 
 
 def load_basis(connection: Connection, measure: str) -> Basis | None:
