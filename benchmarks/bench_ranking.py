@@ -21,7 +21,7 @@ from _common import save
 from _peer import install_iatransfer, load_iatransfer
 
 from transfer.alignment.ranking import item_scores, rank
-from transfer.alignment.tables import Table, tabulate
+from transfer.alignment.tables import Table, table_of, tabulate
 from transfer.structure.records import Architecture
 from transfer.structure.standardization import standardize
 from zoo_index.catalogues.timm_catalogue import build
@@ -82,7 +82,7 @@ def peer_pairs(folder: str) -> dict[str, Any]:
 
 def count_updates(target: Architecture, sources: Table) -> tuple[int, int, int]:
     """Count layer scores, and cells of V inside blocks and at the top that change at all; runs come on top."""
-    ours = tabulate([target], form=target.form, kinds=sources.kinds)
+    ours = table_of(target)
     alike = (ours.layer_kind[None] == sources.layer_kind[:, None]) & (ours.layer_kind[None] >= 0)
     sizes = np.diff(ours.item_start)
     live = np.zeros((len(sources.layer_kind), len(sizes)))

@@ -60,6 +60,23 @@ def max_difference(figures: dict[str, Any]) -> str:
     return f"{found:.1g}" if found else "0"
 
 
+def question() -> str:
+    figures = result("question")
+    limits = figures["limits_s"]
+    rows = [[key, with_limit(figures[f"{key}_s"], limit)] for key, limit in limits.items()]
+    rows.append([f"worst, {figures['worst_target']}", seconds(figures["worst_s"])])
+    shares = [[stage, f"{share:.0%}"] for stage, share in figures["shares"].items()]
+    return f"""## A whole question
+
+`recommend` in one process, after warm-up: ten results of timm's pretrained architectures with their coverage, for
+{figures["targets"]} of them as targets. {origin(figures, "numba", "numpy", "SQLAlchemy")}
+
+{table(["", "time (limit)"], rows)}
+
+{table(["where the time goes", "share"], shares)}
+"""
+
+
 def command_line() -> str:
     figures = result("cli")
     limits = figures["limits_s"]
@@ -283,7 +300,7 @@ def curves(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parts = [ranking(), command_line(), growing(), shortlists(), transfer()]
+    parts = [ranking(), question(), command_line(), growing(), shortlists(), transfer()]
     if (RESULTS / "cuda.json").exists():  # nobody has to have a GPU
         parts.append(cuda(result("cuda")))
     head = """# Performance

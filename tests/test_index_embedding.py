@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import SMALL_ZOO
 
-from transfer.alignment.tables import kind_code, padded
+from transfer.alignment.tables import code_of, kind_code, padded
 from zoo_index.database import loading, writes
 from zoo_index.database.store import Store
 from zoo_index.index import embedding, upkeep, vectors
@@ -46,8 +46,7 @@ def test_a_profile_adds_up_the_scores_of_layers(zoo: Zoo) -> None:
     for landmark in basis.landmarks:
         total = 0.0
         for layer in architecture.layers():
-            kinds: dict[tuple[str, int], int] = {(landmark.kind, landmark.n_dims): 0}
-            if kind_code(kinds, layer.kind, layer.dims) == 0:
+            if kind_code(layer.kind, layer.dims) == code_of(landmark.kind, landmark.n_dims):
                 pairs = zip(padded(layer.kind, layer.dims), landmark.dims, strict=True)
                 total += prod(min(a / b, b / a) for a, b in pairs)
         expected.append((total / architecture.n_scoring**0.5) ** 0.5)

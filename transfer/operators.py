@@ -14,7 +14,7 @@ from itertools import product
 from transfer.regions import Box, Constant, Fill, Region, Span, Transform, swapped
 from transfer.structure.records import Layer, Tensor
 
-__all__ = ["LEADING", "Channels", "centred_fill", "channel_fill", "fitted_shape", "refusal"]
+__all__ = ["LEADING", "Channels", "centred_fill", "channel_fill", "fitted_shape", "refusal", "whole"]
 
 
 def centred_fill(source: Tensor, target: Tensor) -> Fill:
@@ -26,7 +26,7 @@ def centred_fill(source: Tensor, target: Tensor) -> Fill:
         With equally many dimensions.
     """
     if source.shape == target.shape:
-        return _whole(target.shape)
+        return whole(target.shape)
     spans = [_centred(a, b) for a, b in zip(source.shape, target.shape, strict=True)]
     return Fill("centre", (_region(spans),))
 
@@ -89,7 +89,7 @@ def channel_fill(
         is_cleared = zero_new_inputs and layer.n_groups == 1  # new groups give nothing to old outputs
         exchanged = swapped(source.shape), swapped(target.shape)
         fill = _filled(*exchanged, channels, is_weight=True, zero_new_inputs=is_cleared)
-        return fill.exchanged() if fill.operator != "copy" else _whole(target.shape)
+        return fill.exchanged() if fill.operator != "copy" else whole(target.shape)
     return _filled(source.shape, target.shape, channels, is_weight=is_weight, zero_new_inputs=zero_new_inputs)
 
 
@@ -102,7 +102,7 @@ def _filled(
     assert shape is not None
     is_chosen = channels.outputs or channels.cleared or (is_weight and (channels.inputs or channels.connections))
     if not shape or (shape == target and not is_chosen):
-        return _whole(target)
+        return whole(target)
     if not _is_possible(channels, shape, target, is_weight=is_weight):
         channels = LEADING
     outputs = channels.outputs or _leading(shape[0], target[0])
@@ -123,7 +123,7 @@ def _filled(
     if zero_new_inputs and is_weight:
         zeros = (0,) * (len(target) - 1)
         rows = [Box((start, *zeros), (size, *target[1:])) for _, start, size in outputs]
-        if sum(row.n_elements for row in rows) > sum(region.target.n_elements for region in regions):
+        if sum(row.n_elements for row in rows) > sum(region.n_elements for region in regions):
             constants = (*(Constant(row) for row in rows), *constants)
     return Fill(channels.operator, regions, constants)
 
@@ -155,7 +155,7 @@ def refusal(source: Tensor | None, target: Tensor) -> str:
     """
     if source is None:
         return f"the matched source layer has no {target.role}"
-    if fitted_shape(source.shape, len(target.shape)) is None:
+    if source.shape != target.shape and fitted_shape(source.shape, len(target.shape)) is None:
         return f"{len(source.shape)} dimensions in the source, {len(target.shape)} in the target"
     if source.dtype and target.dtype and source.is_continuous != target.is_continuous:
         return f"{source.dtype} values in the source, {target.dtype} in the target"
@@ -178,7 +178,9 @@ def fitted_shape(shape: tuple[int, ...], n_dims: int) -> tuple[int, ...] | None:
     return (*shape[:n_dims], *(1,) * (n_dims - len(shape)))
 
 
-def _whole(shape: tuple[int, ...]) -> Fill:
+@lru_cache(maxsize=4096)
+def whole(shape: tuple[int, ...]) -> Fill:
+    """Copy all of a tensor."""
     zeros = (0,) * len(shape)
     return Fill("copy", (Region(zeros, zeros, shape),))
 

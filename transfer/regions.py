@@ -94,6 +94,11 @@ class Region:
     scale: float = 1.0
 
     @property
+    def n_elements(self) -> int:
+        """Number of elements that are copied."""
+        return prod(self.size)
+
+    @property
     def source(self) -> Box:
         """The box in the source."""
         return Box(self.source_start, self.size)
@@ -125,7 +130,7 @@ class Fill:
     @cached_property
     def n_copied(self) -> int:
         """Number of elements that are copied."""
-        return sum(region.target.n_elements for region in self.regions)
+        return sum(region.n_elements for region in self.regions)
 
     @cached_property
     def n_set(self) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from transfer.alignment.matching import match, plain_similarity
 from transfer.alignment.similarity import best_similarity
 from transfer.alignment.towers import subtrees
+from transfer.options import Options
 from transfer.planning.plans import plan_alignment
 from transfer.structure.behaviour import agreement
 from transfer.structure.records import Architecture, Block, Form
@@ -33,6 +35,15 @@ _MOST_TIED = 128
 
 _N_COMPARED = 32
 """Sources, the best ones at their true widths, that are compared at the scale that suits them best."""
+
+
+_DIGITS = 12
+"""Scores that agree in so many are equal: sums were added up in another order."""
+
+_TIE = 1e-12
+
+_ANY_CHANNELS = Options(channels="leading")
+"""Which channels are taken makes no difference to how much is covered, and costs time."""
 
 
 @without_collections()
@@ -86,11 +97,16 @@ def recommend(
     )
     chosen = found.table
     scores = embedding.target_row(wanted, chosen)
-    weights = {id_: sorted(entries_, key=_by_quality) for id_, entries_ in found.entries.items()}
-    preferred = [weights[id_][0] for id_ in chosen.ids.tolist()]
+    weights: dict[int, list[Entry]] = {}
+
+    def weights_of(row: int) -> list[Entry]:
+        id_ = int(chosen.ids[row])
+        if id_ not in weights:
+            weights[id_] = sorted(found.entries[id_], key=_by_quality)
+        return weights[id_]
 
     def order(rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        entries_ = [preferred[row] for row in rows]
+        entries_ = [weights_of(row)[0] for row in rows.tolist()]
         places = order_sources(
             scores[rows],
             chosen.n_scoring[rows],
@@ -99,16 +115,18 @@ def recommend(
             [entry["n_params"] for entry in entries_],
             target.n_params,
             [entry["name"] for entry in entries_],
-            [_likeness(preferred[row], target, agreements.get(int(row), 1.0)) for row in rows],
+            [
+                _likeness(entry, target, agreements.get(row, 1.0))
+                for entry, row in zip(entries_, rows.tolist(), strict=True)
+            ],
         )
         return rows[places]
 
     agreements: dict[int, float] = {}
-    best = order(np.flatnonzero(scores > 0))
     n_compared = max(2 * k, _N_COMPARED)
-    if len(best) > n_compared:
-        n_tied = int((scores[best] > scores[best[n_compared - 1]] - 1e-12).sum())
-        best = best[: max(n_compared, min(n_tied, _MOST_TIED))]
+    best = _leading(np.flatnonzero(scores > 0), scores, n_compared)
+    if len(best) > max(n_compared, _MOST_TIED):
+        best = order(best)[: max(n_compared, _MOST_TIED)]
     if not len(best):
         raise NothingFoundError(
             f"expected a source with layers like those of {target.name!r}, no architecture of the index has any; "
@@ -116,23 +134,29 @@ def recommend(
         )
     if form == "dpiat":
         regrouped = embedding.grouped_otherwise(wanted, chosen, scores)
-        known = search.architectures(chosen.ids[np.union1d(best, regrouped)].tolist(), form)
+        best = np.union1d(best, regrouped)
+        trees = subtrees(wanted)
+        ids = chosen.ids[best].tolist()
+        known = (search.architectures if len(trees) > 1 else search.shapes)(ids, form)  # towers are found by names
         for row in regrouped:
             scores[row] = plain_similarity(known[int(chosen.ids[row])], wanted)
-        best = order(np.union1d(best, regrouped))
-        least = float(scores[best[k - 1]]) if len(best) >= k else 0.0  # what is below cannot be among the first k
-        trees = subtrees(wanted)
-        for row in best:
-            source = known[int(chosen.ids[row])]
-            scores[row] = best_similarity(source, wanted, float(scores[row]), least=least, trees=trees)
-            agreements[int(row)] = agreement(source, wanted)
-        best = order(best)
-    best = best[:k]
-    ids = [int(chosen.ids[row]) for row in best]
-    sources = {wanted_form: search.architectures(ids, wanted_form) for wanted_form in target.forms}
+        # what is below cannot be among the first k
+        least = float(np.sort(scores[best])[-k]) if len(best) >= k else 0.0
+        for row, id_ in zip(best, ids, strict=True):
+            scores[row] = best_similarity(known[id_], wanted, float(scores[row]), least=least, trees=trees)
+        best = _leading(best, scores, k)
+        known = search.architectures(chosen.ids[best].tolist(), form)
+        for row in _tied(best, scores):
+            agreements[row] = agreement(known[int(chosen.ids[row])], wanted)
+    best = order(best)[:k]
+    ids = chosen.ids[best].tolist()
+    sources = search.architectures(ids, "dpiat") if "dpiat" in target.forms else {}
+    published = search.shapes(ids, "paper") if "paper" in target.forms else {}
     results = tuple(
-        _result(number, weights[id_], float(scores[row]), target, _forms_of(sources, id_), is_available)
-        for number, (row, id_) in enumerate(zip(best, ids, strict=True), start=1)
+        _result(
+            number, weights_of(row), float(scores[row]), target, sources.get(id_), published.get(id_), is_available
+        )
+        for number, (row, id_) in enumerate(zip(best.tolist(), ids, strict=True), start=1)
     )
     return Recommendations(
         target=_summary(target),
@@ -142,6 +166,21 @@ def recommend(
         n_scored=len(chosen.ids),
         seconds=time.perf_counter() - started,
     )
+
+
+def _leading(rows: NDArray[np.intp], scores: NDArray[np.float64], n: int) -> NDArray[np.intp]:
+    """Rows of the `n` highest scores and of all that are as high as the last of these."""
+    if len(rows) <= n:
+        return rows
+    least = np.sort(scores[rows])[-n] - _TIE
+    return np.array(rows[scores[rows] > least])
+
+
+def _tied(rows: NDArray[np.intp], scores: NDArray[np.float64]) -> list[int]:
+    """Rows that others are as high as."""
+    levels = [round(score, _DIGITS) for score in scores[rows].tolist()]
+    times = Counter(levels)
+    return [row for row, level in zip(rows.tolist(), levels, strict=True) if times[level] > 1]
 
 
 def _likeness(entry: Entry, target: Resolved, agreed: float) -> float:
@@ -154,32 +193,23 @@ def _by_quality(entry: Entry) -> tuple[float, int]:
     return (0.0 if entry["top1"] is None else -entry["top1"], entry["position"])
 
 
-def _forms_of(sources: Mapping[Form, Mapping[int, Architecture]], id_: int) -> dict[Form, Architecture]:
-    return {form: found[id_] for form, found in sources.items() if id_ in found}
-
-
 def _result(
     number: int,
     alternatives: Sequence[Entry],
     score: float,
     target: Resolved,
-    source: Mapping[Form, Architecture],
+    source: Architecture | None,
+    published: Architecture | None,
     is_available: Callable[[Entry], bool],
 ) -> Recommendation:
     # the preferred weights that are here, else the preferred ones
     here = next((entry for entry in alternatives if is_available(entry)), None)
     shown = here or alternatives[0]
-    similar: dict[Form, float] = {}
-    coverage = 0.0
-    for form, wanted in target.forms.items():
-        if form not in source:
-            continue
-        alignment = match(source[form], wanted, method=form)
-        similar[form] = alignment.similarity
-        if form == "dpiat":
-            plan = plan_alignment(alignment, wanted)
-            similar[form], coverage = plan.similarity, plan.coverage
-    judged = verdict(similar["dpiat"]) if "dpiat" in similar else None
+    coverage, judged = 0.0, None
+    if source is not None:
+        wanted = target.forms["dpiat"]
+        plan = plan_alignment(match(source, wanted), wanted, options=_ANY_CHANNELS)
+        coverage, judged = plan.coverage, verdict(plan.similarity)
     return Recommendation(
         rank=number,
         name=shown["name"],
@@ -187,7 +217,7 @@ def _result(
         family=shown["family"],
         catalogue=shown["catalogue"],
         similarity=score,
-        paper_similarity=similar.get("paper"),
+        paper_similarity=plain_similarity(published, target.forms["paper"]) if published else None,
         coverage=coverage,
         params=shown["n_params"],
         license=shown["license"],
@@ -254,10 +284,9 @@ def order_sources(
     def key(row: int) -> tuple[float, float, float, float, float, str]:
         surplus = math.log(max(int(n_scoring[row]), 1) / max(n_target, 1))
         size = abs(math.log(max(sizes[row], 1) / max(target_size, 1)))
-        # rounded: equal networks whose sums were added up in another order stay equal
         known = accuracies[row]
         quality = 0.0 if known is None else -known
         like = -round(likeness[row], 12)
-        return (-round(float(scores[row]), 12), like, max(surplus, 0.0), quality, round(size, 12), names[row])
+        return (-round(float(scores[row]), _DIGITS), like, max(surplus, 0.0), quality, round(size, 12), names[row])
 
     return sorted(range(len(scores)), key=key)

@@ -195,13 +195,20 @@ def define(jit: Callable[[Any], Any], array: Callable[[Any, Any], Any]) -> dict[
         # 0: source j unused, -1: target i unmatched, k > 0: source j feeds the targets k..i
         for j in range(1, m + 1):
             values[j, 0] = 0.0
+            squares = 0.0
             for i in range(1, n + 1):
                 best, choice = values[j - 1, i], 0
                 if values[j, i - 1] > best:
                     best, choice = values[j, i - 1], -1
-                if scores[j - 1, i - 1] > 0.0:
+                score = scores[j - 1, i - 1]
+                if score > 0.0:
+                    squares += score * score
+                    limit = squares * _MARGIN
                     total = 0.0
                     for k in range(i, 0, -1):
+                        lead = best - values[j - 1, k - 1]
+                        if lead > 0.0 and lead * lead > limit:
+                            break
                         score = scores[j - 1, k - 1]
                         if score > 0.0:
                             total += score

@@ -84,7 +84,7 @@ class _Side:
 
 
 class _State:
-    """Pairs so far, by position in the target."""
+    """Pairs so far, by position in the target, and what they leave."""
 
     def __init__(
         self,
@@ -95,6 +95,10 @@ class _State:
     ) -> None:
         self.source, self.target, self.pairs = source, target, pairs
         self._taken = {source.position[path] for path in taken[0]}, {target.position[path] for path in taken[1]}
+        self._fed: dict[int, list[int]] = {}  # what each source layer feeds
+        for t, pair in pairs.items():
+            self._fed.setdefault(source.position[pair.source.path], []).append(t)
+        self._exact = {t for t, pair in pairs.items() if _is_exact(pair)}
         self._seen = -1
         self._made: set[int] = set()
 
@@ -105,8 +109,8 @@ class _State:
 
     def are_nearly_equal(self) -> bool:
         """Whether most layers of the target have an equal one, so that the others can only be the rest of these."""
-        open_ = [t for t in range(len(self.target.layers)) if t not in self._taken[1]]
-        return sum(map(self._is_exact, open_)) >= _MOST * len(open_)
+        n_open = len(self.target.layers) - len(self._taken[1])
+        return len(self._exact - self._taken[1]) >= _MOST * n_open
 
     def partly_fed(self) -> list[int]:
         """Positions in the target in items of which some layers are fed."""
@@ -116,39 +120,48 @@ class _State:
     def hand_out(self, sources: Sequence[int], targets: Sequence[int], keys: Sequence[_Key]) -> None:
         """Pair what is left of some layers with each other."""
         for key in keys:
-            used = self._taken[0] | {self.source.position[pair.source.path] for pair in self.pairs.values()}
-            free = _by_class(self.source.layers, (s for s in sources if s not in used), key)
-            wanting_any = [t for t in targets if t not in self._taken[1] and not self._is_exact(t)]
-            open_ = _by_class(self.target.layers, sorted(wanting_any + self._fed_again(targets)), key)
-            for shared, wanting in open_.items():
-                for s, t in _in_order(free.get(shared, []), wanting, self._expected):
-                    own, other = self.source.layers[s], self.target.layers[t]
-                    self.pairs[t] = LayerPair(own, other, 1.0, self.source.items[s], self.target.items[t])
-                    self._made.add(t)
+            left = [s for s in sources if s not in self._fed and s not in self._taken[0]]
+            wanting = [t for t in targets if self._is_wanting(t)] if left else []
+            if not wanting:  # as a rule
+                return
+            free = _by_class(self.source.layers, left, key)
+            open_ = _by_class(self.target.layers, wanting, key)
+            for shared, places in open_.items():
+                for s, t in _in_order(free.get(shared, []), places, self._expected):
+                    self._pair(s, t)
 
-    def _fed_again(self, targets: Sequence[int]) -> list[int]:
-        """List those whose source feeds an earlier one as well."""
-        first: dict[str, int] = {}
-        for t in sorted(self.pairs):
-            first.setdefault(self.pairs[t].source.path, t)
-        return [
-            t for t in targets if t in self.pairs and first[self.pairs[t].source.path] != t and self._is_exact(t)
-        ]
+    def _is_wanting(self, t: int) -> bool:
+        """Whether a layer has no equal one, or one that feeds an earlier layer as well."""
+        if t in self._exact:
+            return min(self._fed[self.source.position[self.pairs[t].source.path]]) != t
+        return t not in self._taken[1]
 
-    def _is_exact(self, t: int) -> bool:
-        pair = self.pairs.get(t)
-        if pair is None or t in self._made:
-            return pair is not None
-        roles = ({x.role for x in layer.tensors} for layer in (pair.source, pair.target))
-        same = len(pair.source.tensors) == 1 == len(pair.target.tensors) or len(set(map(frozenset, roles))) == 1
-        return same and _squeezed(pair.source) == _squeezed(pair.target)
+    def _pair(self, s: int, t: int) -> None:
+        if t in self.pairs:
+            before = self.source.position[self.pairs[t].source.path]
+            self._fed[before].remove(t)
+            if not self._fed[before]:
+                del self._fed[before]
+        own, other = self.source.layers[s], self.target.layers[t]
+        self.pairs[t] = LayerPair(own, other, 1.0, self.source.items[s], self.target.items[t])
+        self._fed[s] = [t]
+        self._exact.add(t)
+        self._made.add(t)
 
     def _expected(self, s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Places in the target that correspond to places in the source, by what is paired."""
-        known = sorted({self.source.position[p.source.path]: t for t, p in self.pairs.items()}.items())
+        known = sorted((s, fed[-1]) for s, fed in self._fed.items())
         ends = [(-1, -1), (len(self.source.layers), len(self.target.layers))]
         own, other = zip(*sorted([*known, *ends]), strict=True)
         return np.asarray(np.interp(s, own, other), dtype=np.float64)
+
+
+def _is_exact(pair: LayerPair) -> bool:
+    """Whether a layer is fed by one of equal tensors."""
+    if _squeezed(pair.source) != _squeezed(pair.target):
+        return False
+    own, other = pair.source.tensors, pair.target.tensors
+    return len(own) == 1 == len(other) or {x.role for x in own} == {x.role for x in other}
 
 
 def _by_class(layers: Sequence[Layer], places: Iterable[int], key: _Key) -> dict[Hashable, list[int]]:

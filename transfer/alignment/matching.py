@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer.alignment import _kernels
-from transfer.alignment.ranking import item_scores, similarities
+from transfer.alignment.ranking import item_scores, layer_scores, similarities
 from transfer.alignment.regrouping import cut_like
 from transfer.alignment.roles import by_role
-from transfer.alignment.tables import Table, n_shared_layers, tabulate
+from transfer.alignment.tables import Table, table_of
 from transfer.structure.meaning import share_positions
 from transfer.structure.records import Architecture, Block, Layer
 from transfer.structure.standardization import standardize
@@ -27,7 +28,7 @@ from transfer.structure.standardization import standardize
 if TYPE_CHECKING:
     from transfer.structure.standardization import NetworkLike
 
-__all__ = ["MANY", "Alignment", "LayerPair", "match", "match_layers", "plain_similarity"]
+__all__ = ["MANY", "Alignment", "LayerPair", "compared", "match", "match_layers", "plain_similarity"]
 
 MANY = 0.05
 """If so much of the target is in the source and the alignment does not reach it, layers are grouped otherwise."""
@@ -104,27 +105,13 @@ def match(source: NetworkLike, target: NetworkLike, *, method: str = "dpiat") ->
     """
     source_form = standardize(source, method=method)
     target_form = standardize(target, method=method)
-    pairs: list[LayerPair] = []
     if source_form.form == "dpiat" and source_form.is_like(target_form):  # every layer is its own best match
+        pairs: list[LayerPair] = []
         for i, (own, other) in enumerate(zip(source_form.items, target_form.items, strict=True)):
             both = zip(own.layers, other.layers, strict=True)
             pairs += [LayerPair(a, b, 1.0, i, i) for a, b in both if a.dims is not None]
         return Alignment(source_form, target_form, tuple(pairs), float(target_form.n_scoring))
-    found = _scored(source_form, target_form)
-    source_form, source_table, target_table, scores = found.source, found.table, found.target_table, found.scores
-    known: dict[tuple[int, int], list[tuple[int, int, float]]] = {}  # most blocks occur more than once
-    path = scores if target_form.form == "paper" else by_role(scores, source_form, target_form)
-    for t, s in _kernels.trace(path).tolist():
-        own, other = source_form.items[s].layers, target_form.items[t].layers
-        places = int(source_table.item[s]), int(target_table.item[t])
-        if places not in known:
-            is_block = isinstance(source_form.items[s], Block)
-            if is_block:
-                known[places] = list(_layer_places(own, other))
-            else:
-                known[places] = [(0, 0, float(scores[t, s]))] if share_positions(own[0], other[0]) else []
-        pairs += [LayerPair(own[i], other[j], score, s, t) for i, j, score in known[places]]
-    return Alignment(source_form, target_form, tuple(pairs), found.value)
+    return compared(source_form, target_form).align()
 
 
 def plain_similarity(source: Architecture, target: Architecture) -> float:
@@ -135,38 +122,94 @@ def plain_similarity(source: Architecture, target: Architecture) -> float:
     source, target : Architecture
         In the same form.
     """
-    return Alignment(source, target, (), _scored(source, target).value).similarity
+    return compared(source, target).similarity
 
 
 @dataclass(frozen=True)
-class _Scored:
-    """Scores of all top-level items, of shape (n_target, n_source), and the value of their alignment."""
+class Compared:
+    """Two architectures whose layers have been scored against each other.
+
+    Parameters
+    ----------
+    source, target : Architecture
+    table, target_table : Table
+        Of the source, perhaps with other widths, and of the target.
+    layers : ndarray of shape (n_source_layers, n_target_layers), float64
+        Scores of distinct layers.
+    """
 
     source: Architecture
+    target: Architecture
     table: Table
     target_table: Table
-    scores: NDArray[np.float64]
+    layers: NDArray[np.float64]
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """Scores of all items, of shape (n_target, n_source)."""
+        distinct = item_scores(self.target_table, self.table, self.layers)
+        return distinct[self.table.item[:, None], self.target_table.item[None, :]].T
 
     @cached_property
     def value(self) -> float:
+        """V(source, target)."""
         return float(_kernels.align_value(self.scores))
 
+    @property
+    def similarity(self) -> float:
+        """The value, normalised."""
+        return Alignment(self.source, self.target, (), self.value).similarity
 
-def _scored(source: Architecture, target: Architecture) -> _Scored:
-    """Score the items of two architectures; where that helps, with the layers of the source grouped otherwise."""
-    target_table = tabulate([target], form=target.form)
-    found = _scored_with(source, target_table)
-    if target.form == "dpiat":
-        missing = int(n_shared_layers(found.table, target_table)[0]) - found.value
-        if missing > MANY * target.n_scoring:
-            other = _scored_with(cut_like(source, target), target_table)
-            found = other if other.value > found.value else found
+    @property
+    def n_shared(self) -> float:
+        """Number of layers that both have in common, whatever their order and grouping."""
+        own, other = (np.bincount(t.order, minlength=len(t.layer_kind)) for t in (self.table, self.target_table))
+        return float(np.minimum(own @ (self.layers == 1.0), other).sum())
+
+    def regrouped(self) -> Compared:
+        """Group the layers of the source as the target has them."""
+        order = self.table.order
+        source = cut_like(self.source, self.target, self.layers[order[:, None], self.target_table.order[None, :]])
+        rows = iter(order.tolist())
+        items = [(not isinstance(i, Block), tuple(islice(rows, len(i.layers)))) for i in source.items]
+        return Compared(source, self.target, self.table.with_items(items), self.target_table, self.layers)
+
+    def align(self) -> Alignment:
+        """Find which layer feeds which."""
+        pairs: list[LayerPair] = []
+        known: dict[tuple[int, int], list[tuple[int, int, float]]] = {}  # most blocks occur more than once
+        scores, sources, targets = self.scores, self.table.item.tolist(), self.target_table.item.tolist()
+        path = scores if self.target.form == "paper" else by_role(scores, self.source, self.target)
+        for t, s in _kernels.trace(path).tolist():
+            own, other = self.source.items[s].layers, self.target.items[t].layers
+            places = sources[s], targets[t]
+            if places not in known:
+                if isinstance(self.source.items[s], Block):
+                    rows, columns = self.table.layers_of(places[0]), self.target_table.layers_of(places[1])
+                    found = _layer_places(own, other, self.layers[rows[:, None], columns[None, :]])
+                    known[places] = list(found)
+                else:
+                    known[places] = [(0, 0, float(scores[t, s]))] if share_positions(own[0], other[0]) else []
+            pairs += [LayerPair(own[i], other[j], score, s, t) for i, j, score in known[places]]
+        return Alignment(self.source, self.target, tuple(pairs), self.value)
+
+
+def compared(source: Architecture, target: Architecture, table: Table | None = None) -> Compared:
+    """Score two architectures; where that helps, with the layers of the source grouped otherwise.
+
+    Parameters
+    ----------
+    source, target : Architecture
+        In the same form.
+    table : Table, optional
+        Of the source, with the widths that it is to be compared with.
+    """
+    own, other = table_of(source) if table is None else table, table_of(target)
+    found = Compared(source, target, own, other, layer_scores(other, own))
+    if target.form == "dpiat" and found.n_shared - found.value > MANY * target.n_scoring:
+        cut = found.regrouped()
+        found = cut if cut.value > found.value else found
     return found
-
-
-def _scored_with(source: Architecture, target: Table) -> _Scored:
-    table = tabulate([source], form=target.form, kinds=target.kinds)
-    return _Scored(source, table, target, item_scores(target, table)[np.ix_(table.item, target.item)].T)
 
 
 def match_layers(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[Layer, Layer, float]]:
@@ -181,13 +224,16 @@ def match_layers(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[t
     tuple of Layer, Layer, float
         Source, target and shape score.
     """
-    for i, j, score in _layer_places(source, target):
+    own, other = (table_of(Architecture("dpiat", tuple(layers))) for layers in (source, target))
+    scores = layer_scores(other, own)[own.order[:, None], other.order[None, :]]
+    for i, j, score in _layer_places(source, target, scores):
         yield source[i], target[j], score
 
 
-def _layer_places(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[int, int, float]]:
-    target_table = tabulate([Architecture("dpiat", tuple(target))], form="dpiat")
-    scores = _scored_with(Architecture("dpiat", tuple(source)), target_table).scores
-    for t, s in _kernels.trace(scores).tolist():
+def _layer_places(
+    source: Sequence[Layer], target: Sequence[Layer], scores: NDArray[np.float64]
+) -> Iterator[tuple[int, int, float]]:
+    """Align layers by their scores, of shape (n_source, n_target)."""
+    for t, s in _kernels.trace(scores.T).tolist():
         if share_positions(source[s], target[t]):
-            yield s, t, float(scores[t, s])
+            yield s, t, float(scores[s, t])

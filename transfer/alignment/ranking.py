@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.alignment import _kernels
-from transfer.alignment.tables import Table, tabulate
+from transfer.alignment.tables import Table, table_of
 from transfer.structure.records import Architecture
 
-__all__ = ["item_scores", "rank", "similarities"]
+__all__ = ["item_scores", "layer_scores", "rank", "similarities"]
 
 _PARALLEL_ITEMS = 256
 """Sources with fewer distinct items than this are scored by one thread: handing out costs more."""
@@ -39,7 +39,7 @@ def rank(target: Architecture, sources: Table) -> NDArray[np.float64]:
     ndarray of shape (n_sources,), float64
         Not normalised; see `similarities`.
     """
-    single = tabulate([target], form=target.form, kinds=sources.kinds)
+    single = table_of(target)
     distinct, rows = np.unique(single.item, return_inverse=True)
     assert len(distinct) == len(single.item_single)
     by_source = item_scores(single, sources)
@@ -51,19 +51,35 @@ def rank(target: Architecture, sources: Table) -> NDArray[np.float64]:
     )
 
 
-def item_scores(target: Table, sources: Table) -> NDArray[np.float64]:
+def layer_scores(target: Table, sources: Table) -> NDArray[np.float64]:
+    """Score every distinct layer of `target` against every distinct layer of `sources`.
+
+    Returns
+    -------
+    ndarray of shape (n_source_layers, n_target_layers), float64
+    """
+    return _kernels.layer_scores(target.layer_kind, target.layer_dims, sources.layer_kind, sources.layer_dims)
+
+
+def item_scores(target: Table, sources: Table, layers: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """Score every distinct item of `target` against every distinct item of `sources`.
+
+    Parameters
+    ----------
+    target, sources : Table
+    layers : ndarray of shape (n_source_layers, n_target_layers), float64, optional
+        From `layer_scores`, if they are known.
 
     Returns
     -------
     ndarray of shape (n_source_items, n_target_items), float64
         The scores of one source item lie side by side.
     """
-    layers = _kernels.layer_scores(target.layer_kind, target.layer_dims, sources.layer_kind, sources.layer_dims)
+    known = layer_scores(target, sources) if layers is None else layers
 
     def part(begin: int, end: int) -> NDArray[np.float64]:
         return _kernels.block_scores(
-            layers,
+            known,
             target.item_start,
             target.item_layer,
             target.item_single,

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from itertools import groupby
 
+import numpy as np
+from numpy.typing import NDArray
+
 from transfer.alignment import _kernels
-from transfer.alignment.ranking import item_scores
-from transfer.alignment.tables import tabulate
+from transfer.alignment.ranking import layer_scores
+from transfer.alignment.tables import table_of
 from transfer.structure.meaning import is_weighted
 from transfer.structure.records import Architecture, Block, Item
 
@@ -20,28 +23,28 @@ _Label = tuple[int, int]
 """Item of the target, or -1, and where there is none, item of the source."""
 
 
-def cut_like(source: Architecture, target: Architecture) -> Architecture:
+def cut_like(source: Architecture, target: Architecture, scores: NDArray[np.float64] | None = None) -> Architecture:
     """Group the layers of a source as a target groups the layers like them.
 
     Parameters
     ----------
     source, target : Architecture
         In ``dpiat`` form.
+    scores : ndarray of shape (n_source_layers, n_target_layers), float64, optional
+        Of all layers in order, where they are not to be compared at their true widths.
 
     Returns
     -------
     Architecture
         The layers of the source in their order. What has no counterpart stays in groups as it was.
     """
+    if scores is None:
+        own, other = table_of(source), table_of(target)
+        scores = layer_scores(other, own)[np.ix_(own.order, other.order)]
     layers, places = list(source.layers()), _items_of(source)
-    own, other = Architecture("dpiat", tuple(layers)), Architecture("dpiat", tuple(target.layers()))
-    target_table = tabulate([other], form="dpiat")
-    source_table = tabulate([own], form="dpiat", kinds=target_table.kinds)
-    by_source = item_scores(target_table, source_table)
-    scores = by_source[source_table.item[:, None], target_table.item[None, :]].T
     fed_items = _items_of(target)
     label: list[_Label | None] = [None] * len(layers)
-    for t, s in _kernels.trace(scores).tolist()[::-1]:
+    for t, s in _kernels.trace(scores.T).tolist()[::-1]:
         label[s] = fed_items[t], -1
     ahead = _next_labels(label)
     last: _Label | None = None

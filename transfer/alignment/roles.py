@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.structure.meaning import keeps_width
-from transfer.structure.records import Architecture, Block
+from transfer.structure.records import Architecture, Block, remembered
 
-__all__ = ["by_role"]
+__all__ = ["by_role", "goes_on"]
 
 _UNLIKE = 0.5
 """What a pair of unlike blocks counts, relative to its shapes; anything from 0.25 to 0.7 places MnasNet's stages
@@ -31,14 +31,15 @@ def by_role(scores: NDArray[np.float64], source: Architecture, target: Architect
     source, target : Architecture
         In ``dpiat`` form.
     """
-    rows, columns = _goes_on(target), _goes_on(source)
+    rows, columns = goes_on(target), goes_on(source)
     are_blocks = (rows >= 0)[:, None] & (columns >= 0)[None, :]
     is_unlike = are_blocks & (rows[:, None] != columns[None, :])
     return np.where(is_unlike, _UNLIKE * scores, scores)
 
 
-def _goes_on(architecture: Architecture) -> NDArray[np.int64]:
-    """Whether each item keeps its width, -1 for single layers."""
+@remembered
+def goes_on(architecture: Architecture) -> NDArray[np.int64]:
+    """Tell whether each item keeps its width, as blocks do within a stage; -1 for single layers."""
     return np.array(
         [int(keeps_width(item)) if isinstance(item, Block) else -1 for item in architecture.items],
         dtype=np.int64,

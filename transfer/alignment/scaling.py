@@ -10,15 +10,16 @@ question which layer feeds which it is less than for the similarity: of two stag
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.alignment.matching import Alignment, match, plain_similarity
+from transfer.alignment.matching import Alignment, compared
+from transfer.alignment.tables import Table, table_of
 from transfer.structure.meaning import head_layers, is_weighted, out_width
-from transfer.structure.records import Architecture, Block, Item, Layer, Tensor
+from transfer.structure.records import Architecture, Block, remembered
 
 __all__ = ["at_common_scale", "scaled_similarity"]
 
@@ -88,21 +89,13 @@ def at_common_scale(alignment: Alignment) -> tuple[Alignment, float]:
     ratio = max(found, key=lambda ratio: _price(ratio, _PLACING_EXPONENT) * found[ratio])  # 1 where equal
     if ratio == 1:
         return alignment, similar
-    scaled = match(_scaled(source, ratio), target)  # perhaps cut otherwise, but with the same layers in order
-    original = {id(a): b for a, b in zip(scaled.source.layers(), source.layers(), strict=True)}
-    pairs = tuple(replace(pair, source=original[id(pair.source)]) for pair in scaled.pairs)
-    items = tuple(
-        Block(tuple(original[id(layer)] for layer in item.layers))
-        if isinstance(item, Block)
-        else original[id(item)]
-        for item in scaled.source.items
-    )
-    return replace(alignment, source=Architecture(source.form, items), pairs=pairs), similar
+    placed = compared(source, target, _scaled(source, ratio)).align()  # perhaps cut otherwise
+    return replace(alignment, source=placed.source, pairs=placed.pairs), similar
 
 
 def _similarity_at(ratio: float, source: Architecture, target: Architecture) -> float:
     """Return how much is alike with the widths of the source divided, 0 where that is too little to tell."""
-    like = plain_similarity(_scaled(source, ratio), target)
+    like = compared(source, target, _scaled(source, ratio)).similarity
     return like if like > _LEAST else 0.0
 
 
@@ -124,6 +117,7 @@ def _ratios(source: Architecture, target: Architecture) -> Iterator[float]:
     yield from (ratio for ratio in dict.fromkeys(candidates) if ratio != 1)
 
 
+@remembered
 def _profile(architecture: Architecture) -> NDArray[np.float64]:
     """Widths of what the blocks return, in order; of the layers where there are no blocks."""
     body = architecture.items[: len(architecture.items) - len(head_layers(architecture))]
@@ -135,31 +129,50 @@ def _profile(architecture: Architecture) -> NDArray[np.float64]:
     return np.array(widths, dtype=np.float64)
 
 
-def _scaled(architecture: Architecture, ratio: float) -> Architecture:
+@dataclass(frozen=True)
+class _Scalable:
+    """A table in which layers that are scaled otherwise are rows of their own.
+
+    Parameters
+    ----------
+    table : Table
+    is_fixed : ndarray of shape (n_layers, 2), bool
+        Whether a layer keeps its outputs, and its inputs, whatever the ratio.
+    """
+
+    table: Table
+    is_fixed: NDArray[np.bool_]
+
+
+@remembered
+def _scalable(architecture: Architecture) -> _Scalable:
+    table = table_of(architecture)
+    order, kept = table.order.tolist(), [(False, False)] * len(table.layer_kind)
+    of_row = list(range(len(kept)))
     n_body = len(architecture.items) - len(head_layers(architecture))
-    items: list[Item] = []
-    is_first = True
+    items: list[tuple[bool, tuple[int, ...]]] = []
+    is_first, place = True, 0
     for i, item in enumerate(architecture.items):
-        layers = []
-        for layer in item.layers:
+        rows = order[place : place + len(item.layers)]
+        place += len(rows)
+        for j, layer in enumerate(item.layers if is_first or i >= n_body else ()):
             # classes are kept, and what the network is given
-            kept = (0,) if i >= n_body else (1,) if is_first and is_weighted(layer) else ()
+            is_given = is_first and is_weighted(layer)
             is_first = is_first and not is_weighted(layer)
-            layers.append(_scaled_layer(layer, ratio, kept))
-        items.append(Block(tuple(layers)) if isinstance(item, Block) else layers[0])
-    return Architecture(architecture.form, tuple(items))
+            if i >= n_body or is_given:
+                of_row.append(rows[j])
+                rows[j] = len(kept)
+                kept.append((True, False) if i >= n_body else (False, True))
+        items.append((not isinstance(item, Block), tuple(rows)))
+    apart = replace(table, layer_kind=table.layer_kind[of_row], layer_dims=table.layer_dims[of_row])
+    return _Scalable(apart.with_items(items), np.array(kept))
 
 
-def _scaled_layer(layer: Layer, ratio: float, kept: Collection[int]) -> Layer:
-    """Divide the channels of a layer, but for some of its axes; always a new one."""
-
-    def scale(tensor: Tensor) -> Tensor:
-        shape = tuple(
-            max(1, round(size / ratio)) if axis <= 1 and axis not in kept and size > _FIXED else size
-            for axis, size in enumerate(tensor.shape)
-        )
-        return Tensor(tensor.role, shape, tensor.name, tensor.dtype, tensor.is_input_first)
-
-    # dataclasses.replace takes most of the time
-    tensors = tuple(map(scale, layer.tensors))
-    return Layer(layer.kind, tensors, layer.path, layer.n_heads, layer.n_groups, layer.is_transposed, layer.epsilon)
+def _scaled(architecture: Architecture, ratio: float) -> Table:
+    """Divide the channels of all layers."""
+    own = _scalable(architecture)
+    dims = own.table.layer_dims.copy()
+    channels = dims[:, :2]
+    is_fixed = own.is_fixed | (channels <= _FIXED)
+    dims[:, :2] = np.where(is_fixed, channels, np.maximum(np.rint(channels / ratio), 1.0))
+    return replace(own.table, layer_dims=dims)

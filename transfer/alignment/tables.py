@@ -9,21 +9,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.structure.records import Architecture, Block, Form, Item, Layer
+from transfer.structure.records import Architecture, Block, Form, Item, Layer, remembered
 
-__all__ = ["MAX_DIMS", "Table", "kind_code", "n_shared_layers", "padded", "tabulate"]
+__all__ = [
+    "MAX_DIMS",
+    "Table",
+    "code_of",
+    "kind_code",
+    "kind_of",
+    "n_shared_layers",
+    "padded",
+    "table_of",
+    "tabulate",
+]
 
 MAX_DIMS = 6
 """Dimensions kept of a layer's shape; convolution has at most 5, a bare parameter of timm at most 5."""
 
 _MIXING = ("linear", "conv1d", "conv2d", "conv3d")
 
-KindCodes = dict[tuple[str, int], int]
+_CODES: dict[tuple[str, int], int] = {}
+"""Number of every (kind, number of dimensions) that was met; what mixes channels is ("conv2d", 4) in any number."""
+
+_NUMBERING = Lock()
 
 
 @dataclass(frozen=True)
@@ -33,10 +47,8 @@ class Table:
     Parameters
     ----------
     form : {'paper', 'dpiat'}
-    kinds : dict
-        Number of every (kind, number of dimensions); what mixes channels is ("conv2d", 4) in whatever number.
     layer_kind : ndarray of shape (n_layers,), int64
-        Negative for placeholders.
+        From `kind_code`; negative for placeholders.
     layer_dims : ndarray of shape (n_layers, MAX_DIMS), float64
         Padded with 1.
     item_start : ndarray of shape (n_items + 1,), int64
@@ -50,7 +62,6 @@ class Table:
     """
 
     form: Form
-    kinds: KindCodes
     layer_kind: NDArray[np.int64]
     layer_dims: NDArray[np.float64]
     item_start: NDArray[np.int64]
@@ -63,14 +74,20 @@ class Table:
         return len(self.start) - 1
 
     @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Rows of the layers of all architectures, in order."""
+        sizes = np.diff(self.item_start)[self.item]
+        first = np.repeat(self.item_start[self.item] - np.cumsum(sizes) + sizes, sizes)
+        found: NDArray[np.int64] = self.item_layer[first + np.arange(sizes.sum())]
+        return found
+
+    @cached_property
     def layer_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """How often each architecture has each layer: rows of architectures, of layers, and counts."""
         n_layers = len(self.layer_kind)
         owner = np.repeat(np.arange(len(self)), np.diff(self.start))
         sizes = np.diff(self.item_start)[self.item]
-        first = np.repeat(self.item_start[self.item] - np.cumsum(sizes) + sizes, sizes)
-        layer = self.item_layer[first + np.arange(sizes.sum())]
-        cells, counts = np.unique(np.repeat(owner, sizes) * n_layers + layer, return_counts=True)
+        cells, counts = np.unique(np.repeat(owner, sizes) * n_layers + self.order, return_counts=True)
         return cells // max(n_layers, 1), cells % max(n_layers, 1), counts
 
     @cached_property
@@ -82,6 +99,31 @@ class Table:
                 found.setdefault((kind, self.layer_dims[row].tobytes()), []).append(row)
         return found
 
+    def layers_of(self, item: int) -> NDArray[np.int64]:
+        """Rows of the layers of a distinct item."""
+        return self.item_layer[self.item_start[item] : self.item_start[item + 1]]
+
+    def with_items(self, items: Iterable[tuple[bool, tuple[int, ...]]]) -> Table:
+        """Return a table of one architecture of the same layers.
+
+        Parameters
+        ----------
+        items : iterable of (bool, tuple of int)
+            Of each item whether it is a single layer, and the rows of its layers.
+        """
+        distinct: dict[tuple[bool, tuple[int, ...]], int] = {}
+        item = [distinct.setdefault(each, len(distinct)) for each in items]
+        return Table(
+            form=self.form,
+            layer_kind=self.layer_kind,
+            layer_dims=self.layer_dims,
+            item_start=offsets(len(rows) for _, rows in distinct),
+            item_layer=np.array([row for _, rows in distinct for row in rows], dtype=np.int64),
+            item_single=np.array([single for single, _ in distinct], dtype=np.bool_),
+            start=np.array([0, len(item)]),
+            item=np.array(item, dtype=np.int64),
+        )
+
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Table:
         """Return a table of some architectures, in the given order, with only the items they use."""
         rows = np.asarray(rows, dtype=np.int64)
@@ -91,7 +133,6 @@ class Table:
         kept, layer = np.unique(concatenate(layer_parts), return_inverse=True)
         return Table(
             self.form,
-            self.kinds,
             self.layer_kind[kept],
             self.layer_dims[kept],
             offsets(map(len, layer_parts)),
@@ -102,17 +143,27 @@ class Table:
         )
 
 
-def kind_code(kinds: KindCodes, kind: str, dims: tuple[int, ...] | None) -> int:
-    """Return the number of a kind, -1 where there is nothing to compare; unknown kinds join `kinds`.
+@lru_cache(maxsize=2**15)
+def kind_code(kind: str, dims: tuple[int, ...] | None) -> int:
+    """Return the number of a kind, the same as long as the process lives; -1 where there is nothing to compare.
 
     A linear layer is a convolution of one position, and kernels are spread and summed over dimensions that others
     lack; `padded` fills these with 1.
     """
     if dims is None or len(dims) > MAX_DIMS:
         return -1
-    if _is_mixing(kind, dims):
-        return kinds.setdefault(("conv2d", 4), len(kinds))
-    return kinds.setdefault((kind, len(dims)), len(kinds))
+    return code_of("conv2d", 4) if _is_mixing(kind, dims) else code_of(kind, len(dims))
+
+
+def code_of(kind: str, n_dims: int) -> int:
+    """Return the number of a kind with a number of dimensions."""
+    with _NUMBERING:
+        return _CODES.setdefault((kind, n_dims), len(_CODES))
+
+
+def kind_of(code: int) -> tuple[str, int]:
+    """Return the kind and the number of dimensions behind a number of `kind_code`."""
+    return list(_CODES)[code]
 
 
 @lru_cache(maxsize=2**15)
@@ -157,7 +208,7 @@ def n_shared_layers(sources: Table, target: Table) -> NDArray[np.int64]:
     ----------
     sources : Table
     target : Table
-        Of one architecture, with the kind numbers of `sources`.
+        Of one architecture.
 
     Returns
     -------
@@ -172,7 +223,13 @@ def n_shared_layers(sources: Table, target: Table) -> NDArray[np.int64]:
     return np.bincount(rows, weights=np.minimum(counts, at_most[layers]), minlength=len(sources)).astype(np.int64)
 
 
-def tabulate(architectures: Sequence[Architecture], *, form: Form, kinds: KindCodes | None = None) -> Table:
+@remembered
+def table_of(architecture: Architecture) -> Table:
+    """Tabulate one architecture."""
+    return tabulate([architecture], form=architecture.form)
+
+
+def tabulate(architectures: Sequence[Architecture], *, form: Form) -> Table:
     """Give the distinct layers and items of some architectures their numbers.
 
     Parameters
@@ -180,31 +237,25 @@ def tabulate(architectures: Sequence[Architecture], *, form: Form, kinds: KindCo
     architectures : sequence of Architecture
         All in `form`.
     form : {'paper', 'dpiat'}
-    kinds : dict, optional
-        Kind numbers of the table to compare with; kinds it lacks are numbered in a copy.
 
     Returns
     -------
     Table
     """
-    kinds = dict(kinds or {})
     layer_rows: dict[tuple[int, tuple[float, ...]], int] = {}
     item_rows: dict[tuple[bool, tuple[int, ...]], int] = {}
 
     def layer_row(layer: Layer) -> int:
-        code = kind_code(kinds, layer.kind, layer.dims)
-        key = code, padded(layer.kind, layer.dims if code >= 0 else None)
-        return layer_rows.setdefault(key, len(layer_rows))
+        return layer_rows.setdefault(_key(layer.kind, layer.dims), len(layer_rows))
 
     def item_row(item: Item) -> int:
-        single = not isinstance(item, Block)
-        layers = (item,) if isinstance(item, Layer) else item.layers
-        return item_rows.setdefault((single, tuple(map(layer_row, layers))), len(item_rows))
+        return item_rows.setdefault(
+            (not isinstance(item, Block), tuple(map(layer_row, item.layers))), len(item_rows)
+        )
 
     rows = [[item_row(item) for item in architecture.items] for architecture in architectures]
     return Table(
         form=form,
-        kinds=kinds,
         layer_kind=np.array([code for code, _ in layer_rows], dtype=np.int64),
         layer_dims=np.array([dims for _, dims in layer_rows], dtype=np.float64).reshape(-1, MAX_DIMS),
         item_start=offsets(len(layers) for _, layers in item_rows),
@@ -213,3 +264,10 @@ def tabulate(architectures: Sequence[Architecture], *, form: Form, kinds: KindCo
         start=offsets(map(len, rows)),
         item=np.array([i for row in rows for i in row], dtype=np.int64),
     )
+
+
+@lru_cache(maxsize=2**15)
+def _key(kind: str, dims: tuple[int, ...] | None) -> tuple[int, tuple[float, ...]]:
+    """Return what layers share that score alike."""
+    code = kind_code(kind, dims)
+    return code, padded(kind, dims if code >= 0 else None)

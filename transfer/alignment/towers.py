@@ -202,8 +202,7 @@ def _value_of_rest(source: Architecture, target: Architecture, paths: Sequence[s
 
 def _begins_alike(a: Layer, b: Layer) -> bool:
     """Whether two layers may be given the same: features inside a network are more channels than what it reads."""
-    codes: dict[tuple[str, int], int] = {}
-    if kind_code(codes, a.kind, a.dims) != kind_code(codes, b.kind, b.dims):
+    if kind_code(a.kind, a.dims) != kind_code(b.kind, b.dims):
         return False
     x, y = (dims_of(one)[1] if one.n_groups == 1 else in_width(one) for one in (a, b))  # grey is not depthwise
     return max(x, y) <= max(_MOST_INPUTS * min(x, y), _FIXED)

@@ -16,7 +16,7 @@ from transfer.channels.bundles import bundle_channels
 from transfer.channels.by_shape import channels_by_shape
 from transfer.operators import LEADING, Channels
 from transfer.options import Options
-from transfer.structure.meaning import head_paths, out_width
+from transfer.structure.meaning import head_paths, is_weighted, out_width
 from transfer.structure.records import Block
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def _heads(alignment: Alignment, traced: Mapping[str, Channels], flow: Flow | No
     found: dict[str, Channels] = {}
     for pair in alignment.pairs:
         source, target = alignment.source.items[pair.source_item], alignment.target.items[pair.target_item]
-        if isinstance(source, Block) and isinstance(target, Block):
+        is_other = is_weighted(pair.target) and out_width(pair.source) != out_width(pair.target)
+        if is_other and isinstance(source, Block) and isinstance(target, Block):
             channels = attention_channels(source.layers, target.layers, pair.source, pair.target)
             if channels and _is_possible(channels[pair.target.path], pair, traced, flow):
                 found |= channels

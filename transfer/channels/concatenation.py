@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from transfer.structure.meaning import in_width, is_depthwise, is_weighted, out_width, whole_branches
-from transfer.structure.records import Architecture, Block, Item, Layer
+from transfer.structure.records import Architecture, Block, Item, Layer, remembered
 
 __all__ = ["Segment", "concatenated_inputs", "concatenating_items", "total_width"]
 
@@ -42,6 +42,7 @@ class Segment:
     size: int
 
 
+@remembered
 def concatenated_inputs(architecture: Architecture) -> dict[str, tuple[Segment, ...]]:
     """Find the segments that layers read.
 
@@ -71,6 +72,7 @@ def concatenated_inputs(architecture: Architecture) -> dict[str, tuple[Segment, 
     return found
 
 
+@remembered
 def concatenating_items(architecture: Architecture) -> set[int]:
     """Positions of the blocks that append to what they read."""
     branches = {

@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 from transfer.alignment.matching import Alignment, LayerPair, match_layers
 from transfer.regions import Box, Constant, Fill, Region
 from transfer.structure.meaning import in_width, is_pointwise, is_weighted, n_fused_parts, out_width
-from transfer.structure.records import Block, Layer, Tensor
+from transfer.structure.records import Architecture, Block, Layer, Tensor, remembered
 
 __all__ = ["Parts", "fill_parts", "pair_parts", "taken_by"]
 
@@ -35,11 +35,10 @@ def pair_parts(alignment: Alignment) -> tuple[Alignment, tuple[Parts, ...]]:
     """
     pairs: list[LayerPair] = []
     parts: list[Parts] = []
+    ours, theirs = _groups(alignment.target), _groups(alignment.source)
     for (t, s), members in groupby(alignment.pairs, key=lambda pair: (pair.target_item, pair.source_item)):
         target, source = alignment.target.items[t], alignment.source.items[s]
-        found = []
-        if isinstance(target, Block) and isinstance(source, Block):
-            found = list(_counterparts(target.layers, source.layers))
+        found = list(_counterparts(ours[t], theirs[s]))
         if not found:
             pairs += members
             continue
@@ -97,15 +96,27 @@ Parts = tuple[tuple[_Part, ...], tuple[_Part, ...]]
 """Parts of the target and, one for one, of the source."""
 
 
-def _counterparts(target: Sequence[Layer], source: Sequence[Layer]) -> Iterator[Parts]:
+_Grouped = dict[int, tuple[list[tuple[_Part, ...]], list[tuple[_Part, ...]]]]
+"""Fused and separate groups of a block, by the number of their parts."""
+
+
+@remembered
+def _groups(architecture: Architecture) -> list[_Grouped]:
+    """List the groups of every item; a single layer has none."""
+    return [
+        {n: (_fused(item.layers, n), _separate(item.layers, n)) for n in (3, 2)} if isinstance(item, Block) else {}
+        for item in architecture.items
+    ]
+
+
+def _counterparts(target: _Grouped, source: _Grouped) -> Iterator[Parts]:
     """Pair the groups of parts that are fused on one side and separate on the other, in order."""
-    for n in (3, 2):
-        fused = _fused(target, n), _fused(source, n)
-        separate = _separate(target, n), _separate(source, n)
-        if fused[0] and not fused[1]:
-            yield from zip(fused[0], separate[1], strict=False)
-        elif fused[1] and not fused[0]:
-            yield from zip(separate[0], fused[1], strict=False)
+    for n in target if source else ():
+        (our_fused, our_separate), (their_fused, their_separate) = target[n], source[n]
+        if our_fused and not their_fused:
+            yield from zip(our_fused, their_separate, strict=False)
+        elif their_fused and not our_fused:
+            yield from zip(our_separate, their_fused, strict=False)
 
 
 def _fused(layers: Sequence[Layer], n: int) -> list[tuple[_Part, ...]]:

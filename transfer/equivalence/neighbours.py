@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import groupby, pairwise
 
 from transfer.structure.meaning import dims_of, in_width, is_weighted, out_width
-from transfer.structure.records import Architecture, Block, Layer
+from transfer.structure.records import Architecture, Block, Layer, remembered
 
 __all__ = ["NORMS", "norms_after", "norms_before"]
 
@@ -18,6 +18,7 @@ NORMS = ("batchnorm", "norm")
 """Kinds of layers that have a scale for each channel: with running statistics, and without."""
 
 
+@remembered
 def norms_after(architecture: Architecture) -> dict[str, Layer]:
     """Find the norm right behind each layer that has one.
 
@@ -38,6 +39,7 @@ def norms_after(architecture: Architecture) -> dict[str, Layer]:
     }
 
 
+@remembered
 def norms_before(architecture: Architecture) -> dict[str, Layer]:
     """Find the norm right before each layer that has one and reads as many channels.
 

@@ -15,7 +15,8 @@ from itertools import combinations, pairwise, takewhile
 import numpy as np
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.alignment.tables import kind_code, padded
+from transfer.alignment.roles import goes_on
+from transfer.alignment.tables import kind_code, padded, table_of
 from transfer.channels.concatenation import concatenating_items
 from transfer.structure.meaning import (
     head_paths,
@@ -26,7 +27,7 @@ from transfer.structure.meaning import (
     out_width,
     share_positions,
 )
-from transfer.structure.records import Architecture, Block, Item, Layer, structure_key
+from transfer.structure.records import Architecture, Block, Item, Layer, structure_keys
 from transfer.structure.unfolding import unfolded
 
 __all__ = ["contained", "passes_on"]
@@ -68,17 +69,25 @@ def contained(alignment: Alignment) -> Alignment | None:
         Every source layer feeds one target layer; None if the target does not contain the source. Its source may
         be cut into other blocks than the given one.
     """
-    for architecture in _cuts(alignment.source):
+    for architecture in _cuts(alignment.source) if _has_room(alignment) else ():
         found = _contained(replace(alignment, source=architecture))
         if found is not None:
             return found
     return None
 
 
+def _has_room(alignment: Alignment) -> bool:
+    """Whether the target has as many layers of every kind as the source."""
+    tables = table_of(alignment.source), table_of(alignment.target)
+    kinds = [table.layer_kind[table.order] for table in tables]
+    own, other = (np.bincount(kind[kind >= 0], minlength=1 + max(k.max() for k in kinds)) for kind in kinds)
+    return bool((own <= other).all())
+
+
 def _cuts(source: Architecture) -> Iterator[Architecture]:
     """Yield the source as it is, then with blocks cut that may be stages: few that are unlike all others."""
     yield source
-    keys = [structure_key(item) for item in source.items]
+    keys = structure_keys(source)
     stages = [
         i
         for i, item in enumerate(source.items)
@@ -92,13 +101,15 @@ def _cuts(source: Architecture) -> Iterator[Architecture]:
 def _contained(alignment: Alignment) -> Alignment | None:
     """Find the source, cut as it is, in the target."""
     source, target = alignment.source.items, alignment.target.items
-    if len(source) > len(target):
+    own, other = goes_on(alignment.source).tolist(), goes_on(alignment.target).tolist()
+    n_single = own.count(-1), other.count(-1)
+    if n_single[0] > n_single[1] or len(own) - n_single[0] > len(other) - n_single[1]:
         return None
     # where every block has its place, widths cannot mean that another one is the counterpart
     is_forced = len(source) == len(target)
     heads = head_paths(alignment.source), head_paths(alignment.target)
     appending = concatenating_items(alignment.target)
-    keys = [structure_key(item) for item in source], [structure_key(item) for item in target]
+    keys = structure_keys(alignment.source), structure_keys(alignment.target)
     blocks: dict[tuple[Hashable, Hashable], _Place | None] = {}
 
     def layers_fit(s: Layer, t: Layer) -> float:
@@ -112,11 +123,15 @@ def _contained(alignment: Alignment) -> Alignment | None:
             return -1.0
         key = keys[0][s], keys[1][t]
         if key not in blocks:
-            blocks[key] = _within_block(a, b, layers_fit) if is_forced or keeps_width(a) == keeps_width(b) else None
+            blocks[key] = _within_block(a, b, layers_fit) if is_forced or own[s] == other[t] else None
         place = blocks[key]
         return place.value if place else -1.0
 
-    place = _embed(source, target, fit, [i in appending or passes_on(item) for i, item in enumerate(target)])
+    may_skip = [
+        i in appending or (bool(other[i]) if isinstance(item, Block) else _passes_in_block(item))
+        for i, item in enumerate(target)
+    ]
+    place = _embed(source, target, fit, may_skip)
     if place is None:
         return None
     pairs = []
@@ -165,8 +180,7 @@ def _score(source: Layer, target: Layer) -> float:
         return -1.0
     if not share_positions(source, target):
         return -1.0
-    codes: dict[tuple[str, int], int] = {}
-    if kind_code(codes, source.kind, source.dims) != kind_code(codes, target.kind, target.dims):
+    if kind_code(source.kind, source.dims) != kind_code(target.kind, target.dims):
         return -1.0
     if source.kind.startswith("parameter"):
         return 1.0 if source.dims == target.dims else 0.5  # tables and positions are resampled, not cropped

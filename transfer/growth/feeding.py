@@ -13,7 +13,7 @@ from dataclasses import replace
 from transfer.alignment.matching import Alignment, LayerPair
 from transfer.channels.concatenation import concatenating_items
 from transfer.structure.meaning import residual_exits
-from transfer.structure.records import Block, structure_key
+from transfer.structure.records import Block, structure_keys
 
 __all__ = ["fed_by_neighbours", "pack_insertions", "shared_exits"]
 
@@ -58,12 +58,12 @@ def _is_like(alignment: Alignment, by_item: dict[int, list[LayerPair]], a: int, 
     """Whether two neighbouring target blocks and the source blocks that feed them are pairwise equal."""
     if a not in by_item or b not in by_item:
         return False
-    targets, sources = alignment.target.items, alignment.source.items
+    targets, sources = structure_keys(alignment.target), structure_keys(alignment.source)
     feeding = by_item[a][0].source_item, by_item[b][0].source_item
     return (
         feeding[1] - feeding[0] in (0, 1)
-        and structure_key(targets[a]) == structure_key(targets[b])
-        and structure_key(sources[feeding[0]]) == structure_key(sources[feeding[1]])
+        and targets[a] == targets[b]
+        and sources[feeding[0]] == sources[feeding[1]]
     )
 
 
@@ -101,7 +101,7 @@ def fed_by_neighbours(alignment: Alignment, scored: Alignment) -> Alignment:
         members.setdefault(pair.target_item, []).append(pair)
     items = alignment.target.items
     appending = concatenating_items(alignment.target)
-    structures = [structure_key(item) for item in items]
+    structures = structure_keys(alignment.target)
     position = {layer.path: i for i, item in enumerate(alignment.source.items) for layer in item.layers}
     pairs: list[LayerPair] = []
     for i, item in enumerate(items):

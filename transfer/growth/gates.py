@@ -40,13 +40,15 @@ def open_gates(
     factors : dict of str to float
         What tensors that are fed are multiplied by.
     """
+    if module is None:
+        return alignment, {}, {}
     theirs = {layer.path for gate in gates_of(alignment.source) for layer in (gate.squeeze, gate.excite)}
     by_gates = {pair.target.path for pair in alignment.pairs if pair.source.path in theirs}
     fed = {pair.target.path for pair in alignment.pairs}
     found = lone_gates(alignment.target, by_gates, fed)
     constants: dict[str, tuple[Constant, ...]] = {}
     factors: dict[str, float] = {}
-    if module is None or not found:
+    if not found:
         return alignment, constants, factors
     from transfer.growth.probing import constant_factor
 

@@ -16,7 +16,7 @@ from transfer.growth.feeding import shared_exits
 from transfer.growth.gates import open_gates
 from transfer.growth.insertions import place_insertions
 from transfer.growth.widening import AppendMean, Widening, stream_widenings
-from transfer.operators import LEADING, Channels, channel_fill, refusal
+from transfer.operators import LEADING, Channels, channel_fill, refusal, whole
 from transfer.options import Options
 from transfer.planning.equivalent_rows import neutral, with_equivalents
 from transfer.planning.heads import quiet_heads
@@ -86,9 +86,14 @@ def dpiat_rows(
     position = {layer.path: i for i, layer in enumerate(every_layer)}
     rows: dict[str, PlannedTensor] = {}
     for pair in alignment.pairs:
-        by_role = {t.role: t for t in pair.source.tensors}
         reason = _head_reason(pair.source, pair.target, heads, options)
         choice = channels.get(pair.target.path, LEADING)
+        if not reason and choice is LEADING and _are_equal(pair.source, pair.target):
+            for own, tensor in zip(pair.source.tensors, pair.target.tensors, strict=True):
+                row = _scaled(filled(own, tensor, whole(tensor.shape)), factors.get(tensor.name, 1.0))
+                rows[tensor.name] = _beside_gate(row, made_up[tensor.name]) if tensor.name in made_up else row
+            continue
+        by_role = {t.role: t for t in pair.source.tensors}
         for tensor in pair.target.tensors:
             source = by_role.get(tensor.role)
             if source is None and len(pair.source.tensors) == len(pair.target.tensors) == 1:  # called otherwise
@@ -148,12 +153,20 @@ def _twin_rows(alignment: Alignment, options: Options) -> dict[str, PlannedTenso
     return rows
 
 
+def _are_equal(source: Layer, target: Layer) -> bool:
+    """Whether two layers have the same tensors, so that all of them are copied."""
+    both = source.tensors, target.tensors
+    return len(both[0]) == len(both[1]) and all(
+        a.shape == b.shape and a.role == b.role and not refusal(a, b) for a, b in zip(*both, strict=True)
+    )
+
+
 def _row(
     alignment: Alignment, pair: LayerPair, source: Tensor | None, target: Tensor, choice: Channels, options: Options
 ) -> PlannedTensor:
     """Plan one tensor: on the grid of the target first, then cropped or grown in channels."""
     if source is not None and source.shape == target.shape and choice == LEADING and not refusal(source, target):
-        return filled(source, target, channel_fill(source, target, pair.target))
+        return filled(source, target, whole(target.shape))
     resampled = rearranged = None
     both = alignment.source, alignment.target
     kept = None
@@ -237,6 +250,8 @@ def _beside_gate(row: PlannedTensor, factor: float) -> PlannedTensor:
 
 def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]], options: Options) -> str:
     """Why a layer that tells classes is left fresh; empty for other layers and where both tell as many."""
+    if not target.is_output and target.path not in heads[0]:
+        return ""
     is_inner = source.facts and not source.is_output and source.path not in heads[1]
     if target.is_output and out_width(target) < in_width(target) and is_inner and source.dims != target.dims:
         return "it writes what the network returns, and the matched source layer does not"

@@ -78,7 +78,7 @@ class PlannedTensor:
     @property
     def n_written(self) -> int:
         """Number of elements that the source supplies."""
-        return sum(region.target.n_elements for region in self.regions)
+        return sum(region.n_elements for region in self.regions)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON values."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from transfer.structure.records import Architecture, Block, Layer, Tensor
+from transfer.structure.records import Architecture, Block, Layer, Tensor, remembered
 from transfer.structure.wiring import Branch
 
 __all__ = [
@@ -34,11 +34,13 @@ _FUSED = (2, 3)
 """Two: key and value, or value and gate; three: query, key and value."""
 
 
+@remembered
 def head_paths(architecture: Architecture) -> set[str]:
     """Paths of the classifier layers, see `head_layers`."""
     return {layer.path for layer in head_layers(architecture)}
 
 
+@remembered
 def head_layers(architecture: Architecture) -> list[Layer]:
     """Find the classifier layers, the last one first: what ends an architecture, linear or of one position.
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from transfer.structure.wiring import Wiring
 
@@ -34,10 +34,14 @@ __all__ = [
     "Signature",
     "Tensor",
     "canonical_texts",
+    "remembered",
     "structure_key",
+    "structure_keys",
 ]
 
 Form = Literal["paper", "dpiat"]
+
+R = TypeVar("R")
 
 PLACEHOLDER = "placeholder"
 """Kind of a layer without tensors: it counts when blocks are formed and scores 0 against everything."""
@@ -256,3 +260,28 @@ class Architecture:
         )
         text = f'["{self.form}",[{",".join(items)}]]'
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def remembered(derive: Callable[[Architecture], R]) -> Callable[[Architecture], R]:
+    """Let what follows from an architecture be derived once.
+
+    It is kept with the architecture, so nobody may change it. A question compares one target with many sources,
+    and a plan asks the same of both in many places.
+    """
+    key = f"{derive.__module__}.{derive.__qualname__}"
+
+    @wraps(derive)
+    def ask(architecture: Architecture) -> R:
+        known = vars(architecture)
+        if key not in known:
+            known[key] = derive(architecture)
+        found: R = known[key]
+        return found
+
+    return ask
+
+
+@remembered
+def structure_keys(architecture: Architecture) -> list[Hashable]:
+    """Return the `structure_key` of every item."""
+    return [structure_key(item) for item in architecture.items]

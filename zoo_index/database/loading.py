@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import null, select
 
-from transfer.alignment.tables import MAX_DIMS, KindCodes, Table, kind_code, offsets, padded
+from transfer.alignment.tables import MAX_DIMS, Table, kind_code, offsets, padded
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
 from zoo_index.catalogues.wiring_text import read_wiring
 from zoo_index.database.packing import ID_BYTES, rows_among, unpack_ids, unpack_texts
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Basis",
     "Landmark",
+    "Parts",
     "StoredTable",
     "architecture_ids",
     "embedded_ids",
@@ -31,6 +32,7 @@ __all__ = [
     "load_architecture",
     "load_architectures",
     "load_basis",
+    "load_shapes",
     "load_table",
     "load_vectors",
 ]
@@ -112,19 +114,17 @@ def load_table(connection: Connection, form: Form, ids: NDArray[np.int64] | None
     query = select(LAYER.c.id, LAYER.c.canonical).order_by(LAYER.c.id)
     query = query.where(LAYER.c.form == form) if ids is None else query
     layers, canonical = _columns(connection, query, LAYER.c.id, wanted)
-    kinds: KindCodes = {}
     layer_kind = np.empty(len(layers), dtype=np.int64)
     layer_dims = np.ones((len(layers), MAX_DIMS))
     for row, (kind, tensors) in enumerate(json.loads(f"[{','.join(canonical)}]")):
         dims = tuple(tensors[0][1]) if tensors else None
-        layer_kind[row] = kind_code(kinds, kind, dims)
+        layer_kind[row] = kind_code(kind, dims)
         layer_dims[row] = padded(kind, dims)
     return StoredTable(
         ids=np.array(architectures, dtype=np.int64),
         n_scoring=np.array(n_scoring, dtype=np.int64),
         table=Table(
             form=form,
-            kinds=kinds,
             layer_kind=layer_kind,
             layer_dims=layer_dims,
             item_start=item_start,
@@ -160,37 +160,71 @@ def load_architecture(connection: Connection, architecture_id: int, form: Form) 
     return load_architectures(connection, [architecture_id], form).get(architecture_id)
 
 
-def load_architectures(connection: Connection, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
-    """Load architectures by id, those that have the form; their tensors are named by their number."""
+def load_architectures(
+    connection: Connection, ids: Sequence[int], form: Form, parts: Parts | None = None
+) -> dict[int, Architecture]:
+    """Load architectures by id, those that have the form; their tensors are named by their number.
+
+    Parameters
+    ----------
+    connection : Connection
+    ids : sequence of int
+    form : {'dpiat', 'paper'}
+    parts : Parts, optional
+        What was read before; what is read now joins it.
+    """
     column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
     told = (ARCHITECTURE.c.facts, ARCHITECTURE.c.wiring) if form == "dpiat" else (null(), null())
-    query = select(ARCHITECTURE.c.id, column, *told).where(column.is_not(None))
-    found, packed, *seen = _columns(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
-    orders = {id_: unpack_ids(one).tolist() for id_, one in zip(found, packed, strict=True)}
-    facts, wiring = ({id_: unpack_texts(one) for id_, one in zip(found, kind, strict=True) if one} for kind in seen)
+    query = select(ARCHITECTURE.c.id, *told).where(column.is_not(None))
+    rows = _rows(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
+    seen = {id_: [unpack_texts(packed) if packed else () for packed in both] for id_, *both in rows}
+    shapes = load_shapes(connection, list(seen), form, parts)
+    return {id_: _named(shapes[id_], *both) for id_, both in seen.items()}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Layers, and items of architectures, that were read before, by their ids; architectures share them."""
+
+    layers: dict[int, Layer] = field(default_factory=dict)
+    items: dict[int, Item] = field(default_factory=dict)
+
+
+def load_shapes(
+    connection: Connection, ids: Sequence[int], form: Form, parts: Parts | None = None
+) -> dict[int, Architecture]:
+    """Load architectures as `load_architectures`, but without names and facts: to be compared only, and fast."""
+    parts = parts or Parts()
+    column = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
+    query = select(ARCHITECTURE.c.id, column).where(column.is_not(None))
+    found, packed = _columns(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))
     wanted = np.unique(_lists(packed)[1])
-    query = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids)
-    found, single, packed = _columns(connection, query, BLOCK.c.id, wanted)
-    blocks = {id_: (alone, unpack_ids(one).tolist()) for id_, alone, one in zip(found, single, packed, strict=True)}
-    wanted = np.unique(_lists(packed)[1])
-    found, texts = _columns(connection, select(LAYER.c.id, LAYER.c.canonical), LAYER.c.id, wanted)
+    missing = np.array([id_ for id_ in wanted.tolist() if id_ not in parts.items], dtype=np.int64)
+    blocks = [
+        (id_, single, unpack_ids(one).tolist())
+        for id_, single, one in _rows(connection, _BLOCKS, BLOCK.c.id, missing)
+    ]
+    wanted = np.unique([layer for _, _, layers in blocks for layer in layers])
+    missing = np.array([id_ for id_ in wanted.tolist() if id_ not in parts.layers], dtype=np.int64)
+    new, texts = _columns(connection, _LAYERS, LAYER.c.id, missing)
     canonical = json.loads(f"[{','.join(texts)}]")
-    layers = dict(zip(found, map(Layer.from_canonical, canonical), strict=True))
+    parts.layers.update(zip(new, map(Layer.from_canonical, canonical), strict=True))
+    for id_, single, layers in blocks:
+        members = tuple(parts.layers[layer] for layer in layers)
+        parts.items[id_] = members[0] if single else Block(members)
     return {
-        id_: _named(form, [blocks[block] for block in order], layers, facts.get(id_, ()), wiring.get(id_, ()))
-        for id_, order in orders.items()
+        id_: Architecture(form, tuple(parts.items[item] for item in unpack_ids(one).tolist()))
+        for id_, one in zip(found, packed, strict=True)
     }
 
 
-def _named(
-    form: Form,
-    blocks: Sequence[tuple[bool, list[int]]],
-    layers: Mapping[int, Layer],
-    facts: Sequence[str],
-    wiring: Sequence[str],
-) -> Architecture:
-    """Put an architecture together; tensors get the names that tell them apart: numbers."""
-    kinds = [layers[i] for _, members in blocks for i in members]
+_BLOCKS = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids)
+_LAYERS = select(LAYER.c.id, LAYER.c.canonical)
+
+
+def _named(shapes: Architecture, facts: Sequence[str], wiring: Sequence[str]) -> Architecture:
+    """Give tensors the names that tell them apart, numbers, and layers what was seen of them."""
+    kinds = list(shapes.layers())
     first = list(accumulate((len(kind.tensors) for kind in kinds), initial=0))
     around = read_wiring(wiring, list(map(str, first))) if wiring else [None] * len(kinds)
     named = (
@@ -203,10 +237,11 @@ def _named(
         )
         for kind, n, told, wired in zip(kinds, first, facts or [""] * len(kinds), around, strict=False)
     )
-    items: list[Item] = [
-        next(named) if single else Block(tuple(islice(named, len(members)))) for single, members in blocks
-    ]
-    return Architecture(form, tuple(items))
+    items = (
+        Block(tuple(islice(named, len(item.layers)))) if isinstance(item, Block) else next(named)
+        for item in shapes.items
+    )
+    return Architecture(shapes.form, tuple(items))
 
 
 def load_basis(connection: Connection, measure: str) -> Basis | None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from transfer.alignment import _kernels
 from transfer.alignment.matching import MANY
 from transfer.alignment.ranking import rank, similarities
-from transfer.alignment.tables import Table, n_shared_layers, tabulate
+from transfer.alignment.tables import Table, code_of, kind_of, n_shared_layers, table_of
 from transfer.structure.records import Architecture
 from zoo_index.database.loading import Basis, Landmark, StoredTable
 
@@ -87,8 +87,7 @@ def grouped_otherwise(
     ndarray of int
         Rows of `sources`.
     """
-    single = tabulate([target], form=target.form, kinds=sources.table.kinds)
-    n_shared = n_shared_layers(sources.table, single)
+    n_shared = n_shared_layers(sources.table, table_of(target))
     possible = similarities(n_shared.astype(np.float64), target.n_scoring, sources.n_scoring, measure=target.form)
     is_more = possible > scores + MANY * np.sqrt(target.n_scoring / np.maximum(sources.n_scoring, 1))
     rows = np.flatnonzero(is_more)
@@ -154,7 +153,7 @@ def source_vectors(
 
 def query_vector(target: Architecture, basis: Basis) -> NDArray[np.float32]:
     """Vector of a target, of shape (d,), float32."""
-    table = tabulate([target], form=target.form)
+    table = table_of(target)
     stored = StoredTable(np.zeros(1, dtype=np.int64), np.array([target.n_scoring]), table)
     vector: NDArray[np.float32] = source_vectors(stored, basis, stored.ids)[0]
     return vector
@@ -206,22 +205,23 @@ def _draw_landmarks(table: Table, random: np.random.Generator) -> tuple[Landmark
     times = np.bincount(table.item, minlength=len(table.item_single))
     np.add.at(occurs, table.item_layer, np.repeat(times, np.diff(table.item_start)))
     known = table.layer_kind >= 0
+    codes, first, kinds = np.unique(table.layer_kind[known], return_index=True, return_inverse=True)
+    order = np.argsort(first)  # in which they occur, not in which this process met them
     layers, owners = np.unique(
-        np.column_stack([table.layer_kind[known], table.layer_dims[known]]).astype(np.int64),
+        np.column_stack([np.argsort(order)[kinds], table.layer_dims[known]]).astype(np.int64),
         axis=0,
         return_inverse=True,
     )
     weight = np.sqrt(np.bincount(owners.ravel(), weights=occurs[known], minlength=len(layers)))
     n = min(_N_LANDMARKS, int((weight > 0).sum()))
     chosen = np.sort(random.choice(len(weight), n, replace=False, p=weight / weight.sum()))
-    named = {code: kind for kind, code in table.kinds.items()}
-    return tuple(Landmark(*named[kind], tuple(dims)) for kind, *dims in layers[chosen].tolist())
+    named = [kind_of(code) for code in codes[order].tolist()]
+    return tuple(Landmark(named[kind][0], named[kind][1], tuple(dims)) for kind, *dims in layers[chosen].tolist())
 
 
 def _profiles(table: StoredTable, landmarks: tuple[Landmark, ...], rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Profiles of some architectures, of shape (n, n_landmarks)."""
-    kinds = table.table.kinds
-    codes = np.array([kinds.get((landmark.kind, landmark.n_dims), -1) for landmark in landmarks], dtype=np.int64)
+    codes = np.array([code_of(landmark.kind, landmark.n_dims) for landmark in landmarks], dtype=np.int64)
     dims = np.array([landmark.dims for landmark in landmarks], dtype=np.float64)
     parts = [np.zeros((0, len(landmarks)))]
     for chunk in np.array_split(rows, max(1, -(-len(rows) // _CHUNK))):

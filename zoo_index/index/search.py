@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,50 @@ from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError
 from zoo_index.index import embedding, vectors
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 __all__ = ["Search"]
+
+
+_Key = tuple[int, Form]
+"""Id of an architecture, and the form."""
+
+
+class _Recent(dict[_Key, Architecture]):
+    """The architectures that were asked for last.
+
+    Parameters
+    ----------
+    n_most : int
+        How many are kept; with a few hundred layers and their names one takes some hundred kilobytes.
+    """
+
+    def __init__(self, n_most: int) -> None:
+        super().__init__()
+        self._n_most = n_most
+
+    def of(
+        self, ids: Sequence[int], form: Form, load: Callable[[Sequence[int]], dict[int, Architecture]]
+    ) -> dict[int, Architecture]:
+        """Return what there is of some ids, loading what is not kept."""
+        found = {id_: known for id_ in ids if (known := self.pop((id_, form), None)) is not None}
+        missing = [id_ for id_ in ids if id_ not in found]
+        found |= load(missing) if missing else {}
+        self.update({(id_, form): each for id_, each in found.items()})  # the latest last
+        while len(self) > self._n_most:
+            del self[next(iter(self))]
+        return found
+
+
+class _Read:
+    """What was read of one generation of the index."""
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self.parts = loading.Parts()
+        self.named = _Recent(256)
+        self.shapes = _Recent(8192)
 
 
 class Search:
@@ -30,6 +74,7 @@ class Search:
         self._store = store
         self._tables: dict[tuple[int, Form], loading.StoredTable] = {}
         self._index: tuple[int, vectors.VectorIndex] | None = None
+        self._read = _Read(-1)
 
     @property
     def vector_path(self) -> Path:
@@ -47,13 +92,25 @@ class Search:
 
     def architecture(self, architecture_id: int, form: Form) -> Architecture | None:
         """One architecture, its tensors named by number; None where it lacks the form."""
-        with self._store.reading() as connection:
-            return loading.load_architecture(connection, architecture_id, form)
+        return self.architectures([architecture_id], form).get(architecture_id)
 
     def architectures(self, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
         """Load architectures by id, those that have the form."""
         with self._store.reading() as connection:
-            return loading.load_architectures(connection, ids, form)
+            read = self._current(connection)
+            return read.named.of(ids, form, lambda i: loading.load_architectures(connection, i, form, read.parts))
+
+    def shapes(self, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
+        """Load architectures without names and facts, to be compared only."""
+        with self._store.reading() as connection:
+            read = self._current(connection)
+            return read.shapes.of(ids, form, lambda i: loading.load_shapes(connection, i, form, read.parts))
+
+    def _current(self, connection: Connection) -> _Read:
+        generation = queries.state(connection)[0]
+        if self._read.generation != generation:
+            self._read = _Read(generation)
+        return self._read
 
     def table_of(self, ids: NDArray[np.int64], form: Form) -> loading.StoredTable:
         """Load some architectures in one form, by ascending id; nothing else is read."""
