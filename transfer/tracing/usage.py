@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from transfer.tracing.facts import fact_of
 from transfer.tracing.inputs import watched
 from transfer.tracing.isolation import careful
+from transfer.tracing.recalling import recalled
 
 __all__ = ["Usage", "trace_usage"]
 
@@ -102,7 +103,7 @@ class _Graph(TorchFunctionMode):
     ) -> Any:
         """Do a function and note what it reads and gives."""
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        result = recalled(func, args, kwargs)
         made = list(_tensors(result))
         if made:
             self._add(args, kwargs, made, fact_of(func, args, kwargs))
