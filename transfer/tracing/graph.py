@@ -11,6 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from transfer.tracing.facts import fact_of
+from transfer.tracing.recalling import recalled
 
 __all__ = ["Graph", "Node"]
 
@@ -80,7 +81,7 @@ class Graph(TorchFunctionMode):
     ) -> Any:
         """Do a function and note what it reads and gives."""
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        result = recalled(func, args, kwargs)
         made = list(_tensors(result))
         if made:
             name = getattr(func, "__name__", "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,6 @@ from zoo_index.database import loading, queries, writes
 from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError
 from zoo_index.index import embedding, vectors
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 __all__ = ["Search"]
 
@@ -97,17 +93,16 @@ class Search:
     def architectures(self, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
         """Load architectures by id, those that have the form."""
         with self._store.reading() as connection:
-            read = self._current(connection)
+            read = self._current(queries.state(connection)[0])
             return read.named.of(ids, form, lambda i: loading.load_architectures(connection, i, form, read.parts))
 
     def shapes(self, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
         """Load architectures without names and facts, to be compared only."""
         with self._store.reading() as connection:
-            read = self._current(connection)
+            read = self._current(queries.state(connection)[0])
             return read.shapes.of(ids, form, lambda i: loading.load_shapes(connection, i, form, read.parts))
 
-    def _current(self, connection: Connection) -> _Read:
-        generation = queries.state(connection)[0]
+    def _current(self, generation: int) -> _Read:
         if self._read.generation != generation:
             self._read = _Read(generation)
         return self._read
