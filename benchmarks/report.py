@@ -300,7 +300,9 @@ def curves(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parts = [ranking(), question(), command_line(), growing(), shortlists(), transfer()]
+    parts = [ranking(), command_line(), growing(), shortlists(), transfer()]
+    if (RESULTS / "question.json").exists():
+        parts.insert(1, question())
     if (RESULTS / "cuda.json").exists():  # nobody has to have a GPU
         parts.append(cuda(result("cuda")))
     head = """# Performance
