@@ -28,10 +28,10 @@ check: $(VENV)/.dev ## format, lint, types
 	$(BIN)/mypy
 
 test: check ## everything that must hold, in a few minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical
 
 sweep: $(VENV)/.dev ## the same laws over the whole zoo, slowly
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n logical -m slow
 
 bench: $(VENV)/.dev ## write benchmarks/results
 	cd benchmarks && for script in bench_*.py; do ../$(BIN)/python $$script || exit 1; done
