@@ -17,7 +17,7 @@ import transfer
 from transfer.equivalence.neighbours import norms_after, norms_before
 from transfer.options import Options
 from transfer.structure.standardization import standardize
-from transfer.structure.wiring import Wiring
+from transfer.wiring import Wiring
 
 
 def perturbed(model: nn.Module, seed: int = 0) -> nn.Module:

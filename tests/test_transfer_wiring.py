@@ -11,7 +11,7 @@ from transfer.channels.gates import gates_of
 from transfer.structure.meaning import residual_exits
 from transfer.structure.records import Architecture, Block
 from transfer.structure.standardization import standardize
-from transfer.structure.wiring import Wiring
+from transfer.wiring import Wiring
 from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.catalogues.wiring_text import read_wiring, wiring_texts
 

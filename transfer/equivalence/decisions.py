@@ -24,7 +24,7 @@ source's has not (a bias, the scale of a norm) is set to what changes nothing, w
 does that.
 
 Order and widths tell which norm follows a layer (`neighbours`). Where the network was run it is known whether the
-norm alone reads what the layer gives (`structure.wiring`): a residual addition between the two shows in no header,
+norm alone reads what the layer gives (`transfer.wiring`): a residual addition between the two shows in no header,
 and forbids to put one into the other. Nothing is computed here. A plan says which tensors a value is made of
 (`foldings`), and the values are combined as they are read: after channels were put in order and statistics
 adapted, so that a narrower network without norms gets just what the narrower network with norms would.

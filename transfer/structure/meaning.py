@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from transfer.structure.records import Architecture, Block, Layer, Tensor, remembered
-from transfer.structure.wiring import Branch
+from transfer.wiring import Branch
 
 __all__ = [
     "dims_of",

@@ -20,7 +20,7 @@ from functools import cached_property, lru_cache, wraps
 from math import prod
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from transfer.structure.wiring import Wiring
+from transfer.wiring import Wiring
 
 __all__ = [
     "OUTPUT",

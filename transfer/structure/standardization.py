@@ -17,7 +17,7 @@ from transfer.errors import InputError, MethodError
 from transfer.structure.dpiat_form import from_header
 from transfer.structure.execution_order import as_executed
 from transfer.structure.records import OUTPUT, Architecture, Block, Form, Header, Layer, Signature
-from transfer.structure.wiring import Wiring
+from transfer.wiring import Wiring
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from transfer.structure.wiring import Wiring
 from transfer.tracing.graph import Graph, Node
 from transfer.tracing.inputs import watched
 from transfer.tracing.isolation import careful
 from transfer.tracing.wiring import wiring_of
+from transfer.wiring import Wiring
 
 __all__ = ["Usage", "trace_usage"]
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from transfer.structure.wiring import Branch, Wiring
 from transfer.tracing.graph import Node
+from transfer.wiring import Branch, Wiring
 
 __all__ = ["wiring_of"]
 

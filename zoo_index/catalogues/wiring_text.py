@@ -1,4 +1,4 @@
-"""What is around the layers of an architecture (`transfer.structure.wiring`) as short texts, one a layer.
+"""What is around the layers of an architecture (`transfer.wiring`) as short texts, one a layer.
 
 Layers are named by how far away they stand, and branches by how many others began since. So blocks that repeat have
 equal texts, which compress well.
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from transfer.structure.records import Architecture
-from transfer.structure.wiring import Branch, Wiring
+from transfer.wiring import Branch, Wiring
 
 __all__ = ["read_wiring", "wiring_texts"]
 
