@@ -56,7 +56,7 @@ def test_transfer_stands_alone() -> None:
 
 
 LAYERS = [
-    {"errors"},
+    {"errors", "wiring"},
     {"tracing"},
     {"structure", "regions"},
     {"operators", "options", "rearrangement"},
