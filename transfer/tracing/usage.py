@@ -4,12 +4,13 @@ The order of registration says little: a shortcut may stand before the branch be
 and all blocks in another. The order in which layers run is nearly the same in whatever code they are written. What
 is left to the code is which of several branches runs first. So the order is read from the graph of the run, from
 its result backwards: of what an operation reads, what has more layers behind it comes first; of equals, the first
-argument (query, key, value).
+argument. Products are not symmetric, so there the order of arguments decides: query, key, value, whether one
+function does attention or two products and what lies between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,9 @@ __all__ = ["Usage", "trace_usage"]
 
 _INPUT_FIRST = {"addmm": 2, "matmul": 1, "mm": 1, "bmm": 1, "__matmul__": 1}
 """Functions that take a weight with its inputs first, and in which place."""
+
+_PRODUCTS = {"matmul", "mm", "bmm", "baddbmm", "__matmul__", "einsum", "scaled_dot_product_attention"}
+"""Functions whose arguments cannot be exchanged."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class _Node:
     inputs: list[int]
     depth: int  # layers on the longest way to it
     fact: str
+    is_product: bool
 
 
 class _Graph(TorchFunctionMode):
@@ -105,13 +110,16 @@ class _Graph(TorchFunctionMode):
         result = func(*args, **kwargs)
         made = list(_tensors(result))
         if made:
-            self._add(args, kwargs, made, fact_of(func, args, kwargs))
-            place = _INPUT_FIRST.get(getattr(func, "__name__", ""), len(args))
+            called = getattr(func, "__name__", "")
+            self._add(args, kwargs, made, fact_of(func, args, kwargs), is_product=called in _PRODUCTS)
+            place = _INPUT_FIRST.get(called, len(args))
             if place < len(args) and (name := self._names.get(id(args[place]))) is not None:
                 self.input_first.add(name)
         return result
 
-    def _add(self, args: Any, kwargs: Mapping[str, Any], made: list[torch.Tensor], fact: str) -> None:
+    def _add(
+        self, args: Any, kwargs: Mapping[str, Any], made: list[torch.Tensor], fact: str, *, is_product: bool
+    ) -> None:
         given = [id(tensor) for tensor in _tensors((args, kwargs))]
         names = [self._names[key] for key in given if key in self._names]
         inputs = list(dict.fromkeys(self._made_by[key] for key in given if key in self._made_by))
@@ -120,7 +128,7 @@ class _Graph(TorchFunctionMode):
             if id(tensor) not in self._names:
                 self._made_by[id(tensor)] = len(self._nodes)
                 self._alive.append(tensor)
-        self._nodes.append(_Node(names, inputs, depth, fact))
+        self._nodes.append(_Node(names, inputs, depth, fact, is_product))
 
     def outputs(self, result: Any) -> frozenset[str]:
         """Tensors of the last layers on every way to the result."""
@@ -162,9 +170,39 @@ class _Graph(TorchFunctionMode):
                 elif i not in seen:
                     seen.add(i)
                     stack.append((i, True))
-                    deepest_last = sorted(reversed(node.inputs), key=lambda j: self._nodes[j].depth)
-                    stack += [(j, False) for j in deepest_last]
+                    stack += [(j, False) for j in reversed(self._in_order(node))]
         return found, {name: "; ".join(told) for name, told in facts.items()}
+
+    def _in_order(self, node: _Node) -> list[int]:
+        """Operations whose results a node reads, in the order in which they are told."""
+        if not node.is_product:
+            return self._deepest_first(node.inputs)
+        factors, added = self._factors(node)
+        layers = [self._last_layer(j) for j in factors]
+        before = self._deepest_first(j for layer in layers for j in self._nodes[layer].inputs)
+        return [*before, *layers, *factors, *self._deepest_first(added), *node.inputs]
+
+    def _deepest_first(self, inputs: Iterable[int]) -> list[int]:
+        return sorted(inputs, key=lambda j: -self._nodes[j].depth)
+
+    def _last_layer(self, i: int) -> int:
+        """Operation with tensors of the network that made what another one, perhaps, only viewed."""
+        while not self._nodes[i].names and self._nodes[i].inputs:
+            i = max(self._nodes[i].inputs, key=lambda j: self._nodes[j].depth)
+        return i
+
+    def _factors(self, node: _Node) -> tuple[list[int], list[int]]:
+        """List what is multiplied, of a product of a product all factors, and what is added to the inner one."""
+        inner, added = node, []
+        if not node.names and node.inputs:
+            inner = self._nodes[node.inputs[0]]
+        while not inner.is_product and not inner.names and inner.inputs:
+            main = max(inner.inputs, key=lambda j: self._nodes[j].depth)
+            added += [j for j in inner.inputs if j != main]
+            inner = self._nodes[main]
+        if inner is node or not inner.is_product or inner.names:
+            return node.inputs, []
+        return [*inner.inputs, *node.inputs[1:]], added
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
