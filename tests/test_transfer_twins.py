@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import transfer
+from transfer.tracing.usage import trace_usage
 
 Maker = Callable[[], nn.Module]
 
@@ -38,6 +39,17 @@ REGNET = {
 }
 CLIP = TINY | {"patch_size": 16, "projection_dim": 512, "layer_norm_eps": 1e-5}
 DINO = {"hidden_size": 192, "num_hidden_layers": 3, "num_attention_heads": 3, "image_size": 70, "patch_size": 14}
+SMALL = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 256,
+    "layer_norm_eps": 1e-6,
+    "image_size": 64,
+    "patch_size": 16,
+}
+SMALL_TIMM = {"img_size": 64, "embed_dim": 64, "depth": 2, "num_heads": 2}
+STAGES = {"embed_dim": 32, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8)}
 GPT = {"vocab_size": 500, "n_positions": 64, "n_embd": 96, "n_layer": 3, "n_head": 3}
 
 
@@ -110,8 +122,51 @@ PAIRS: dict[str, tuple[Maker, Maker, tuple[int, ...]]] = {
         partial(timm, "vit_base_patch16_clip_quickgelu_224", embed_dim=192, num_heads=3, num_classes=512),
         (3, 224, 224),
     ),
+    "hf-swin": (
+        partial(classifier, "SwinForImageClassification", "SwinConfig", **STAGES),
+        partial(timm, "swin_tiny_patch4_window7_224", **STAGES),
+        (3, 224, 224),
+    ),
+    "hf-swinv2": (
+        partial(
+            classifier, "Swinv2ForImageClassification", "Swinv2Config", image_size=256, window_size=8, **STAGES
+        ),
+        partial(timm, "swinv2_tiny_window8_256", **STAGES),
+        (3, 256, 256),
+    ),
+    "hf-beit": (
+        partial(classifier, "BeitForImageClassification", "BeitConfig", use_relative_position_bias=True, **SMALL),
+        partial(timm, "beit_base_patch16_224", init_values=0.1, **SMALL_TIMM),
+        (3, 64, 64),
+    ),
+    "hf-pvtv2": (
+        partial(classifier, "PvtV2ForImageClassification", "PvtV2Config"),
+        partial(timm, "pvt_v2_b0"),
+        (3, 64, 64),
+    ),
+    "hf-siglip": (
+        partial(hugging, "SiglipVisionModel", "SiglipVisionConfig", hidden_act="gelu", **SMALL),
+        partial(timm, "vit_base_patch16_siglip_224", num_classes=0, **SMALL_TIMM),
+        (3, 64, 64),
+    ),
+    "hf-convnextv2": (
+        partial(
+            classifier,
+            "ConvNextV2ForImageClassification",
+            "ConvNextV2Config",
+            hidden_sizes=[16, 32, 64, 128],
+            depths=[1, 2, 1, 1],
+        ),
+        partial(timm, "convnextv2_atto", dims=(16, 32, 64, 128), depths=(1, 2, 1, 1)),
+        (3, 64, 64),
+    ),
+    "hf-mobilenetv1": (
+        partial(classifier, "MobileNetV1ForImageClassification", "MobileNetV1Config", tf_padding=False),
+        partial(timm, "mobilenetv1_100"),
+        (3, 64, 64),
+    ),
 }
-FAST = ("mnasnet", "regnet", "hf-dinov2", "hf-clip")
+FAST = ("mnasnet", "regnet", "hf-dinov2", "hf-clip", "hf-beit", "hf-siglip", "hf-convnextv2")
 """They take little time; the others run in the sweep."""
 
 ONE_SIDED = ("mask_token", "relative_position_index", "num_batches_tracked")
@@ -142,8 +197,9 @@ def with_one_epsilon(model: nn.Module) -> nn.Module:
 
 
 def output(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    found = model.forward_features(x) if getattr(model, "num_classes", 1) == 0 else model(x)
-    for name in ("logits", "image_embeds", "last_hidden_state"):
+    is_pooled = any(hasattr(model, name) for name in ("attn_pool", "head"))
+    found = model.forward_features(x) if getattr(model, "num_classes", 1) == 0 and not is_pooled else model(x)
+    for name in ("logits", "image_embeds", "pooler_output" if is_pooled else "", "last_hidden_state"):
         if getattr(found, name, None) is not None:
             return getattr(found, name)  # type: ignore[no-any-return]
     return found if isinstance(found, torch.Tensor) else found[0]
@@ -302,3 +358,131 @@ def test_transformers_of_plain_torch_are_twins_too(one: Maker, other: Maker, x: 
     assert report.function.verdict == "equal"
     expected = output(source, x)
     torch.testing.assert_close(output(target, x), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+class Parts(nn.Module):
+    """A block of attention with few heads for keys and values and a gated MLP; parts are layers, or together."""
+
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(32), nn.LayerNorm(32)
+        widths = {"qkv": [64]} if fused else {"q": [32], "k": [16], "v": [16]}
+        widths |= {"gate_up": [192]} if fused else {"gate": [96], "up": [96]}
+        for name, (width,) in widths.items():
+            self.add_module(name, nn.Linear(32, width))
+        self.out, self.down = nn.Linear(32, 32), nn.Linear(96, 32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm1(x)
+        q, k, v = self.qkv(y).split([32, 16, 16], -1) if hasattr(self, "qkv") else (self.q(y), self.k(y), self.v(y))
+        q, k, v = (t.unflatten(2, (-1, 8)).transpose(1, 2) for t in (q, k, v))
+        k, v = (t.repeat_interleave(2, 1) for t in (k, v))
+        weights = (q @ k.mT * 8**-0.5).softmax(-1)
+        x = x + self.out((weights @ v).transpose(1, 2).flatten(2))
+        y = self.norm2(x)
+        gate, up = self.gate_up(y).chunk(2, -1) if hasattr(self, "gate_up") else (self.gate(y), self.up(y))
+        return x + self.down(nn.functional.silu(gate) * up)
+
+
+def parts(fused: bool) -> nn.Module:
+    return nn.Sequential(nn.Linear(12, 32), *(Parts(fused) for _ in range(3)), nn.LayerNorm(32))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("back", [False, True], ids=["there", "back"])
+def test_maps_are_cut_into_layers_of_unequal_width(back: bool) -> None:
+    torch.manual_seed(0)
+    source, target = changed(parts(back)).eval(), parts(not back).eval()
+    report = moved(source, target, None)
+    assert {row.status for row in report.tensors} == {"copied"}
+    x = torch.randn(2, 16, 12)
+    torch.testing.assert_close(target(x), source(x), rtol=0, atol=1e-5)
+
+
+class Unit(nn.Module):
+    """An inverted residual, whose names leave out the first where it does not widen."""
+
+    def __init__(self, width: int, names: tuple[str, ...], widens: bool) -> None:
+        super().__init__()
+        inner = 4 * width if widens else width
+        layers = [nn.Conv2d(width, inner, 1, bias=False), nn.BatchNorm2d(inner)] if widens else []
+        layers += [nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False), nn.BatchNorm2d(inner)]
+        layers += [nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width)]
+        self.names = names[-len(layers) :]
+        for name, layer in zip(self.names, layers, strict=True):
+            self.add_module(name, layer)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x
+        for name in self.names:
+            y = self.get_submodule(name)(y)
+        return x + y
+
+
+def units(*names: str) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 16, 3), *(Unit(16, names, i > 0) for i in range(4)))
+
+
+@torch.no_grad()
+def test_norms_of_a_sorted_file_may_be_counted_from_zero(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = changed(units("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2")).eval()
+    target = units("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3").eval()
+    moved(source, target, tmp_path)
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(target(x), source(x))
+
+
+class Windows(nn.Module):
+    """Remembers the smaller of its window and its image, and fails if its table is another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window = 200
+        self.after, self.before = nn.LayerNorm(8), nn.LayerNorm(8)
+        self.patches = nn.Conv2d(3, 8, 7, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.window = min(self.window, x.shape[-1])
+        if self.window < 200:
+            raise ValueError("the table is that of another window")
+        x = self.patches(x).flatten(2).mT
+        return self.after(self.before(x).square())
+
+
+def test_a_network_that_remembers_an_example_is_tried_anew() -> None:
+    usage = trace_usage(Windows())
+    assert usage is not None
+    assert [name for name in usage.order if name.endswith("weight")] == [
+        "patches.weight",
+        "before.weight",
+        "after.weight",
+    ]
+
+
+class Stem(nn.Module):
+    """A stem whose last norm stands outside of the container of its convolutions, and what follows."""
+
+    def __init__(self, outside: bool) -> None:
+        super().__init__()
+        layers = [nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, bias=False)]
+        layers += [nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, bias=False), nn.BatchNorm2d(16)]
+        self.stem = nn.Sequential(*layers[: 8 - outside])
+        self.norm = layers[7] if outside else nn.Identity()
+        self.blocks = nn.Sequential(*(Unit(16, ("a", "b", "c", "d", "e", "f"), True) for _ in range(3)))
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.head(self.blocks(self.norm(self.stem(x)).relu()).mean((2, 3)))
+        return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_norm_that_is_copied_is_not_folded_too(outside: bool) -> None:
+    torch.manual_seed(0)
+    source, target = changed(Stem(outside)).eval(), Stem(not outside).eval()
+    report = moved(source, target, None)
+    assert {row.operator for row in report.tensors} == {"copy"}
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(target(x), source(x))

@@ -223,9 +223,13 @@ def _same_kind(layer: Layer) -> Hashable:
 
 
 def _bare(layer: Layer) -> Hashable:
-    """Group tensors that stand alone, whatever they are called."""
-    is_bare = len(layer.tensors) == 1 and (layer.kind in ("norm", "linear") or layer.kind.startswith("parameter"))
-    return ("bare", _squeezed(layer)) if is_bare and layer.tensors[0].is_continuous else None
+    """Group tensors that stand alone, whatever they are called, and scales with shifts, whatever their shape."""
+    if len(layer.tensors) == 1:
+        is_bare = layer.kind in ("norm", "linear") or layer.kind.startswith("parameter")
+        return ("bare", _squeezed(layer)) if is_bare and layer.tensors[0].is_continuous else None
+    shapes = {without_ones(tensor.shape) for tensor in layer.tensors}
+    is_scale = len(shapes) == 1 and len(_squeezed(layer)) == 1 and layer.kind != "batchnorm"
+    return ("scale", *sorted(tensor.role for tensor in layer.tensors), _squeezed(layer)) if is_scale else None
 
 
 def _flattened(layer: Layer) -> Hashable:

@@ -1,17 +1,19 @@
 """Query, key and value, or value and gate: one fused layer in one network, layers of their own in the other.
 
-Both are the same map; the parts of the fused layer are taken in the order of the separate ones. Which layers are
-parallel parts rather than a sequence is read from shapes: neighbours that read and give as much as each other,
-three of them (two if they give another width than they read), before a layer that reads the width of one.
+Both are the same map; the parts of the fused layer are taken in the order of the separate ones. Between layers
+of the same widths `partition` finds them however they are cut. Else, which layers are parallel parts rather than a
+sequence is read from shapes: neighbours that read and give as much as each other, three of them (two if they give
+another width than they read), before a layer that reads the width of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby, pairwise
 
 from transfer.alignment.matching import Alignment, LayerPair, match_layers
+from transfer.channels.partition import Part, Parts, equal_parts, parts_of
 from transfer.regions import Box, Constant, Fill, Region
 from transfer.structure.meaning import in_width, is_pointwise, is_weighted, n_fused_parts, out_width
 from transfer.structure.records import Architecture, Block, Layer, Tensor, remembered
@@ -38,7 +40,10 @@ def pair_parts(alignment: Alignment) -> tuple[Alignment, tuple[Parts, ...]]:
     ours, theirs = _groups(alignment.target), _groups(alignment.source)
     for (t, s), members in groupby(alignment.pairs, key=lambda pair: (pair.target_item, pair.source_item)):
         target, source = alignment.target.items[t], alignment.source.items[s]
-        found = list(_counterparts(ours[t], theirs[s]))
+        found = []
+        if isinstance(target, Block) and isinstance(source, Block):
+            found = list(equal_parts(target.layers, source.layers))
+            found = found or list(_counterparts(ours[t], theirs[s]))
         if not found:
             pairs += members
             continue
@@ -54,9 +59,20 @@ def pair_parts(alignment: Alignment) -> tuple[Alignment, tuple[Parts, ...]]:
 
 def taken_by(parts: Sequence[Parts]) -> tuple[set[str], set[str]]:
     """Paths of the layers of source and target that are parts."""
-    target = {part.layer.path for ours, _ in parts for part in ours}
-    source = {part.layer.path for _, theirs in parts for part in theirs}
+    target, source = ({path for part in side for path in _paths(part)} for side in _sides(parts))
     return source, target
+
+
+def _sides(parts: Sequence[Parts]) -> Iterator[list[Part]]:
+    for side in (0, 1):
+        yield [part for both in parts for part in both[side]]
+
+
+def _paths(part: Part) -> Iterator[str]:
+    """Yield the layer, and the vector with its bias if that is no part of it."""
+    yield part.layer.path
+    if part.bias is not None:
+        yield part.bias[0].path
 
 
 def fill_parts(parts: Sequence[Parts], *, zero_new_inputs: bool = True) -> dict[str, tuple[Tensor, Fill]]:
@@ -80,23 +96,7 @@ def fill_parts(parts: Sequence[Parts], *, zero_new_inputs: bool = True) -> dict[
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One of the equal parts of a fused layer, or a layer by itself."""
-
-    layer: Layer
-    index: int
-    count: int
-
-    def tensor(self, role: str) -> Tensor | None:
-        return next((tensor for tensor in self.layer.tensors if tensor.role == role), None)
-
-
-Parts = tuple[tuple[_Part, ...], tuple[_Part, ...]]
-"""Parts of the target and, one for one, of the source."""
-
-
-_Grouped = dict[int, tuple[list[tuple[_Part, ...]], list[tuple[_Part, ...]]]]
+_Grouped = dict[int, tuple[list[tuple[Part, ...]], list[tuple[Part, ...]]]]
 """Fused and separate groups of a block, by the number of their parts."""
 
 
@@ -119,15 +119,15 @@ def _counterparts(target: _Grouped, source: _Grouped) -> Iterator[Parts]:
             yield from zip(our_separate, their_fused, strict=False)
 
 
-def _fused(layers: Sequence[Layer], n: int) -> list[tuple[_Part, ...]]:
+def _fused(layers: Sequence[Layer], n: int) -> list[tuple[Part, ...]]:
     return [
-        tuple(_Part(layer, k, n) for k in range(n))
+        parts_of(layer, layers, [out_width(layer) // n * (k + 1) for k in range(n)])
         for i, layer in enumerate(layers)
         if is_weighted(layer) and n_fused_parts(layers, i) == n
     ]
 
 
-def _separate(layers: Sequence[Layer], n: int) -> list[tuple[_Part, ...]]:
+def _separate(layers: Sequence[Layer], n: int) -> list[tuple[Part, ...]]:
     weighted = [layer for layer in layers if is_weighted(layer)]
     found = []
     i = 0
@@ -140,35 +140,35 @@ def _separate(layers: Sequence[Layer], n: int) -> list[tuple[_Part, ...]]:
             and in_width(after) == out_width(group[0])
         )
         if is_parallel:
-            found.append(tuple(_Part(layer, 0, 1) for layer in group))
+            found.append(tuple(part for layer in group for part in parts_of(layer, layers, [out_width(layer)])))
         i += n if is_parallel else 1
     return found
 
 
 def _fills(
-    target: Sequence[_Part], source: Sequence[_Part], role: str, *, zero_new_inputs: bool
+    target: Sequence[Part], source: Sequence[Part], role: str, *, zero_new_inputs: bool
 ) -> dict[str, tuple[Tensor, Fill]]:
     regions: dict[str, list[Region]] = {}
     constants: dict[str, list[Constant]] = {}
     first: dict[str, Tensor] = {}
     for ours, theirs in zip(target, source, strict=True):
-        new, old = ours.tensor(role), theirs.tensor(role)
-        if new is None:
+        place, given = ours.piece(role), theirs.piece(role)
+        if place is None:
             continue
-        n_new = new.shape[0] // ours.count
+        new, at = place
         zeros = (0,) * (len(new.shape) - 1)
-        if old is None:  # some models have no bias for keys: that is a bias of zero
-            box = Box((ours.index * n_new, *zeros), (n_new, *new.shape[1:]))
+        start = at, *zeros
+        if given is None:  # some models have no bias for keys: that is a bias of zero
+            box = Box(start, (ours.size, *new.shape[1:]))
             constants.setdefault(new.name, []).append(Constant(box))
             continue
-        n_old = old.shape[0] // theirs.count
-        n = min(n_new, n_old)
+        old, old_at = given
+        n = min(ours.size, theirs.size)
         size = (n, *(min(a, b) for a, b in zip(old.shape[1:], new.shape[1:], strict=False)))
         size += (1,) * (len(new.shape) - len(size))
-        start = ours.index * n_new, *zeros
         if zero_new_inputs and size[1:] != new.shape[1:]:
             constants.setdefault(new.name, []).append(Constant(Box(start, (n, *new.shape[1:]))))
-        region = Region((theirs.index * n_old, *zeros), start, size, old.name)
+        region = Region((old_at, *zeros), start, size, old.name)
         regions.setdefault(new.name, []).append(region)
         first.setdefault(new.name, old)
     return {

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
@@ -122,6 +123,7 @@ def _cases(alignment: Alignment, after: tuple[Mapping[str, Layer], Mapping[str, 
     feeding = {pair.target.path: pair.source.path for pair in alignment.pairs}
     read_in = {(pair.source.path, pair.target_item) for pair in alignment.pairs}
     read_at_all = set(feeding.values())
+    next_to = {layer.path: other.path for layer, other in pairwise(alignment.target.layers())}
     for pair in alignment.pairs:
         own, other = after[0].get(pair.source.path), after[1].get(pair.target.path)
         if any(norm is not None and norm.kind != "batchnorm" for norm in (own, other)):
@@ -132,7 +134,8 @@ def _cases(alignment: Alignment, after: tuple[Mapping[str, Layer], Mapping[str, 
         elif own is not None:
             in_block = isinstance(alignment.target.items[pair.target_item], Block)
             is_read = (own.path, pair.target_item) in read_in if in_block else own.path in read_at_all
-            if not is_read:
+            is_behind = feeding.get(next_to.get(pair.target.path, "")) == own.path  # where a block ends between
+            if not is_read and not is_behind:
                 yield _Case(pair, own, None)
         elif other is not None and other.path not in feeding:
             yield _Case(pair, None, other)

@@ -1,6 +1,7 @@
 """What layers mean, read from shapes, kinds and the shape of the name tree: heads, fused layers, residual exits.
 
-The text of names is never looked at, so a checkpoint with other names means the same.
+The text of names is not looked at, so a checkpoint with other names means the same; but for the last word of a bare
+parameter's name, if that is bias.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ __all__ = [
     "out_width",
     "parent_of",
     "residual_exits",
+    "separate_biases",
     "share_positions",
     "whole_branches",
 ]
 
 _FUSED = (2, 3)
 """Two: key and value, or value and gate; three: query, key and value."""
+
+_NO_KEYS = {(3, 2): (0, 2), (2, 1): (1,)}
+"""Which parts vectors belong to, by the number of parts and of vectors, where keys have none."""
 
 
 @remembered
@@ -81,6 +86,38 @@ def n_fused_parts(layers: Sequence[Layer], index: int) -> int:
         return 1  # the last: two layers side by side
     n_outputs, n_inputs = out_width(layers[index]), in_width(following)
     return next((n for n in _FUSED if n_outputs == n * n_inputs), 1)
+
+
+def separate_biases(layer: Layer, layers: Sequence[Layer]) -> list[tuple[Layer, int]]:
+    """Find the vectors that are a fused layer's bias, part by part: of queries and values, and perhaps of keys.
+
+    Parameters
+    ----------
+    layer : Layer
+    layers : sequence of Layer
+        Of its block.
+
+    Returns
+    -------
+    list of (Layer, int)
+        The vectors, and the output from which on they are added.
+    """
+    if any(tensor.role == "bias" for tensor in layer.tensors):
+        return []
+    vectors = [
+        other
+        for other in layers
+        if other.kind.startswith("parameter")
+        and other.kind.endswith("bias")
+        and len(dims_of(other)) == 1
+        and parent_of(other) in (layer.path, parent_of(layer))
+    ]
+    size = dims_of(vectors[0])[0] if len({vector.dims for vector in vectors}) == 1 else 0
+    n = out_width(layer) // size if size else 0
+    if size * n != out_width(layer):
+        return []
+    places = tuple(range(n)) if len(vectors) == n > 1 else _NO_KEYS.get((n, len(vectors)), ())
+    return [(vector, place * size) for vector, place in zip(vectors, places, strict=False)]
 
 
 def residual_exits(block: Block) -> list[Tensor]:

@@ -8,6 +8,7 @@ the target, and is read as the target is written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from transfer.structure.counterparts import Counterparts, counterparts
@@ -75,15 +76,35 @@ def _written_like(found: Counterparts, header: Header) -> Architecture | None:
     for layer in after.get("", ()):
         names |= _left(layer, len(names))
     for source, target in found.pairs:
-        for i, layer in enumerate(source):
-            part = str(i) if len(source) > len(target) else ""
-            names |= {_renamed(tensor, layer, target[0], part): tensor.name for tensor in layer.tensors}
+        for name, tensor in _met(source, target):
+            names[name] = tensor.name
+        for layer in source:
             for other in after.get(layer.path, ()):
                 names |= _left(other, len(names))
     if len(names) != len(header):
         return None
     written = _executed({name: header[own] for name, own in names.items()})
     return Architecture(written.form, tuple(_with_names(item, names) for item in written.items))
+
+
+def _met(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[str, Tensor]]:
+    """Names for the tensors of layers that met others; vectors with a fused layer's biases go into its folder."""
+    sides = [
+        ([x for x in side if not _is_vector(x)], [x for x in side if _is_vector(x)]) for side in (source, target)
+    ]
+    (own, vectors), (other, other_vectors) = sides if len(source) > 1 else ((source, ()), (target, ()))
+    for i, layer in enumerate(own):
+        part = str(i) if len(own) > len(other) else ""
+        for tensor in layer.tensors:
+            yield _renamed(tensor, layer, other[0], part), tensor
+    for i, vector in enumerate(vectors):
+        is_same = len(vectors) == len(other_vectors)
+        name = other_vectors[i].path if is_same else f"{other[0].path}.{vector.tensors[0].role}"
+        yield name, vector.tensors[0]
+
+
+def _is_vector(layer: Layer) -> bool:
+    return layer.kind.startswith("parameter")
 
 
 def _renamed(tensor: Tensor, layer: Layer, target: Layer, part: str) -> str:

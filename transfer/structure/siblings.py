@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from transfer.structure.sequences import aligned, aligned_value
 from transfer.structure.words import place, skeleton
 
 __all__ = ["best_order"]
+
+_N_ALL_ORDERS = 4
+"""Among up to so many children all orders are tried."""
 
 _N_ALL_MOVES = 12
 """Among more children than these only single ones are moved, and not far."""
@@ -70,7 +73,7 @@ def best_order(
     reachable = weights.max(axis=1, initial=0.0)
     for _ in range(_MAX_ROUNDS):
         before = best
-        for kind in siblings.order:
+        for kind in sorted(siblings.order, key=len):
             if siblings.is_fixed(kind) or len(siblings.order[kind]) > _N_MOVED:
                 continue
             lacking = _lacking(weights, siblings.sorted(), reachable)
@@ -167,6 +170,9 @@ def _spread(siblings: _Siblings, kind: _Kind, weights: NDArray[np.float64], best
 def _moves(order: list[str], unmet: set[str]) -> Iterator[list[str]]:
     """Other orders: some neighbours elsewhere; numbered children stay in sequence."""
     n = len(order)
+    if n <= _N_ALL_ORDERS:
+        yield from (list(other) for other in permutations(order) if _in_sequence(list(other)) == list(other))
+        return
     is_small = n <= _N_ALL_MOVES
     for length in range(1, min(_MAX_SEGMENT, n // 2) + 1) if is_small else (1,):
         for start in range(n - length + 1):
@@ -179,6 +185,11 @@ def _moves(order: list[str], unmet: set[str]) -> Iterator[list[str]]:
                 crossed = {skeleton(label) for label in rest[min(to, start) : max(to, start)]}
                 if not any(skeleton(label) in crossed and _numbers(label) for label in segment):
                     yield rest[:to] + segment + rest[to:]
+    for i, j in combinations(range(n), 2) if is_small else ():
+        other = list(order)
+        other[i], other[j] = order[j], order[i]
+        if _in_sequence(other) == other:
+            yield other
 
 
 class _Siblings:
@@ -223,7 +234,7 @@ class _Siblings:
             is_known = all(label in first_uses for label in names)
             places |= {label: first_uses[label] if is_known else place(label) for label in names}
             keys = {label: (places[label], _numbers(label), label) for label in labels}
-            found[kind] = sorted(labels, key=keys.__getitem__)
+            found[kind] = _in_sequence(sorted(labels, key=keys.__getitem__))
         return found
 
     def sorted(self) -> list[int]:
@@ -248,6 +259,15 @@ class _Siblings:
     def layers(self, kind: _Kind, child: str) -> NDArray[np.int64]:
         """Layers that a child of a kind holds."""
         return np.flatnonzero((self._places == self._slots[kind][child]).any(axis=0))
+
+
+def _in_sequence(labels: list[str]) -> list[str]:
+    """Put labels that differ in their numbers only into the places of each other, in sequence."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        members[skeleton(label)].append(label)
+    turns = {name: iter(sorted(found, key=_numbers)) for name, found in members.items()}
+    return [next(turns[skeleton(label)]) for label in labels]
 
 
 def _first_uses(paths: Sequence[str]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Layers as they are compared across networks that are written differently.
 
-Dimensions of one do not count, and query, key and value are joined where the other network has them as one layer.
+Dimensions of one do not count; query, key and value are joined where the other network has them as one layer, and
+the vectors with their biases, where some code keeps such, with the layer whose outputs they are added to.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from transfer.structure.meaning import is_pointwise, parent_of, separate_biases
 from transfer.structure.records import Layer
 from transfer.structure.words import meanings
 
@@ -60,7 +62,26 @@ def as_units(own: Sequence[Layer], other: Sequence[Layer]) -> tuple[list[Unit], 
         In the order of the layers; joined ones where the first of them stood.
     """
     units = [[Unit(layer.path, (layer,), _key(layer)) for layer in side] for side in (own, other)]
-    return _joined(units[0], units[1]), _joined(units[1], units[0])
+    with_biases = [_with_biases(side) for side in units]
+    return _joined(with_biases[0], with_biases[1]), _joined(with_biases[1], with_biases[0])
+
+
+def _with_biases(units: Sequence[Unit]) -> list[Unit]:
+    layers = [unit.layers[0] for unit in units]
+    below: dict[str, list[Layer]] = defaultdict(list)
+    for layer in layers:
+        below[parent_of(layer)].append(layer)
+    held = {layer.path: separate_biases(layer, below[parent_of(layer)]) for layer in layers if is_pointwise(layer)}
+    beside = {vector.path for vectors in held.values() for vector, _ in vectors}
+    found = []
+    for unit in units:
+        vectors = tuple(vector for vector, _ in held.get(unit.path, ()))
+        if vectors:
+            first = unit.key[0]
+            found.append(Unit(unit.path, (*unit.layers, *vectors), (first, first[:1])))
+        elif unit.path not in beside:
+            found.append(unit)
+    return found
 
 
 def _key(layer: Layer) -> Key:
@@ -86,7 +107,7 @@ def _joined(own: Sequence[Unit], other: Sequence[Unit]) -> list[Unit]:
             if first in fused and len({unit.key[0][1:] for unit in units}) == 1:
                 has_bias = any(len(unit.key) > 1 for unit in units)
                 places = sorted(i for _, i in chosen)
-                layers = tuple(unit.layers[0] for unit in units)
+                layers = tuple(layer for unit in units for layer in unit.layers)
                 place[places[0]] = Unit(
                     path.replace("*", name), layers, (first, first[:1]) if has_bias else (first,)
                 )

@@ -17,6 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from transfer.tracing.copies import meta_copy
 from transfer.tracing.given import Example, given_example
 from transfer.tracing.guesses import guesses
+from transfer.tracing.isolation import remembered
 
 __all__ = ["example_of", "network_examples", "on_meta", "runs", "watched"]
 
@@ -84,7 +85,7 @@ def watched(module: nn.Module, watch: Callable[[nn.Module], W]) -> tuple[W, Any]
         seen.append((context, result))
         return result
 
-    both, place = _first_that_fits(ways, run)
+    both, place = _first_that_fits(model, ways, run)
     if is_new:
         _KNOWN[module] = _shapes(module), both
     return None if both is None else seen[place]
@@ -104,7 +105,7 @@ def _guess(module: nn.Module, model: nn.Module | None = None) -> tuple[Example, 
     known = _known(module)
     if known is None:
         made = meta_copy(module) if model is None else model
-        known = _KNOWN[module] = _shapes(module), _first_that_fits(_tried(made), lambda way: way(made))[0]
+        known = _KNOWN[module] = _shapes(module), _first_that_fits(made, _tried(made), lambda way: way(made))[0]
     return known[1]
 
 
@@ -123,14 +124,17 @@ def _tried(model: nn.Module) -> Iterator[tuple[Example, Example]]:
 
 
 def _first_that_fits(
-    tried: Iterable[tuple[Example, Example]], run: Callable[[Example], Any]
+    model: nn.Module, tried: Iterable[tuple[Example, Example]], run: Callable[[Example], Any]
 ) -> tuple[tuple[Example, Example] | None, int]:
     """Return the first example that a network takes and makes one result of; else the first that it takes.
 
-    Also which of the runs that succeeded it was.
+    Also which of the runs that succeeded it was. Networks may remember an example (Swin of transformers the size of
+    its windows), so each finds the network as it was.
     """
     other, n_done = None, 0
+    restore = remembered(model)
     for both in tried:
+        restore()
         with suppress(Exception, SystemExit), torch.no_grad():
             result = run(both[1])
             n_done += 1

@@ -4,12 +4,13 @@ The order of registration says little: a shortcut may stand before the branch be
 and all blocks in another. The order in which layers run is nearly the same in whatever code they are written. What
 is left to the code is which of several branches runs first. So the order is read from the graph of the run, from
 its result backwards: of what an operation reads, what has more layers behind it comes first; of equals, the first
-argument (query, key, value).
+argument. Products are not symmetric, so there the order of arguments decides: query, key, value, whether one
+function does attention or two products and what lies between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +23,9 @@ from transfer.tracing.wiring import wiring_of
 from transfer.wiring import Wiring
 
 __all__ = ["Usage", "trace_usage"]
+
+_PRODUCTS = {"matmul", "mm", "bmm", "baddbmm", "einsum", "scaled_dot_product_attention"}
+"""Functions whose arguments cannot be exchanged."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,40 @@ def _read(nodes: Sequence[Node], ends: Sequence[int]) -> tuple[dict[str, int], d
             elif i not in seen:
                 seen.add(i)
                 stack.append((i, True))
-                deepest_last = sorted(reversed(node.inputs), key=lambda j: nodes[j].depth)
-                stack += [(j, False) for j in deepest_last]
+                stack += [(j, False) for j in reversed(_in_order(nodes, node))]
     return found, {name: "; ".join(told) for name, told in facts.items()}
+
+
+def _in_order(nodes: Sequence[Node], node: Node) -> list[int]:
+    """Operations whose results a node reads, in the order in which they are told."""
+    if node.function not in _PRODUCTS:
+        return _deepest_first(nodes, node.inputs)
+    factors, added = _factors(nodes, node)
+    layers = [_last_layer(nodes, j) for j in factors]
+    before = _deepest_first(nodes, (j for layer in layers for j in nodes[layer].inputs))
+    return [*before, *layers, *factors, *_deepest_first(nodes, added), *node.inputs]
+
+
+def _deepest_first(nodes: Sequence[Node], inputs: Iterable[int]) -> list[int]:
+    return sorted(inputs, key=lambda j: -nodes[j].depth)
+
+
+def _last_layer(nodes: Sequence[Node], i: int) -> int:
+    """Operation with tensors of the network that made what another one, perhaps, only viewed."""
+    while not nodes[i].names and nodes[i].inputs:
+        i = max(nodes[i].inputs, key=lambda j: nodes[j].depth)
+    return i
+
+
+def _factors(nodes: Sequence[Node], node: Node) -> tuple[list[int], list[int]]:
+    """List what is multiplied, of a product of a product all factors, and what is added to the inner one."""
+    inner, added = node, list[int]()
+    if not node.names and node.inputs:
+        inner = nodes[node.inputs[0]]
+    while inner.function not in _PRODUCTS and not inner.names and inner.inputs:
+        main = max(inner.inputs, key=lambda j: nodes[j].depth)
+        added += [j for j in inner.inputs if j != main]
+        inner = nodes[main]
+    if inner is node or inner.function not in _PRODUCTS or inner.names:
+        return node.inputs, []
+    return [*inner.inputs, *node.inputs[1:]], added

@@ -1,0 +1,196 @@
+"""The same maps cut into layers at other places: which layers of one block together are a layer of another one.
+
+Layers side by side that read the same are one map with the outputs of all (query, key and value; value and gate),
+and code keeps it in one layer, in one for each part, or in some for some of them: keys and values without the
+queries, parts of unequal widths. The bias of a layer is cut as well: some code keeps those of queries and values in
+vectors of their own and has none for keys, which would change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transfer.structure.meaning import (
+    dims_of,
+    in_width,
+    is_dense,
+    is_pointwise,
+    is_weighted,
+    out_width,
+    separate_biases,
+)
+from transfer.structure.records import Layer, Tensor
+
+__all__ = ["Part", "Parts", "equal_parts", "parts_of"]
+
+_MOST_PARTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some neighbouring outputs of a layer.
+
+    Parameters
+    ----------
+    layer : Layer
+    start, size : int
+        Which outputs.
+    bias : (Layer, int) or None
+        The layer with what is added to them, itself or a vector, and where in it that begins.
+    """
+
+    layer: Layer
+    start: int
+    size: int
+    bias: tuple[Layer, int] | None
+
+    def piece(self, role: str) -> tuple[Tensor, int] | None:
+        """Return the tensor of a role, and where in it the part begins."""
+        if role == "weight":
+            return self.layer.tensors[0], self.start
+        if self.bias is None:
+            return None
+        holder, start = self.bias
+        return next((t for t in holder.tensors if t.role == role), holder.tensors[0]), start
+
+
+Parts = tuple[tuple[Part, ...], tuple[Part, ...]]
+"""Parts of the target and, one for one, of the source."""
+
+
+def parts_of(layer: Layer, layers: Sequence[Layer], ends: Sequence[int]) -> tuple[Part, ...]:
+    """Cut a layer.
+
+    Parameters
+    ----------
+    layer : Layer
+    layers : sequence of Layer
+        Of its block.
+    ends : sequence of int
+        Where each part ends; the last one is the number of outputs.
+
+    Returns
+    -------
+    tuple of Part
+    """
+    held = _biases(layer, layers)
+    found = []
+    for start, end in zip((0, *ends[:-1]), ends, strict=True):
+        inside = next(((holder, at) for holder, at in held if at <= start and end <= at + out_width(holder)), None)
+        bias = None if inside is None else (inside[0], start - inside[1])
+        found.append(Part(layer, start, end - start, bias))
+    return tuple(found)
+
+
+def _biases(layer: Layer, layers: Sequence[Layer]) -> list[tuple[Layer, int]]:
+    """Find what holds the biases of a layer, itself or vectors, and from which output on they are added."""
+    has_own = any(tensor.role == "bias" for tensor in layer.tensors)
+    return [(layer, 0)] if has_own else separate_biases(layer, layers)
+
+
+def equal_parts(target: Sequence[Layer], source: Sequence[Layer]) -> Iterator[Parts]:
+    """Find layers of two blocks that are the same maps cut at other places.
+
+    Parameters
+    ----------
+    target, source : sequence of Layer
+        Of one block each.
+
+    Yields
+    ------
+    tuple of target parts, source parts
+        One for one, of equal sizes.
+    """
+    own, other = [x for x in target if is_weighted(x)], [x for x in source if is_weighted(x)]
+    for ours, theirs in _aligned(own, other):
+        inner = [*_inner_ends(ours, target), *_inner_ends(theirs, source)]
+        if not inner:
+            continue
+        ends = sorted({*inner, sum(map(out_width, ours))})
+        yield _cut(ours, target, ends), _cut(theirs, source, ends)
+
+
+def _inner_ends(run: Sequence[Layer], layers: Sequence[Layer]) -> list[int]:
+    """Where a run of layers side by side is cut: into layers, and into vectors that are added."""
+    ends = list(accumulate(map(out_width, run)))
+    starts = [end - out_width(layer) for layer, end in zip(run, ends, strict=True)]
+    vectors = [
+        start + at + shift
+        for layer, start in zip(run, starts, strict=True)
+        for holder, at in _biases(layer, layers)
+        for shift in (0, out_width(holder))
+    ]
+    return [end for end in {*ends, *vectors} if 0 < end < ends[-1]]
+
+
+def _cut(run: Sequence[Layer], layers: Sequence[Layer], ends: Sequence[int]) -> tuple[Part, ...]:
+    found: list[Part] = []
+    start = 0
+    for layer in run:
+        width = out_width(layer)
+        found += parts_of(layer, layers, [end - start for end in ends if start < end <= start + width])
+        start += width
+    return tuple(found)
+
+
+_Runs = tuple[Sequence[Layer], Sequence[Layer]]
+
+
+def _aligned(own: Sequence[Layer], other: Sequence[Layer]) -> list[_Runs]:
+    """Align two sequences of layers such that most have a counterpart: an equal layer, or several together."""
+    n, m = len(own), len(other)
+    moves = [(1, 1), *((1, k) for k in range(2, _MOST_PARTS + 1)), *((k, 1) for k in range(2, _MOST_PARTS + 1))]
+    best: NDArray[np.int64] = np.zeros((n + 1, m + 1), dtype=np.int64)
+    taken: dict[tuple[int, int], tuple[int, int]] = {}
+    for i in range(n - 1, -1, -1):
+        for j in range(m - 1, -1, -1):
+            best[i, j] = max(best[i + 1, j], best[i, j + 1])
+            for a, b in moves:
+                value = a + b + best[min(i + a, n), min(j + b, m)]
+                if i + a <= n and j + b <= m and value > best[i, j] and _are_equal(own, other, i, j, a, b):
+                    best[i, j], taken[i, j] = value, (a, b)
+    found: list[_Runs] = []
+    i = j = 0
+    while i < n and j < m:
+        if (i, j) in taken:
+            a, b = taken[i, j]
+            found.append((own[i : i + a], other[j : j + b]))
+            i, j = i + a, j + b
+        elif best[i, j] == best[i + 1, j]:
+            i += 1
+        else:
+            j += 1
+    return found
+
+
+def _are_equal(own: Sequence[Layer], other: Sequence[Layer], i: int, j: int, a: int, b: int) -> bool:
+    """Whether runs of `a` and `b` layers are the same map, and later layers read as much as one of the parts.
+
+    Two layers one after the other are not the same as one that the next one reads whole.
+    """
+    ours, theirs = own[i : i + a], other[j : j + b]
+    if a == b:
+        return _size(ours[0]) == _size(theirs[0])
+    if not all(is_pointwise(layer) and is_dense(layer) for layer in (*ours, *theirs)):
+        return False
+    if len({in_width(layer) for layer in (*ours, *theirs)}) > 1:
+        return False
+    width = sum(map(out_width, ours))
+    later = [in_width(layer) for layer in own[i + a :]], [in_width(layer) for layer in other[j + b :]]
+    parts = {out_width(layer) for layer in (ours if a > b else theirs)}
+    return (
+        width == sum(map(out_width, theirs))
+        and all(later)
+        and later[a > b][0] != width
+        and bool(parts.intersection(*later))
+    )
+
+
+def _size(layer: Layer) -> tuple[int, ...]:
+    outputs, inputs, *kernel = dims_of(layer)
+    return outputs, inputs, *(k for k in kernel if k != 1)
