@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -148,3 +151,9 @@ def randomise(module: nn.Module, seed: int) -> nn.Module:
             else:
                 tensor.fill_(seed)
     return module
+
+
+def every_nth_fast(cases: Sequence[Any], n: int, first: int = 0) -> list[Any]:
+    """Parameters of a test of which every n-th runs each time; the others take long and run in the sweep."""
+    rows = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [pytest.param(*row, marks=pytest.mark.slow if (i - first) % n else ()) for i, row in enumerate(rows)]

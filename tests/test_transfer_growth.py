@@ -80,7 +80,7 @@ def network(name: str, options: dict[str, object], seed: int) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize(("name", "options", "grown", "grown_options"), GROWN)
+@pytest.mark.parametrize(("name", "options", "grown", "grown_options"), nets.every_nth_fast(GROWN, 2))
 def test_a_grown_network_computes_the_same(
     name: str, options: dict[str, object], grown: str, grown_options: dict[str, object]
 ) -> None:
