@@ -117,6 +117,8 @@ class Layer:
         `OUTPUT` if it writes what the network returns; empty where the network was not run.
     stride : tuple of int
         Of a transposed convolution; empty where that is not known.
+    is_factor : bool
+        Whether a bare parameter is known to be a matrix with its inputs first (``x @ parameter``).
     """
 
     kind: str
@@ -128,6 +130,7 @@ class Layer:
     epsilon: float = field(default=0.0, compare=False)
     facts: str = field(default="", compare=False)
     stride: tuple[int, ...] = field(default=(), compare=False)
+    is_factor: bool = field(default=False, compare=False)
 
     @property
     def is_output(self) -> bool:
