@@ -197,9 +197,9 @@ def with_one_epsilon(model: nn.Module) -> nn.Module:
 
 
 def output(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    is_pooled = any(hasattr(model, name) for name in ("attn_pool", "head"))
+    is_pooled = getattr(model, "attn_pool", None) is not None
     found = model.forward_features(x) if getattr(model, "num_classes", 1) == 0 and not is_pooled else model(x)
-    for name in ("logits", "image_embeds", "pooler_output" if is_pooled else "", "last_hidden_state"):
+    for name in ("logits", "image_embeds", "pooler_output" if hasattr(model, "head") else "", "last_hidden_state"):
         if getattr(found, name, None) is not None:
             return getattr(found, name)  # type: ignore[no-any-return]
     return found if isinstance(found, torch.Tensor) else found[0]
@@ -486,3 +486,38 @@ def test_a_norm_that_is_copied_is_not_folded_too(outside: bool) -> None:
     assert {row.operator for row in report.tensors} == {"copy"}
     x = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(target(x), source(x))
+
+
+class Projected(nn.Module):
+    """Ends in a projection without bias: a bare matrix, as CLIP's, or a linear layer."""
+
+    def __init__(self, width: int, is_bare: bool) -> None:
+        super().__init__()
+        self.parts = ("trunk", "ln_post") if is_bare else ("layers", "post_layernorm")
+        self.add_module(
+            self.parts[0], nn.Sequential(nn.Linear(12, 24), nn.LayerNorm(24), nn.GELU(), nn.Linear(24, 24))
+        )
+        self.add_module(self.parts[1], nn.LayerNorm(24))
+        if is_bare:
+            self.proj = nn.Parameter(torch.randn(24, width))
+        else:
+            self.visual_projection = nn.Linear(24, width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for name in self.parts:
+            x = self.get_submodule(name)(x)
+        found: torch.Tensor = x @ self.proj if hasattr(self, "proj") else self.visual_projection(x)
+        return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("from_file", [False, True], ids=["module", "file"])
+@pytest.mark.parametrize("back", [False, True], ids=["there", "back"])
+@pytest.mark.parametrize("width", [8, 24])
+def test_a_bare_matrix_has_its_inputs_first(width: int, back: bool, from_file: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source, target = changed(Projected(width, not back)), Projected(width, back)
+    report = moved(source, target, tmp_path if from_file else None)
+    assert {row.status for row in report.tensors} == {"copied"}
+    x = torch.randn(5, 12)
+    torch.testing.assert_close(target(x), source(x), rtol=0, atol=1e-5)

@@ -217,6 +217,8 @@ def _same_kind(layer: Layer) -> Hashable:
         while n > 2 and layer.dims[n - 1] == 1:
             n -= 1
         return "map", layer.dims[:n]
+    if layer.is_factor:
+        return "map", layer.dims[::-1]
     if layer.kind.startswith("parameter"):
         return layer.kind, _squeezed(layer)
     return layer.kind, tuple(tensor.role for tensor in layer.tensors), _squeezed(layer)
@@ -226,7 +228,8 @@ def _bare(layer: Layer) -> Hashable:
     """Group tensors that stand alone, whatever they are called, and scales with shifts, whatever their shape."""
     if len(layer.tensors) == 1:
         is_bare = layer.kind in ("norm", "linear") or layer.kind.startswith("parameter")
-        return ("bare", _squeezed(layer)) if is_bare and layer.tensors[0].is_continuous else None
+        is_bare &= layer.tensors[0].is_continuous and not layer.is_factor
+        return ("bare", _squeezed(layer)) if is_bare else None
     shapes = {without_ones(tensor.shape) for tensor in layer.tensors}
     is_scale = len(shapes) == 1 and len(_squeezed(layer)) == 1 and layer.kind != "batchnorm"
     return ("scale", *sorted(tensor.role for tensor in layer.tensors), _squeezed(layer)) if is_scale else None

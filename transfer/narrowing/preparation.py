@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transfer.channels.coupling import coupled_groups
 from transfer.channels.flattening import LEADING_BY_PLACE, MovePlaces
+from transfer.channels.groups import Group
 from transfer.narrowing.compensation import Compensated
 from transfer.narrowing.confirmation import confirmed_groups
 from transfer.narrowing.gates import Ungated
 from transfer.narrowing.importance import importance_orders, narrowed
 from transfer.narrowing.reordering import Reordered
+from transfer.structure.records import Architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +56,8 @@ def prepared(
     is_reordered = options.channels == "importance"
     if not (is_reordered or options.compensate):
         return read, notes
-    every = coupled_groups(planned.alignment.source, _flattened(planned), is_asked=module is not None)
+    source = planned.alignment.source
+    every = _as_stored(coupled_groups(source, _flattened(planned), is_asked=module is not None), source)
     groups = tuple(narrowed(every, planned))
     used, read_too = {pair.source_item for pair in planned.alignment.pairs}, planned.read_layers()
     items = enumerate(planned.alignment.source.items)
@@ -67,6 +72,15 @@ def prepared(
     return compensated, notes | dict.fromkeys(
         compensated.names, "without what the channels contributed that were left out"
     )
+
+
+def _as_stored(groups: Iterable[Group], source: Architecture) -> list[Group]:
+    """Let groups say where channels lie in what is read: matrices with their inputs first are read as they are."""
+    turned = {tensor.name for tensor in source.tensors() if tensor.is_input_first}
+    return [
+        replace(group, ports=tuple(replace(p, dim=1 - p.dim) if p.tensor in turned else p for p in group.ports))
+        for group in groups
+    ]
 
 
 def _flattened(planned: TransferPlan) -> dict[str, tuple[int, ...]]:

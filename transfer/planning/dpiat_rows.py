@@ -27,7 +27,7 @@ from transfer.regions import Constant
 from transfer.resampling.dimensions import changes_dimensions_only
 from transfer.resampling.inputs import kept_channels
 from transfer.resampling.recognition import Resampling, resampling
-from transfer.structure.meaning import head_paths, in_width, out_width
+from transfer.structure.meaning import head_paths, in_width, is_weighted, out_width
 from transfer.structure.records import Block, Layer, Tensor
 
 if TYPE_CHECKING:
@@ -96,8 +96,9 @@ def dpiat_rows(
         by_role = {t.role: t for t in pair.source.tensors}
         for tensor in pair.target.tensors:
             source = by_role.get(tensor.role)
-            if source is None and len(pair.source.tensors) == len(pair.target.tensors) == 1:  # called otherwise
-                source = pair.source.tensors[0]
+            is_factor = pair.target.is_factor or (pair.source.is_factor and tensor.role == "weight")
+            if source is None and (is_factor or len(pair.source.tensors) == len(pair.target.tensors) == 1):
+                source = pair.source.tensors[0]  # called otherwise
             row = fresh(tensor, reason) if reason else _row(alignment, pair, source, tensor, choice, options)
             if source is None and not reason and options.fold:
                 row = neutral(pair, tensor)
@@ -165,7 +166,11 @@ def _row(
     alignment: Alignment, pair: LayerPair, source: Tensor | None, target: Tensor, choice: Channels, options: Options
 ) -> PlannedTensor:
     """Plan one tensor: on the grid of the target first, then cropped or grown in channels."""
-    if source is not None and source.shape == target.shape and choice == LEADING and not refusal(source, target):
+    is_turned = pair.source.is_factor != pair.target.is_factor and is_weighted(
+        pair.target if pair.source.is_factor else pair.source
+    )
+    is_same = source is not None and source.shape == target.shape and not is_turned
+    if source is not None and is_same and choice == LEADING and not refusal(source, target):
         return filled(source, target, whole(target.shape))
     resampled = rearranged = None
     both = alignment.source, alignment.target
@@ -179,7 +184,9 @@ def _row(
         resampled = resampling(source, target, *layers, *both, keeps_channels=kept is not None)
     if resampled is None and source is not None and source.is_continuous and target.is_continuous:
         are_kernels = pair.source.kind.startswith("conv") and pair.target.kind.startswith("conv")
-        rearranged = None if are_kernels else rearrangement(source.shape, target.shape)
+        rearranged = None
+        if not are_kernels:
+            rearranged = rearrangement(source.shape, target.shape, is_transposed=is_turned)
     given = resampled.result(source) if resampled and source else source
     if rearranged is not None and source is not None:
         given = replace(source, shape=rearranged.shape)

@@ -8,7 +8,7 @@ the target, and is read as the target is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from transfer.structure.counterparts import Counterparts, counterparts
@@ -52,9 +52,9 @@ def have_same_names(header: Header, like: Header) -> bool:
     return header.keys() == like.keys()
 
 
-def _executed(header: Header) -> Architecture:
+def _executed(header: Header, input_first: Collection[str] = ()) -> Architecture:
     """Standardize a header in the order of execution."""
-    architecture = from_header(header)
+    architecture = from_header(header, input_first)
     order = {name: i for i, name in enumerate(header)}
     return Architecture(architecture.form, as_executed(architecture.items, order))
 
@@ -83,7 +83,13 @@ def _written_like(found: Counterparts, header: Header) -> Architecture | None:
                 names |= _left(other, len(names))
     if len(names) != len(header):
         return None
-    written = _executed({name: header[own] for name, own in names.items()})
+    turned = {
+        name
+        for source, target in found.pairs
+        for name, tensor in _met(source, target)
+        if _is_turned(tensor, target)
+    }
+    written = _executed({name: header[own] for name, own in names.items()}, turned)
     return Architecture(written.form, tuple(_with_names(item, names) for item in written.items))
 
 
@@ -103,6 +109,13 @@ def _met(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[str
         yield name, vector.tensors[0]
 
 
+def _is_turned(tensor: Tensor, target: Sequence[Layer]) -> bool:
+    """Whether of a matrix and its counterpart one is a bare parameter, as a rule with its inputs first."""
+    other = target[0].tensors[0]
+    roles = [name == "weight" for name in (tensor.role, other.role)]
+    return len(tensor.shape) == 2 and tensor.shape == other.shape[::-1] and roles[0] != roles[1]
+
+
 def _is_vector(layer: Layer) -> bool:
     return layer.kind.startswith("parameter")
 
@@ -111,6 +124,8 @@ def _renamed(tensor: Tensor, layer: Layer, target: Layer, part: str) -> str:
     if len(layer.tensors) == len(target.tensors) == 1 and not part:
         return target.tensors[0].name
     same = next((t.name for t in target.tensors if t.role == tensor.role), None)
+    if same is None and len(tensor.shape) == 2 and tensor is layer.tensors[0]:
+        same = target.tensors[0].name
     if same is not None and not part:
         return same
     return f"{target.path}{part}.{tensor.role}"

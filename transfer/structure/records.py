@@ -125,6 +125,8 @@ class Layer:
         Of a transposed convolution; empty where that is not known.
     wiring : Wiring or None
         What is around it; None where the network was not run.
+    is_factor : bool
+        Whether a bare parameter is known to be a matrix with its inputs first (``x @ parameter``).
     """
 
     kind: str
@@ -137,6 +139,7 @@ class Layer:
     facts: str = field(default="", compare=False)
     stride: tuple[int, ...] = field(default=(), compare=False)
     wiring: Wiring | None = field(default=None, compare=False)
+    is_factor: bool = field(default=False, compare=False)
 
     @property
     def is_output(self) -> bool:

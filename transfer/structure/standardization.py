@@ -131,7 +131,7 @@ def standardize_header(header: Header, module: nn.Module | None = None) -> Archi
 def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | None = None) -> Architecture:
     """Note what shapes do not tell: heads of attentions, groups, direction, epsilon, facts, outputs."""
     facts = usage.facts if usage else {}
-    outputs = usage.outputs if usage else frozenset()
+    outputs, factors = (usage.outputs, usage.input_first) if usage else (frozenset[str](), frozenset[str]())
     wiring = _by_path(architecture, usage.wiring) if usage else {}
     heads, groups, epsilons, transposed = {}, {}, {}, dict[str, tuple[int, ...]]()
     for path, part in module.named_modules():
@@ -155,6 +155,7 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
         told = "; ".join(facts[tensor.name] for tensor in layer.tensors if tensor.name in facts)
         if layer.kind.startswith(("conv", "linear")) and layer.tensors[0].name in outputs:
             told = f"{told}; {OUTPUT}"
+        is_factor = layer.kind.startswith("parameter") and layer.path in factors
         if not n_heads and not n_groups and not epsilon and usage is None:
             return layer
         return replace(
@@ -166,6 +167,7 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
             facts=told,
             stride=transposed.get(layer.path, ()),
             wiring=wiring.get(layer.path),
+            is_factor=is_factor,
         )
 
     items = [
