@@ -10,7 +10,7 @@ from zoo_index.errors import IndexFileError
 
 __all__ = ["REVISION", "check_not_newer", "current_revision", "migrate", "migrations_folder"]
 
-REVISION = "0005"
+REVISION = "0006"
 """Newest revision; a test holds it against the migrations."""
 
 _VERSION_TABLE = "zoo_alembic_version"
