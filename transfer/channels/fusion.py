@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import groupby, pairwise
 
 from transfer.alignment.matching import Alignment, LayerPair, match_layers
-from transfer.channels.partition import Part, Parts, equal_parts, parts_of
+from transfer.channels.partition import Part, Parts, are_cut_otherwise, equal_parts, parts_of
 from transfer.regions import Box, Constant, Fill, Region
 from transfer.structure.meaning import in_width, is_pointwise, is_weighted, n_fused_parts, out_width
 from transfer.structure.records import Architecture, Block, Layer, Tensor, remembered
@@ -42,7 +42,8 @@ def pair_parts(alignment: Alignment) -> tuple[Alignment, tuple[Parts, ...]]:
         target, source = alignment.target.items[t], alignment.source.items[s]
         found = []
         if isinstance(target, Block) and isinstance(source, Block):
-            found = list(equal_parts(target.layers, source.layers))
+            is_other = are_cut_otherwise(alignment.target, alignment.source, t, s)
+            found = list(equal_parts(target.layers, source.layers)) if is_other else []
             found = found or list(_counterparts(ours[t], theirs[s]))
         if not found:
             pairs += members

@@ -8,9 +8,10 @@ vectors of their own and has none for keys, which would change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,9 @@ from transfer.structure.meaning import (
     out_width,
     separate_biases,
 )
-from transfer.structure.records import Layer, Tensor
+from transfer.structure.records import Architecture, Layer, Tensor, remembered, structure_keys
 
-__all__ = ["Part", "Parts", "equal_parts", "parts_of"]
+__all__ = ["Part", "Parts", "are_cut_otherwise", "equal_parts", "parts_of"]
 
 _MOST_PARTS = 4
 
@@ -91,6 +92,55 @@ def _biases(layer: Layer, layers: Sequence[Layer]) -> list[tuple[Layer, int]]:
     """Find what holds the biases of a layer, itself or vectors, and from which output on they are added."""
     has_own = any(tensor.role == "bias" for tensor in layer.tensors)
     return [(layer, 0)] if has_own else separate_biases(layer, layers)
+
+
+class _Widths(NamedTuple):
+    """Inputs and outputs of the layers of a block that may be parts: of each, and of several in a row."""
+
+    single: frozenset[tuple[int, int]]
+    joined: frozenset[tuple[int, int]]
+    has_vectors: bool  # with biases
+
+
+@remembered
+def _widths(architecture: Architecture) -> list[_Widths]:
+    """List the widths in every item."""
+    found = []
+    for item in architecture.items:
+        weighted = [layer for layer in item.layers if is_weighted(layer)]
+        rows = [(in_width(x), out_width(x)) if is_pointwise(x) and is_dense(x) else None for x in weighted]
+        joined = set()
+        for i, first in enumerate(rows):
+            total = first[1] if first is not None else 0
+            for other in rows[i + 1 : i + _MOST_PARTS]:
+                if first is None or other is None or other[0] != first[0]:
+                    break
+                total += other[1]
+                joined.add((first[0], total))
+        has_vectors = any(_biases(x, item.layers) not in ([], [(x, 0)]) for x in weighted)
+        found.append(_Widths(frozenset(filter(None, rows)), frozenset(joined), has_vectors))
+    return found
+
+
+def are_cut_otherwise(target: Architecture, source: Architecture, t: int, s: int) -> bool:
+    """Whether two items might be the same maps cut at other places, found without looking closely."""
+    ours, theirs = _widths(target)[t], _widths(source)[s]
+    if ours.has_vectors or theirs.has_vectors:
+        return True
+    if not ours.single & theirs.joined and not ours.joined & theirs.single:
+        return False
+    # blocks repeat, and nothing but shapes matters where there are no vectors
+    known = _cut_otherwise(target)
+    key = structure_keys(target)[t], structure_keys(source)[s]
+    if key not in known:
+        known[key] = any(True for _ in equal_parts(target.items[t].layers, source.items[s].layers))
+    return known[key]
+
+
+@remembered
+def _cut_otherwise(target: Architecture) -> dict[tuple[Hashable, Hashable], bool]:
+    """Keep what was found before of a target's blocks."""
+    return {}
 
 
 def equal_parts(target: Sequence[Layer], source: Sequence[Layer]) -> Iterator[Parts]:
