@@ -83,3 +83,26 @@ def test_the_first_assignment_stays_where_none_computes_the_same() -> None:
     for name, value in source.state_dict().items():
         assert torch.equal(target.state_dict()[name], value), name
     assert {row.name: row.source for row in report.tensors} == {name: name for name in target.state_dict()}
+
+
+class Pooled(nn.Module):
+    """An encoder of like layers that others may hold as well, pooled in some way."""
+
+    def __init__(self, encoder: nn.Module, pool: str) -> None:
+        super().__init__()
+        self.encoder, self.head, self.pool = encoder, nn.Linear(8, 10), pool
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.head(getattr(self.encoder(x), self.pool)((2, 3)))
+        return result
+
+
+def test_nothing_is_exchanged_where_source_and_target_share_memory() -> None:
+    blocks = [
+        nn.Sequential(nn.Conv2d(i, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)) for i in (3, 8, 8)
+    ]
+    encoder = perturbed(nn.Sequential(*blocks))
+    source, target = Pooled(encoder, "mean"), Pooled(encoder, "amax")
+    before = {name: value.clone() for name, value in source.state_dict().items()}
+    transfer.transfer(source, target)
+    assert all(torch.equal(value, before[name]) for name, value in source.state_dict().items())

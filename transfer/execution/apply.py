@@ -181,7 +181,8 @@ def transfer(
             prove_again = _prover(network, structure, target, found)
             function = prove_again()
             write = partial(apply_plan, read=read, target=target, allow_nonfinite=allow_nonfinite)
-            if (other := exchanged(planned, function, write, prove_again)) is not None:
+            is_apart = not _share_memory(network, target)  # else an exchange would write into the source
+            if is_apart and (other := exchanged(planned, function, write, prove_again)) is not None:
                 planned, function = other
                 report = replace(report, tensors=planned.tensors, note=planned.note)
     return replace(
@@ -192,6 +193,18 @@ def transfer(
         target=target_name or _name(target),
         seconds=seconds,
     )
+
+
+def _share_memory(network: nn.Module | Checkpoint | Mapping[str, torch.Tensor], target: nn.Module) -> bool:
+    """Whether a tensor of the source lies in the memory of one of the target."""
+    if isinstance(network, Checkpoint):
+        return False
+    states = network.state_dict() if isinstance(network, nn.Module) else network, target.state_dict()
+    own, other = (
+        {(t.device, t.untyped_storage().data_ptr()) for t in state.values() if isinstance(t, torch.Tensor)}
+        for state in states
+    )
+    return not own.isdisjoint(other)
 
 
 def _prover(

@@ -50,7 +50,8 @@ def exchanged(
     TransferPlan, Function
         What was carried out instead; None, and the target holds what it held, if nothing made both equal.
     """
-    if found.verdict not in ("near", "other") or any(row.status != "copied" for row in planned.tensors):
+    are_twins = planned.method == "dpiat" and all(row.status == "copied" for row in planned.tensors)
+    if not are_twins or found.verdict not in ("near", "other"):
         return None
     started = time.monotonic()
     best, closest = planned, found.correlation or 0.0

@@ -124,9 +124,10 @@ def residual_exits(block: Block) -> list[Tensor]:
     """Tensors whose zeroing turns a residual block into identity; empty where it is none, or not recognized.
 
     Of each branch what ends it: the layer scale if there is one; else the norm after the last layer, or that layer.
+    Where no branch was seen, what shapes propose: there are many ways to write an addition.
     """
     whole = whole_branches(block, is_appended=False)
-    if whole is None:
+    if not whole:
         return _exits_by_shape(block)
     ends = [
         layer

@@ -132,7 +132,7 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
     """Note what shapes do not tell: heads of attentions, groups, direction, epsilon, facts, outputs."""
     facts = usage.facts if usage else {}
     outputs, factors = (usage.outputs, usage.input_first) if usage else (frozenset[str](), frozenset[str]())
-    wiring = _by_path(architecture, usage.wiring) if usage else {}
+    wiring = _by_path(architecture, usage.wiring) if usage and usage.wiring else {}
     heads, groups, epsilons, transposed = {}, {}, {}, dict[str, tuple[int, ...]]()
     for path, part in module.named_modules():
         n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if _has(part, name)), None)
@@ -182,7 +182,8 @@ def _by_path(architecture: Architecture, wiring: Mapping[str, Wiring]) -> dict[s
     owner = {tensor.name: layer.path for layer in architecture.layers() for tensor in layer.tensors}
     used: dict[str, list[Wiring]] = {}
     for name, around in wiring.items():
-        used.setdefault(owner[name], []).append(around)
+        if name in owner:  # some make further layers when they are about to be evaluated
+            used.setdefault(owner[name], []).append(around)
     n_layers = Counter(
         number for members in used.values() for number in {branch.number for w in members for branch in w.inside}
     )
@@ -196,7 +197,8 @@ def _by_path(architecture: Architecture, wiring: Mapping[str, Wiring]) -> dict[s
             for what in ("inside", "ends")
         )
         feeds, beside = (
-            next((owner[name] for w in members if (name := getattr(w, what))), "") for what in ("feeds", "beside")
+            next((owner.get(name, "") for w in members if (name := getattr(w, what))), "")
+            for what in ("feeds", "beside")
         )
         return Wiring(feeds, beside, inside, ends)
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import nn
 
-__all__ = ["bare_copy", "common_path", "meta_copy", "owners", "random_copy"]
+__all__ = ["bare_copy", "common_path", "meta_copy", "owners", "plain_tensors", "random_copy"]
 
 _MOST_ELEMENTS = 100_000_000
 """A larger block is not copied."""
@@ -60,16 +60,28 @@ def random_copy(module: nn.Module) -> nn.Module | None:
 
 
 def meta_copy(module: nn.Module) -> nn.Module:
-    """Copy a module to the meta device, in single precision."""
+    """Copy a module to the meta device, in single precision; also what tensors it keeps as plain attributes."""
     memo: dict[int, torch.Tensor] = {}
     for part in module.modules():
-        for owned in (part._parameters, part._buffers):
-            for tensor in owned.values():
-                if tensor is not None:
-                    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
-                    empty = torch.empty_like(tensor, dtype=dtype, device="meta")
-                    memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
+        for tensor in (*part._parameters.values(), *part._buffers.values(), *plain_tensors(part)):
+            if tensor is not None:
+                dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+                empty = torch.empty_like(tensor, dtype=dtype, device="meta")
+                memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
     return bare_copy(module, memo).eval()
+
+
+def plain_tensors(part: nn.Module) -> Iterator[torch.Tensor]:
+    """List tensors that a module holds as attributes of its own, also in lists and dicts: constants."""
+    stack = [value for name, value in vars(part).items() if name not in ("_parameters", "_buffers", "_modules")]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            stack += value
+        elif type(value) is dict:
+            stack += value.values()
 
 
 def bare_copy(module: nn.Module, memo: dict[int, torch.Tensor] | None = None) -> nn.Module:

@@ -13,7 +13,17 @@ from torch.overrides import TorchFunctionMode
 from transfer.tracing.facts import fact_of
 from transfer.tracing.recalling import recalled
 
-__all__ = ["Graph", "Node"]
+__all__ = ["MOVES", "Graph", "Node"]
+
+# fmt: off
+MOVES = frozenset((
+    "bfloat16", "clone", "contiguous", "detach", "double", "dropout", "dropout1d", "dropout2d", "dropout3d",
+    "expand", "expand_as", "feature_dropout", "flatten", "float", "get", "half", "movedim", "permute", "reshape",
+    "reshape_as", "squeeze", "swapaxes", "t", "to", "transpose", "type", "type_as", "unflatten", "unsqueeze",
+    "view", "view_as",
+))
+"""What gives the same values, in evaluation."""
+# fmt: on
 
 _INPUT_FIRST = {"addmm": 2, "matmul": 1, "mm": 1, "bmm": 1, "__matmul__": 1}
 """Functions that take a weight with its inputs first, and in which place."""
@@ -82,9 +92,9 @@ class Graph(TorchFunctionMode):
         """Do a function and note what it reads and gives."""
         kwargs = kwargs or {}
         result = recalled(func, args, kwargs)
-        made = list(_tensors(result))
+        name = getattr(func, "__name__", "")
+        made = [args[0]] if name == "__setitem__" else list(_tensors(result))
         if made:
-            name = getattr(func, "__name__", "")
             self._add(name.strip("_"), (args, kwargs), made, fact_of(func, args, kwargs))
             place = _INPUT_FIRST.get(name, len(args))
             if place < len(args) and (weight := self._names.get(id(args[place]))) is not None:
@@ -101,6 +111,13 @@ class Graph(TorchFunctionMode):
         is_data = any(self.nodes[i].is_data for i in inputs)
         depth = max((self.nodes[i].depth for i in inputs), default=0) + bool(names)
         self._keep(made, Node(function, names, inputs, depth, is_data, fact))
+        for tensor in (
+            made if function not in MOVES else ()
+        ):  # what is written into a view is written into the whole
+            whole = tensor._base if id(tensor) in keys else None
+            if whole is not None and id(whole) in self._made_by:
+                both = [self._made_by[id(whole)], self._made_by[id(tensor)]]
+                self._keep([whole], Node("setitem", [], both, depth, is_data, ""))
 
     def _keep(self, made: Iterable[torch.Tensor], node: Node) -> None:
         """Add an operation and know what it gave."""
@@ -111,8 +128,11 @@ class Graph(TorchFunctionMode):
         self.nodes.append(node)
 
     def ends(self, result: Any) -> list[int]:
-        """Operations that gave what the network returns."""
-        return [self._made_by[id(tensor)] for tensor in _tensors(result) if id(tensor) in self._made_by]
+        """Operations that gave what the network returns; none if it returns something that nobody knows."""
+        found = list(_tensors(result))
+        if not found and not callable(result) and hasattr(result, "__dict__"):  # an object of its own kind
+            found = list(_tensors(vars(result)))
+        return [self._made_by[id(tensor)] for tensor in found if id(tensor) in self._made_by]
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from transfer.tracing.copies import meta_copy
+from transfer.tracing.copies import meta_copy, plain_tensors
 from transfer.tracing.given import Example, given_example
 from transfer.tracing.guesses import guesses
 from transfer.tracing.isolation import remembered
@@ -146,7 +146,8 @@ def _first_that_fits(
 
 def _is_bare(module: nn.Module) -> bool:
     """Whether a network has neither values nor hooks, so that it may be run as it is; copying takes as long."""
-    tensors = (*module.parameters(), *module.buffers())
+    tensors = [*module.parameters(), *module.buffers()]
+    tensors += [tensor for part in module.modules() for tensor in plain_tensors(part)]
     are_empty = all(t.is_meta and t.dtype in (torch.float32, torch.int64, torch.bool) for t in tensors)
     return are_empty and not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 

@@ -66,6 +66,8 @@ def isolated(module: nn.Module) -> Iterator[None]:
             stack.enter_context(torch.device("cpu"))
         stack.enter_context(torch.autocast("cpu", enabled=False))
         stack.enter_context(torch.inference_mode(False))
+        if "torch._dynamo" in sys.modules:  # a compiled network is run as it was written
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         warnings.simplefilter("ignore")
         torch.set_default_dtype(torch.float32)
         torch.use_deterministic_algorithms(False)

@@ -64,7 +64,12 @@ def recalled(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
         return func(*args, **kwargs)
     tensors: list[torch.Tensor] = []
     try:
-        key = (func, _signature(args, tensors), _signature(tuple(kwargs.items()), tensors))
+        key = (
+            func,
+            _signature(args, tensors),
+            _signature(tuple(kwargs.items()), tensors),
+            torch.get_default_dtype(),
+        )
         known = _KNOWN.get(key)
     except (_UnknownError, TypeError):  # a TypeError where it cannot be a key
         return func(*args, **kwargs)

@@ -112,7 +112,7 @@ def run(module: nn.Module, example: Example, most: float = math.inf) -> Ran:
 
 def _has_weights(part: nn.Module) -> bool:
     """Whether a layer mixes channels."""
-    weight = part._parameters.get("weight")
+    weight = dict(part.named_parameters(recurse=False)).get("weight")
     return weight is not None and weight.dim() > 1 and not isinstance(part, nn.Embedding)
 
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
-from transfer.tracing.graph import Node
+from transfer.tracing.graph import MOVES, Node
 from transfer.wiring import Branch, Wiring
 
 __all__ = ["wiring_of"]
 
-# fmt: off
-_MOVES = frozenset((
-    "clone", "contiguous", "detach", "dropout", "dropout1d", "dropout2d", "dropout3d", "expand_as",
-    "feature_dropout", "flatten", "float", "get", "movedim", "permute", "reshape", "reshape_as", "squeeze",
-    "swapaxes", "t", "to", "transpose", "type_as", "unflatten", "unsqueeze", "view", "view_as",
-))
-"""What gives the same values, in evaluation."""
-# fmt: on
+_CALLER = -1
+"""Who reads what the network returns."""
 
 _ADD = frozenset(("add", "radd", "iadd"))
 _MULTIPLY = frozenset(("mul", "rmul", "imul", "multiply"))
@@ -87,7 +81,7 @@ class _Net:
         for i in sorted(_ancestors(nodes, ends)):
             node = nodes[i]
             names, inputs = list(node.names), list[int]()
-            is_move = node.function in _MOVES
+            is_move = node.function in MOVES
             for j in node.inputs[:1] if is_move else node.inputs:  # the second may tell the shape
                 if nodes[j].is_data or node.function in _APPEND:
                     inputs.append(same[j])
@@ -101,6 +95,8 @@ class _Net:
             self.names[i] = tuple(names)
         self.used = sorted(i for i in self.inputs if nodes[i].is_data)
         self.readers: dict[int, list[int]] = {i: [] for i in self.inputs}
+        for i in ends:
+            self.readers[same[i]].append(_CALLER)
         for i in self.used:
             for j in self.inputs[i]:
                 self.readers[j].append(i)
@@ -122,7 +118,8 @@ class _Net:
             if self._nodes[i].function not in _MULTIPLY or len(self.inputs[i]) != 2:
                 continue
             given, factor = sorted(self.inputs[i])
-            inside, last = self._between(given, factor), self._layers_before(factor)
+            inside = self._between(given, factor)
+            last = self._layers_before(factor, inside)
             if len(last) != 1 or last[0] not in inside:
                 continue
             reader = self._only_reader(i)
@@ -137,18 +134,42 @@ class _Net:
         known: set[int] = set()
         for i in self.used:
             is_appended = self._nodes[i].function in _APPEND
-            if not is_appended and (self._nodes[i].function not in _ADD or self.names[i]):
+            if not is_appended and not self._is_sum(i):
                 continue
-            for end in self.inputs[i]:
-                streams = [self._unscaled(j) for j in self.inputs[i] if j != end and self._nodes[j].is_data]
-                if end in known or not streams or max(streams) > end:
-                    continue
-                inside = self._between(max(streams), end)
-                last = [self.names[j] for j in self._layers_before(end) if j in inside]
-                if last:
+            terms = list(self.inputs[i]) if is_appended else self._terms(i)
+            for end in terms:
+                others = (self._unscaled(j) for j in terms if j != end and self._nodes[j].is_data)
+                inside = set[int]()
+                for stream in sorted((j for j in others if j < end), reverse=True):
+                    inside = inside or self._between(stream, end)
+                last = [self.names[j] for j in self._layers_before(end, inside) if j in inside]
+                if last and end not in known:
                     known |= {end} if is_appended else set()
                     names = list(dict.fromkeys(name for j in sorted(inside) for name in self.names[j]))
                     yield _Beside(Branch(i, len(names), is_appended), names, [each[-1] for each in last])
+
+    def _is_sum(self, i: int) -> bool:
+        """Whether results are added here, and not yet another one to the sum alone."""
+        if not self._is_addition(i):
+            return False
+        reader = self._only_reader_of_many(i)
+        return reader is None or not self._is_addition(reader)
+
+    def _is_addition(self, i: int) -> bool:
+        return self._nodes[i].function in _ADD and not self.names[i] and len(self.inputs[i]) > 1
+
+    def _terms(self, i: int) -> list[int]:
+        """List what is added, of a sum of sums all terms."""
+        found = list[int]()
+        for j in self.inputs[i]:
+            is_inner = self._is_addition(j) and self._only_reader_of_many(j) == i
+            found += self._terms(j) if is_inner else [j]
+        return list(dict.fromkeys(found))
+
+    def _only_reader_of_many(self, i: int) -> int | None:
+        """Name the only operation that reads a result, if perhaps others as well."""
+        readers = self.readers[i]
+        return readers[0] if len(readers) == 1 and readers[0] != _CALLER else None
 
     def _unscaled(self, i: int) -> int:
         """Return what a tensor of the network alone multiplies, as some do with their stream."""
@@ -157,7 +178,8 @@ class _Net:
 
     def _only_reader(self, i: int) -> int | None:
         readers = self.readers[i]
-        return readers[0] if len(readers) == 1 and self.inputs[readers[0]] == (i,) else None
+        is_one = len(readers) == 1 and readers[0] != _CALLER
+        return readers[0] if is_one and self.inputs[readers[0]] == (i,) else None
 
     def _between(self, start: int, end: int) -> set[int]:
         """Operations on the ways from one to another, the first one left out; empty if there is no way."""
@@ -173,8 +195,8 @@ class _Net:
                 behind.add(i)
         return behind - {start} if end in behind else set()
 
-    def _layers_before(self, end: int) -> list[int]:
-        """Layers that decide whether a result is zero: the last ones before it; of gated channels those gated."""
+    def _layers_before(self, end: int, inside: Container[int]) -> list[int]:
+        """Layers that decide whether a result is zero: the last ones before it; of products one of the factors."""
         found, stack = list[int](), [end]
         while stack:
             i = stack.pop()
@@ -183,7 +205,8 @@ class _Net:
                 found.append(i)
             elif function in _MULTIPLY and len(self.inputs[i]) == 2:
                 first, second = sorted(self.inputs[i])
-                stack.append(first if self._between(first, second) else second)
+                is_gated = bool(self._between(first, second))  # what the second is made of
+                stack.append(first if is_gated or second not in inside else second)
             else:
                 stack += self.inputs[i]
         return list(dict.fromkeys(found))
