@@ -111,9 +111,9 @@ class Graph(TorchFunctionMode):
         is_data = any(self.nodes[i].is_data for i in inputs)
         depth = max((self.nodes[i].depth for i in inputs), default=0) + bool(names)
         self._keep(made, Node(function, names, inputs, depth, is_data, fact))
-        for tensor in (
-            made if function not in MOVES else ()
-        ):  # what is written into a view is written into the whole
+        if function in MOVES:
+            return
+        for tensor in made:  # what is written into a view is written into the whole
             whole = tensor._base if id(tensor) in keys else None
             if whole is not None and id(whole) in self._made_by:
                 both = [self._made_by[id(whole)], self._made_by[id(tensor)]]
