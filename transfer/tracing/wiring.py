@@ -197,9 +197,12 @@ class _Net:
 
     def _layers_before(self, end: int, inside: Container[int]) -> list[int]:
         """Layers that decide whether a result is zero: the last ones before it; of products one of the factors."""
-        found, stack = list[int](), [end]
+        found, stack, seen = list[int](), [end], set[int]()
         while stack:
             i = stack.pop()
+            if i in seen:
+                continue
+            seen.add(i)
             function = self._nodes[i].function
             if self.names[i] and not (function in _ADD and self.inputs[i]):
                 found.append(i)
@@ -209,7 +212,7 @@ class _Net:
                 stack.append(first if is_gated or second not in inside else second)
             else:
                 stack += self.inputs[i]
-        return list(dict.fromkeys(found))
+        return found
 
 
 def _ancestors(nodes: Sequence[Node], ends: Sequence[int]) -> set[int]:
