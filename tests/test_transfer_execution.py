@@ -247,3 +247,27 @@ def test_what_writes_the_output_takes_nothing_but_an_output_of_as_many_classes()
     assert (rows["6.weight"].status, rows["3.weight"].status) == ("fresh", "copied")
     headless = network(5, 3)[:6]
     assert {row.status for row in transfer.plan(network(7, 3), headless).tensors} == {"copied"}
+
+
+class Experts(nn.Module):
+    """Mixes kernels by weights that are computed from the input, as conditional convolutions do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.routing, self.experts = nn.Linear(3, 4), nn.Module()
+        self.experts.weight = nn.Parameter(torch.randn(4, 8 * 3))
+        self.last = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kernels = self.routing(x.mean((2, 3))).sigmoid() @ self.experts.get_parameter("weight")
+        mixed = torch.einsum("noc,nchw->nohw", kernels.view(-1, 8, 3), x)
+        result: torch.Tensor = self.last(mixed.mean((2, 3)))
+        return result
+
+
+def test_a_header_of_the_same_names_is_read_with_the_directions_that_were_seen() -> None:
+    model = Experts()
+    rows = transfer.plan({name: tuple(x.shape) for name, x in model.state_dict().items()}, model).tensors
+    assert [(row.name, row.status, row.source) for row in rows] == [
+        (name, "copied", name) for name in model.state_dict()
+    ]

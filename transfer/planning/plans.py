@@ -98,7 +98,8 @@ def plan(
     if getattr(source, "is_ordered", True) and not have_same_names(names, header):
         return _planned(match(standardize_header(names), target_form), header, module, options)
     executed = {tensor.name: header[tensor.name] for tensor in target_form.tensors()}
-    architecture, is_sure = read_like(names, executed)
+    input_first = {tensor.name for tensor in target_form.tensors() if tensor.is_input_first}
+    architecture, is_sure = read_like(names, executed, input_first)
     alignment = match(architecture, target_form)
     if is_sure:
         return _planned(alignment, header, module, options)

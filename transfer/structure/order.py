@@ -19,7 +19,7 @@ from transfer.structure.records import Architecture, Block, Header, Item, Layer,
 __all__ = ["have_same_names", "ordered_like", "read_like"]
 
 
-def read_like(header: Header, like: Header) -> tuple[Architecture, bool]:
+def read_like(header: Header, like: Header, input_first: Collection[str] = ()) -> tuple[Architecture, bool]:
     """Standardize a header of unknown order with the help of another one.
 
     Parameters
@@ -28,6 +28,8 @@ def read_like(header: Header, like: Header) -> tuple[Architecture, bool]:
         Whose order says nothing.
     like : mapping of str to Signature
         In the order of execution.
+    input_first : collection of str
+        Names of its matrices that are known to be stored with their inputs first.
 
     Returns
     -------
@@ -37,9 +39,9 @@ def read_like(header: Header, like: Header) -> tuple[Architecture, bool]:
         False where the order, and what came of it, is a guess.
     """
     if have_same_names(header, like):
-        return _executed({name: header[name] for name in like}), True
+        return _executed({name: header[name] for name in like}, input_first), True
     if sum(name in like for name in header) >= len(header) / 2:
-        return _executed(ordered_like(header, like)), True
+        return _executed(ordered_like(header, like), input_first), True
     found = counterparts(header, like)
     if found.is_same and (written := _written_like(found, header)) is not None:
         return written, found.is_sure
