@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from random import Random
 
 import nets
 import numpy as np
@@ -166,8 +167,8 @@ def test_the_source_is_cut_where_its_counterparts_are_and_keeps_its_layers() -> 
 
 
 @given(st.integers(1, 5), st.integers(0, 4), st.randoms())
-def test_as_many_as_there_are_move_least(n: int, n_more: int, random: object) -> None:
-    moved = np.array([[random.random() for _ in range(n + n_more)] for _ in range(n)])  # type: ignore[attr-defined]
+def test_as_many_as_there_are_move_least(n: int, n_more: int, random: Random) -> None:
+    moved = np.array([[random.random() for _ in range(n + n_more)] for _ in range(n)])
     found = list(_least(moved))
     assert sorted(i for i, _ in found) == list(range(n))
     columns = [j for _, j in sorted(found)]

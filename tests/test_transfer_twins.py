@@ -200,8 +200,9 @@ def output(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     is_pooled = getattr(model, "attn_pool", None) is not None
     found = model.forward_features(x) if getattr(model, "num_classes", 1) == 0 and not is_pooled else model(x)
     for name in ("logits", "image_embeds", "pooler_output" if hasattr(model, "head") else "", "last_hidden_state"):
-        if getattr(found, name, None) is not None:
-            return getattr(found, name)  # type: ignore[no-any-return]
+        named: torch.Tensor | None = getattr(found, name, None)
+        if named is not None:
+            return named
     return found if isinstance(found, torch.Tensor) else found[0]
 
 

@@ -17,7 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from transfer.tracing.copies import meta_copy, plain_tensors
 from transfer.tracing.given import Example, given_example
 from transfer.tracing.guesses import guesses
-from transfer.tracing.isolation import remembered
+from transfer.tracing.isolation import restorer_of
 
 __all__ = ["example_of", "network_examples", "on_meta", "runs", "watched"]
 
@@ -132,7 +132,7 @@ def _first_that_fits(
     its windows), so each finds the network as it was.
     """
     other, n_done = None, 0
-    restore = remembered(model)
+    restore = restorer_of(model)
     for both in tried:
         restore()
         with suppress(Exception, SystemExit), torch.no_grad():

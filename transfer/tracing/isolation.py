@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_modules
 
-__all__ = ["careful", "isolated", "remembered"]
+__all__ = ["careful", "isolated", "restorer_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +59,7 @@ def isolated(module: nn.Module) -> Iterator[None]:
     with _ONE_AT_A_TIME, ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))  # where the command line writes its JSON
         stack.enter_context(warnings.catch_warnings())
-        stack.callback(remembered(module))
+        stack.callback(restorer_of(module))
         stack.callback(_restore_settings())
         stack.enter_context(torch.random.fork_rng(devices=[]))
         if torch.get_default_device().type != "cpu":
@@ -115,7 +115,7 @@ def _is_global_hooks(name: str, value: Any) -> bool:
     return name.startswith("_global_") and isinstance(value, dict)
 
 
-def remembered(module: nn.Module) -> Callable[[], None]:
+def restorer_of(module: nn.Module) -> Callable[[], None]:
     """Remember what a stranger's classes and modules hold, buffers and modes; return what puts it back.
 
     Parameters are too large to keep; nothing that runs without gradients has reason to write to them.

@@ -149,10 +149,10 @@ class _Net:
                     yield _Beside(Branch(i, len(names), is_appended), names, [each[-1] for each in last])
 
     def _is_sum(self, i: int) -> bool:
-        """Whether results are added here, and not yet another one to the sum alone."""
+        """Whether results are added here and the sum is no term of a further one."""
         if not self._is_addition(i):
             return False
-        reader = self._only_reader_of_many(i)
+        reader = self._single_reader(i)
         return reader is None or not self._is_addition(reader)
 
     def _is_addition(self, i: int) -> bool:
@@ -162,12 +162,12 @@ class _Net:
         """List what is added, of a sum of sums all terms."""
         found = list[int]()
         for j in self.inputs[i]:
-            is_inner = self._is_addition(j) and self._only_reader_of_many(j) == i
+            is_inner = self._is_addition(j) and self._single_reader(j) == i
             found += self._terms(j) if is_inner else [j]
         return list(dict.fromkeys(found))
 
-    def _only_reader_of_many(self, i: int) -> int | None:
-        """Name the only operation that reads a result, if perhaps others as well."""
+    def _single_reader(self, i: int) -> int | None:
+        """Return the operation that alone reads a result, perhaps beside others; None if several read it."""
         readers = self.readers[i]
         return readers[0] if len(readers) == 1 and readers[0] != _CALLER else None
 
@@ -177,9 +177,9 @@ class _Net:
         return self.inputs[i][0] if is_scaled else i
 
     def _only_reader(self, i: int) -> int | None:
-        readers = self.readers[i]
-        is_one = len(readers) == 1 and readers[0] != _CALLER
-        return readers[0] if is_one and self.inputs[readers[0]] == (i,) else None
+        """Return the operation that alone reads a result, and nothing else."""
+        reader = self._single_reader(i)
+        return reader if reader is not None and self.inputs[reader] == (i,) else None
 
     def _between(self, start: int, end: int) -> set[int]:
         """Operations on the ways from one to another, the first one left out; empty if there is no way."""
