@@ -23,7 +23,14 @@ from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
 from transfer.planning.ties import without_ties
 from transfer.structure.order import have_same_names, read_like
 from transfer.structure.records import Architecture, Header
-from transfer.structure.standardization import as_module, check_form, header_of, standardize, standardize_header
+from transfer.structure.standardization import (
+    as_module,
+    check_form,
+    header_of,
+    read_names,
+    standardize,
+    standardize_header,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,7 +106,7 @@ def plan(
         return _planned(match(standardize_header(names), target_form), header, module, options)
     executed = {tensor.name: header[tensor.name] for tensor in target_form.tensors()}
     input_first = {tensor.name for tensor in target_form.tensors() if tensor.is_input_first}
-    architecture, is_sure = read_like(names, executed, input_first)
+    architecture, is_sure = read_like(names, executed, input_first, read_names(target_form))
     alignment = match(architecture, target_form)
     if is_sure:
         return _planned(alignment, header, module, options)

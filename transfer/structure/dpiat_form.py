@@ -64,7 +64,9 @@ class _Group:
         return not self.is_container and _n_weighted(self.items) >= 2
 
 
-def from_header(header: Header, input_first: Collection[str] = ()) -> Architecture:
+def from_header(
+    header: Header, input_first: Collection[str] = (), read_as: Mapping[str, str] | None = None
+) -> Architecture:
     """Standardize tensor names and shapes.
 
     Parameters
@@ -72,13 +74,17 @@ def from_header(header: Header, input_first: Collection[str] = ()) -> Architectu
     header : mapping of str to Signature
     input_first : collection of str
         Names of matrices that are known to be stored with their inputs first; others tell by their bias.
+    read_as : mapping of str to str, optional
+        What to read instead of names that say nothing, or something else.
 
     Returns
     -------
     Architecture
         In ``dpiat`` form; every tensor of the header is in exactly one layer.
     """
-    root = _tree(header, {*input_first, *_told_by_bias(header)})
+    names = {read_as.get(name, name) if read_as else name: name for name in header}
+    told = _told_by_bias({read: header[name] for read, name in names.items()})
+    root = _tree(header, names, {*input_first, *(names[read] for read in told)})
     while not root.tensors and len(root.children) == 1:  # a wrapper such as "module." changes nothing
         (root,) = root.children.values()
     items: list[Item] = list(_own_layers(root))
@@ -107,10 +113,11 @@ def _told_by_bias(header: Header) -> set[str]:
     return first | square if len(first) > n_usual else first
 
 
-def _tree(header: Header, input_first: Collection[str]) -> _Node:
+def _tree(header: Header, names: Mapping[str, str], input_first: Collection[str]) -> _Node:
     root = _Node("")
-    for name, signature in header.items():
-        *parts, role = name.split(".")
+    for read, name in names.items():
+        signature = header[name]
+        *parts, role = read.split(".")
         node = root
         for part in parts:
             child = node.children.get(part)
@@ -180,7 +187,12 @@ def _own_layers(node: _Node) -> list[Layer]:
     position = {tensor.name: i for i, tensor in enumerate(node.tensors)}
     alone.sort(key=lambda t: position[t.name])
     layers.extend(
-        Layer(f"parameter:{_STANDARD.get(tensor.role, tensor.role)}", (tensor,), tensor.name) for tensor in alone
+        Layer(
+            f"parameter:{_STANDARD.get(tensor.role, tensor.role)}",
+            (tensor,),
+            f"{node.path}.{tensor.role}".strip("."),
+        )
+        for tensor in alone
     )
     layers.sort(key=lambda layer: min(position[t.name] for t in layer.tensors))
     return layers

@@ -8,18 +8,19 @@ the target, and is read as the target is written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from transfer.structure.counterparts import Counterparts, counterparts
 from transfer.structure.dpiat_form import from_header
 from transfer.structure.execution_order import as_executed
-from transfer.structure.records import Architecture, Block, Header, Item, Layer, Signature, Tensor
+from transfer.structure.records import Architecture, Header, Layer, Signature, Tensor
 
 __all__ = ["have_same_names", "ordered_like", "read_like"]
 
 
-def read_like(header: Header, like: Header, input_first: Collection[str] = ()) -> tuple[Architecture, bool]:
+def read_like(
+    header: Header, like: Header, input_first: Collection[str] = (), read_as: Mapping[str, str] | None = None
+) -> tuple[Architecture, bool]:
     """Standardize a header of unknown order with the help of another one.
 
     Parameters
@@ -30,6 +31,8 @@ def read_like(header: Header, like: Header, input_first: Collection[str] = ()) -
         In the order of execution.
     input_first : collection of str
         Names of its matrices that are known to be stored with their inputs first.
+    read_as : mapping of str to str, optional
+        What to read instead of some of its names, see `from_header`.
 
     Returns
     -------
@@ -39,10 +42,10 @@ def read_like(header: Header, like: Header, input_first: Collection[str] = ()) -
         False where the order, and what came of it, is a guess.
     """
     if have_same_names(header, like):
-        return _executed({name: header[name] for name in like}, input_first), True
+        return _executed({name: header[name] for name in like}, input_first, read_as), True
     if sum(name in like for name in header) >= len(header) / 2:
-        return _executed(ordered_like(header, like), input_first), True
-    found = counterparts(header, like)
+        return _executed(ordered_like(header, like), input_first, read_as), True
+    found = counterparts(header, {(read_as or {}).get(name, name): s for name, s in like.items()})
     if found.is_same and (written := _written_like(found, header)) is not None:
         return written, found.is_sure
     names = (tensor.name for layer in found.order for tensor in layer.tensors)
@@ -54,9 +57,11 @@ def have_same_names(header: Header, like: Header) -> bool:
     return header.keys() == like.keys()
 
 
-def _executed(header: Header, input_first: Collection[str] = ()) -> Architecture:
+def _executed(
+    header: Header, input_first: Collection[str] = (), read_as: Mapping[str, str] | None = None
+) -> Architecture:
     """Standardize a header in the order of execution."""
-    architecture = from_header(header, input_first)
+    architecture = from_header(header, input_first, read_as)
     order = {name: i for i, name in enumerate(header)}
     return Architecture(architecture.form, as_executed(architecture.items, order))
 
@@ -86,13 +91,14 @@ def _written_like(found: Counterparts, header: Header) -> Architecture | None:
     if len(names) != len(header):
         return None
     turned = {
-        name
+        tensor.name
         for source, target in found.pairs
-        for name, tensor in _met(source, target)
+        for _, tensor in _met(source, target)
         if _is_turned(tensor, target)
     }
-    written = _executed({name: header[own] for name, own in names.items()}, turned)
-    return Architecture(written.form, tuple(_with_names(item, names) for item in written.items))
+    return _executed(
+        {own: header[own] for own in names.values()}, turned, {own: name for name, own in names.items()}
+    )
 
 
 def _met(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[str, Tensor]]:
@@ -136,16 +142,6 @@ def _renamed(tensor: Tensor, layer: Layer, target: Layer, part: str) -> str:
 def _left(layer: Layer, n: int) -> dict[str, str]:
     """Names, in a folder of their own, for the tensors of a layer that met nothing."""
     return {f"left{n}.{tensor.role}": tensor.name for tensor in layer.tensors}
-
-
-def _with_names(item: Item, names: dict[str, str]) -> Item:
-    if isinstance(item, Block):
-        return Block(tuple(_named(layer, names) for layer in item.layers))
-    return _named(item, names)
-
-
-def _named(layer: Layer, names: dict[str, str]) -> Layer:
-    return replace(layer, tensors=tuple(replace(t, name=names[t.name]) for t in layer.tensors))
 
 
 def ordered_like(header: Header, like: Header) -> dict[str, Signature]:

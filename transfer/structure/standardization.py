@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from transfer.errors import InputError, MethodError
 from transfer.structure.dpiat_form import from_header
 from transfer.structure.execution_order import as_executed
+from transfer.structure.meaning import is_weighted
 from transfer.structure.records import OUTPUT, Architecture, Block, Form, Header, Layer, Signature
 from transfer.wiring import Wiring
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     NetworkLike: TypeAlias = nn.Module | Architecture | Checkpoint | Mapping[str, Any] | str | os.PathLike[str]
 
-__all__ = ["FORMS", "as_module", "check_form", "header_of", "standardize", "standardize_header"]
+__all__ = ["FORMS", "as_module", "check_form", "header_of", "read_names", "standardize", "standardize_header"]
 
 _HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "num_attention_heads")
 """What libraries call the number of heads of an attention."""
@@ -123,9 +124,33 @@ def standardize_header(header: Header, module: nn.Module | None = None) -> Archi
     usage = trace_usage(module)
     if usage is None:
         return _annotated(from_header(header), module)
-    linear = {name for name in usage.input_first if name.endswith("weight")}  # of bare ones a header does not tell
-    architecture = _annotated(from_header(header, linear), module, usage)
+    read_as = _functional(from_header(header), usage)
+    linear = {name for name in usage.input_first if read_as.get(name, name).endswith("weight")}
+    architecture = _annotated(from_header(header, linear, read_as), module, usage)
     return Architecture(architecture.form, as_executed(architecture.items, usage.order), is_executed=True)
+
+
+def _functional(architecture: Architecture, usage: Usage) -> dict[str, str]:
+    """Names under which bare parameters are the layers that functions use them as.
+
+    Matrices that are only multiplied by may be anything; they are layers where most of a network is written so.
+    """
+    bare = {layer.tensors[0].name for layer in architecture.layers() if layer.kind.startswith("parameter")}
+    called = {name: use for name, use in usage.called.items() if name in bare and use[0] in bare}
+    factors = {weight for weight, _ in called.values()} & usage.input_first
+    if len(factors) < sum(map(is_weighted, architecture.layers())):
+        called = {name: use for name, use in called.items() if use[0] not in factors}
+    return {name: f"{weight}.{role}" for name, (weight, role) in called.items()}
+
+
+def read_names(architecture: Architecture) -> dict[str, str]:
+    """Names under which tensors were read that say something else, see `from_header`."""
+    return {
+        tensor.name: f"{layer.path}.{tensor.role}"
+        for layer in architecture.layers()
+        for tensor in layer.tensors
+        if not tensor.name.endswith(tensor.role) and not layer.kind.startswith("parameter")
+    }
 
 
 def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | None = None) -> Architecture:
@@ -162,7 +187,7 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
             layer,
             n_heads=n_heads,
             n_groups=n_groups,
-            is_transposed=layer.path in transposed,
+            is_transposed=layer.path in transposed or told.startswith("conv_transpose"),
             epsilon=epsilon,
             facts=told,
             stride=transposed.get(layer.path, ()),

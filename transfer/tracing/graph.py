@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from transfer.tracing.arguments import FACTORS, roles_of
 from transfer.tracing.facts import fact_of
 from transfer.tracing.recalling import recalled
 
@@ -24,9 +25,6 @@ MOVES = frozenset((
 ))
 """What gives the same values, in evaluation."""
 # fmt: on
-
-_INPUT_FIRST = {"addmm": 2, "matmul": 1, "mm": 1, "bmm": 1, "__matmul__": 1}
-"""Functions that take a weight with its inputs first, and in which place."""
 
 
 @dataclass(slots=True)
@@ -72,18 +70,22 @@ class Graph(TorchFunctionMode):
         In the order in which they were run.
     input_first : set of str
         Weights that were used with their inputs in the first dimension.
+    called : dict of str to (str, str)
+        As part of which layer's what tensors were first used: the name of its weight, and a role.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.nodes: list[Node] = []
         self.input_first: set[str] = set()
+        self.called: dict[str, tuple[str, str]] = {}
         self._names: dict[int, str] = {}
         for name, tensor in model.state_dict(keep_vars=True).items():
             if isinstance(tensor, torch.Tensor):
                 self._names.setdefault(id(tensor), name)
         self._constants = {id(buffer) for buffer in model.buffers()}
         self._made_by: dict[int, int] = {}
+        self._products: dict[int, str] = {}
         self._alive: list[torch.Tensor] = []  # so that no other tensor takes the identity of one that is gone
 
     def __torch_function__(
@@ -96,10 +98,30 @@ class Graph(TorchFunctionMode):
         made = [args[0]] if name == "__setitem__" else list(_tensors(result))
         if made:
             self._add(name.strip("_"), (args, kwargs), made, fact_of(func, args, kwargs))
-            place = _INPUT_FIRST.get(name, len(args))
-            if place < len(args) and (weight := self._names.get(id(args[place]))) is not None:
-                self.input_first.add(weight)
+            self._note_roles(func, name, args, kwargs, made)
         return result
+
+    def _note_roles(
+        self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], made: list[torch.Tensor]
+    ) -> None:
+        """Note what tensors of the network are used as; what is added to a product is its bias."""
+        roles = {
+            role: self._names[id(tensor)]
+            for role, tensor in roles_of(func, args, kwargs).items()
+            if id(tensor) in self._names
+        }
+        place = FACTORS.get(name, len(args))
+        if place < len(args) and (weight := self._names.get(id(args[place]))) is not None:
+            self.input_first.add(weight)
+            self._products[id(made[0])] = weight
+            roles = {"weight": weight}
+        elif name in ("add", "__add__", "__radd__", "__iadd__") and len(args) == 2:
+            for product, vector in (args, args[::-1]):
+                if id(product) in self._products and id(vector) in self._names and vector.ndim == 1:
+                    roles = {"weight": self._products[id(product)], "bias": self._names[id(vector)]}
+        anchor = next(iter(roles.values()), "")
+        for role, tensor_name in roles.items():
+            self.called.setdefault(tensor_name, (anchor, role))
 
     def _add(self, function: str, given: Any, made: list[torch.Tensor], fact: str) -> None:
         for tensor in _tensors(given):

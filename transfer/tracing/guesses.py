@@ -93,7 +93,7 @@ def _inputs(model: nn.Module) -> Iterator[torch.Tensor]:
     n_inputs = next((p.shape[1] for p in model.parameters() if p.dim() == 4), 3)
     sides = (*_IMAGE_SIDES[:1], *_told_sides(model), *_IMAGE_SIDES[1:])
     first = next((part for part in model.modules() if isinstance(part, _FIRST_LAYERS)), None)
-    shapes: list[tuple[int, ...]] = []
+    shapes = list(_of_bare(model)) if first is None else []
     if not isinstance(first, nn.Embedding | nn.Conv1d | nn.Conv3d):
         shapes += [(1, n, side, side) for n, side in product(dict.fromkeys((3, n_inputs, 1)), dict.fromkeys(sides))]
     if isinstance(first, nn.Embedding):
@@ -114,6 +114,16 @@ def _inputs(model: nn.Module) -> Iterator[torch.Tensor]:
         fitting = fitting_size(model, lambda size: (1, first.in_channels, *(size,) * n_dims), longest)
         if fitting is not None:
             yield torch.empty(fitting, device="meta")
+
+
+def _of_bare(model: nn.Module) -> Iterator[tuple[int, ...]]:
+    """Shapes that the first of bare parameters may be applied to; images are guessed anyway."""
+    weight = next((p for p in model.parameters() if p.dim() > 1), None)
+    if weight is not None and weight.dim() == 2:
+        for n in dict.fromkeys(weight.shape):
+            yield from ((1, n), (1, _N_TOKENS, n))
+    elif weight is not None and weight.dim() == 3:
+        yield 1, weight.shape[1], 1024
 
 
 def _told_sides(model: nn.Module) -> Iterator[int]:

@@ -43,6 +43,8 @@ class Usage:
         By the name of the tensor that an operation uses first: what it does, and what follows up to the next one.
     outputs : frozenset of str
         Tensors of the layers that write what the network returns.
+    called : dict of str to (str, str)
+        As part of which layer's what functions first used tensors: the name of its weight, and a role.
     wiring : dict of str to Wiring
         Where what layers give goes to, by the names of their tensors, which stand for paths.
     """
@@ -51,6 +53,7 @@ class Usage:
     input_first: frozenset[str] = field(default_factory=frozenset)
     facts: dict[str, str] = field(default_factory=dict)
     outputs: frozenset[str] = field(default_factory=frozenset)
+    called: dict[str, tuple[str, str]] = field(default_factory=dict)
     wiring: dict[str, Wiring] = field(default_factory=dict)
 
 
@@ -76,7 +79,12 @@ def trace_usage(module: nn.Module) -> Usage | None:
     ends = graph.ends(result)
     order, facts = _read(graph.nodes, ends)
     return Usage(
-        order, frozenset(graph.input_first), facts, _outputs(graph.nodes, ends), wiring_of(graph.nodes, ends)
+        order,
+        frozenset(graph.input_first),
+        facts,
+        _outputs(graph.nodes, ends),
+        graph.called,
+        wiring_of(graph.nodes, ends),
     )
 
 
