@@ -13,9 +13,10 @@ from torch import nn
 
 import transfer
 from transfer.errors import InputError
+from transfer.tracing import copies
 from transfer.tracing.flow import trace_flow
 from transfer.tracing.given import give_example, given_example
-from transfer.tracing.inputs import network_examples, on_meta
+from transfer.tracing.inputs import network_examples, runnable
 from transfer.tracing.outputs import main_output, named_outputs
 
 
@@ -77,10 +78,10 @@ class Result(NamedTuple):
 )
 def test_a_network_runs_on_what_was_given_for_it(example: object) -> None:
     model = Odd()
-    assert on_meta(model) is None
+    assert runnable(model) is None
     assert trace_flow(model) is None
     give_example(model, example)
-    found = on_meta(model)
+    found = runnable(model)
     assert found is not None
     copy, inner = found
     assert all(tensor.is_meta for tensor in (*copy.parameters(), *inner.tensors()))
@@ -94,10 +95,10 @@ def test_a_network_runs_on_what_was_given_for_it(example: object) -> None:
 
 def test_what_is_given_comes_before_guesses_and_keeps_its_values() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1))
-    assert on_meta(model)[1].described() == "1x3x64x64"  # type: ignore[index]
+    assert runnable(model)[1].described() == "1x3x64x64"  # type: ignore[index]
     image = torch.rand(1, 3, 20, 24, dtype=torch.float64)
     give_example(model, image)
-    assert on_meta(model)[1].described() == "1x3x20x24"  # type: ignore[index]
+    assert runnable(model)[1].described() == "1x3x20x24"  # type: ignore[index]
     (found,) = network_examples(model)
     torch.testing.assert_close(found.tensors()[0], image.float())
 
@@ -142,19 +143,71 @@ def test_a_bad_example_is_refused_with_what_to_do(example: object, said: str) ->
     assert given_example(target) is None
 
 
-def test_what_looks_at_values_takes_its_example_on_trust() -> None:
-    class Looks(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc = nn.Linear(3, 3)
+class Looks(nn.Module):
+    """Prepares its input in a way that needs values; what is registered first runs last but one."""
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.fc(x) if float(x.sum()) > 0 else x
+    def __init__(self, prepare: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.late, self.early, self.fc = nn.Conv2d(4, 8, 3), nn.Conv2d(3, 4, 3), nn.Linear(8, 5)
+        self.prepare = prepare
 
-    model = Looks()
-    give_example(model, torch.rand(1, 3))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.fc(self.late(self.early(self.prepare(x)).relu()).mean((2, 3)))
+        return result
+
+
+def in_range(x: torch.Tensor) -> torch.Tensor:
+    if x.max() > 10 or torch.isnan(x).any():
+        raise ValueError("expected an image")
+    return x
+
+
+def in_its_own_precision(x: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(device_type=x.device.type, dtype=torch.bfloat16, enabled=False):
+        return x * 1
+
+
+def without_empty_ones(x: torch.Tensor) -> torch.Tensor:
+    return x[x.abs().sum((1, 2, 3)).nonzero()[:, 0]]
+
+
+LOOKING = [
+    in_range,
+    in_its_own_precision,
+    without_empty_ones,
+    lambda x: x / max(x.abs().max().item(), 1.0),
+    lambda x: x + torch.from_numpy(x.detach().numpy().mean(keepdims=True)),
+]
+
+
+@pytest.mark.parametrize("prepare", LOOKING)
+@pytest.mark.parametrize("example", [None, torch.rand(1, 3, 20, 24), "3x20x24"], ids=["guess", "tensor", "sizes"])
+def test_what_looks_at_values_is_run_with_some(
+    prepare: Callable[[torch.Tensor], torch.Tensor], example: object
+) -> None:
+    model = Looks(prepare)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if example is not None:
+        assert transfer.standardize(model).is_executed  # on a guess
+        give_example(model, example)
+    architecture = transfer.standardize(model)
+    assert [layer.path for layer in architecture.layers()] == ["early", "late", "fc"]
+    found = runnable(model)
+    assert found is not None
+    assert [x.shape[-2:] for x in found[1].tensors()] == [(64, 64) if example is None else (20, 24)]
+    flow = trace_flow(model)
+    assert flow is not None
+    assert flow.writes["early.weight"] == flow.reads["late.weight"]
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_what_is_too_large_to_copy_takes_its_example_on_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "_MOST_ELEMENTS", 10)
+    model = Looks(in_range)
+    give_example(model, torch.rand(1, 3, 20, 24))
     assert given_example(model) is not None
-    assert on_meta(model) is None
+    assert runnable(model) is None
+    assert not transfer.standardize(model).is_executed
 
 
 def test_what_a_network_makes_by_itself_may_lie_anywhere() -> None:
@@ -206,7 +259,7 @@ def test_with_an_example_a_wider_network_computes_what_its_source_does() -> None
 @pytest.mark.parametrize("network", [Pair, Towers])
 def test_several_inputs_are_guessed(network: Callable[[], nn.Module]) -> None:
     model = network()
-    found = on_meta(model)
+    found = runnable(model)
     assert found is not None
     flow = trace_flow(model)
     assert flow is not None

@@ -213,18 +213,6 @@ def test_a_network_that_does_not_run_has_no_flow(error: type[BaseException]) -> 
     assert trace_flow(Broken()) is None
 
 
-def test_a_network_that_asks_for_values_has_no_flow() -> None:
-    class Asking(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 1)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.conv(x) if float(x.sum()) > 0 else x
-
-    assert trace_flow(Asking()) is None
-
-
 def test_a_reader_of_a_concatenation_keeps_what_did_not_change() -> None:
     class Twice(nn.Module):
         def __init__(self, width: int) -> None:

@@ -11,11 +11,17 @@ __all__ = ["without_collections"]
 
 @contextmanager
 def without_collections() -> Iterator[None]:
-    """Let the garbage collector wait; looking for cycles costs plans a fifth, standardization half of its time."""
+    """Let the garbage collector wait; looking for cycles costs plans a fifth, standardization half of its time.
+
+    What was made meanwhile counts as old afterwards, so that it is not looked through at once.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()
         if was_enabled:
             gc.enable()

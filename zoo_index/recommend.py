@@ -42,8 +42,8 @@ _DIGITS = 12
 
 _TIE = 1e-12
 
-_ANY_CHANNELS = Options(channels="leading")
-"""Which channels are taken makes no difference to how much is covered, and costs time."""
+_COVERAGE = Options(channels="leading", rescale=False, quiet_head=False)
+"""Which channels are taken and what they are multiplied by makes no difference to how much is covered."""
 
 
 @without_collections()
@@ -208,7 +208,7 @@ def _result(
     coverage, judged = 0.0, None
     if source is not None:
         wanted = target.forms["dpiat"]
-        plan = plan_alignment(match(source, wanted), wanted, options=_ANY_CHANNELS)
+        plan = plan_alignment(match(source, wanted), wanted, options=_COVERAGE)
         coverage, judged = plan.coverage, verdict(plan.similarity)
     return Recommendation(
         rank=number,

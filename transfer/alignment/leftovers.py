@@ -49,7 +49,10 @@ def complete(alignment: Alignment, taken: tuple[Collection[str], Collection[str]
     state = _State(*sides, {sides[1].position[p.target.path]: p for p in alignment.pairs}, taken)
     within = dict.fromkeys((pair.source_item, pair.target_item) for pair in alignment.pairs)
     while state.is_changing():
+        wanting = state.wanting_items()
         for s_item, t_item in within:
+            if t_item not in wanting:
+                continue
             state.hand_out(sides[0].of_item(s_item), sides[1].of_item(t_item), _KEYS)
         everything = range(len(sides[0].layers))
         if state.are_nearly_equal():
@@ -116,6 +119,10 @@ class _State:
         """Positions in the target in items of which some layers are fed."""
         fed = {pair.target_item for pair in self.pairs.values()}
         return [t for t, item in enumerate(self.target.items) if item in fed]
+
+    def wanting_items(self) -> set[int]:
+        """Items of the target with a layer that could be fed better."""
+        return {item for t, item in enumerate(self.target.items) if self._is_wanting(t)}
 
     def hand_out(self, sources: Sequence[int], targets: Sequence[int], keys: Sequence[_Key]) -> None:
         """Pair what is left of some layers with each other."""

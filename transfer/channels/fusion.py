@@ -104,10 +104,19 @@ _Grouped = dict[int, tuple[list[tuple[Part, ...]], list[tuple[Part, ...]]]]
 @remembered
 def _groups(architecture: Architecture) -> list[_Grouped]:
     """List the groups of every item; a single layer has none."""
-    return [
-        {n: (_fused(item.layers, n), _separate(item.layers, n)) for n in (3, 2)} if isinstance(item, Block) else {}
-        for item in architecture.items
-    ]
+    return [_groups_of(item.layers) if isinstance(item, Block) else {} for item in architecture.items]
+
+
+def _groups_of(layers: Sequence[Layer]) -> _Grouped:
+    weighted = [i for i, layer in enumerate(layers) if is_weighted(layer)]
+    n_parts = {i: n_fused_parts(layers, i) for i in weighted}
+    return {
+        n: (
+            [_in_parts(layers[i], layers, n) for i in weighted if n_parts[i] == n],
+            _separate([layers[i] for i in weighted], layers, n),
+        )
+        for n in (3, 2)
+    }
 
 
 def _counterparts(target: _Grouped, source: _Grouped) -> Iterator[Parts]:
@@ -120,16 +129,13 @@ def _counterparts(target: _Grouped, source: _Grouped) -> Iterator[Parts]:
             yield from zip(our_separate, their_fused, strict=False)
 
 
-def _fused(layers: Sequence[Layer], n: int) -> list[tuple[Part, ...]]:
-    return [
-        parts_of(layer, layers, [out_width(layer) // n * (k + 1) for k in range(n)])
-        for i, layer in enumerate(layers)
-        if is_weighted(layer) and n_fused_parts(layers, i) == n
-    ]
+def _in_parts(layer: Layer, layers: Sequence[Layer], n: int) -> tuple[Part, ...]:
+    """Cut a fused layer of a block."""
+    return parts_of(layer, layers, [out_width(layer) // n * (k + 1) for k in range(n)])
 
 
-def _separate(layers: Sequence[Layer], n: int) -> list[tuple[Part, ...]]:
-    weighted = [layer for layer in layers if is_weighted(layer)]
+def _separate(weighted: Sequence[Layer], layers: Sequence[Layer], n: int) -> list[tuple[Part, ...]]:
+    """Find parallel layers among the weighted ones of a block."""
     found = []
     i = 0
     while i + n < len(weighted):

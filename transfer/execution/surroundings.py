@@ -1,7 +1,7 @@
 """What a caller set for his own networks, and a transfer must not follow.
 
 Tensors made on a default device would meet those of the CPU, where all is computed that is not merely copied;
-autocast would round statistics and embeddings.
+autocast and coarse products of matrices would round statistics and embeddings.
 """
 
 from __future__ import annotations
@@ -23,4 +23,7 @@ def ordinary_surroundings() -> Iterator[None]:
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
+        if (precision := torch.get_float32_matmul_precision()) != "highest":
+            torch.set_float32_matmul_precision("highest")
+            stack.callback(torch.set_float32_matmul_precision, precision)
         yield

@@ -16,7 +16,7 @@ from transfer.channels.groups import Group
 from transfer.narrowing.reordering import Reordered
 from transfer.tracing.copies import bare_copy
 from transfer.tracing.given import Example
-from transfer.tracing.inputs import on_meta
+from transfer.tracing.inputs import runnable
 from transfer.tracing.isolation import careful
 from transfer.tracing.outputs import named_outputs
 from transfer.weights.reading import StateReader
@@ -40,7 +40,7 @@ def confirmed_groups(source: nn.Module, groups: Sequence[Group]) -> tuple[Group,
     tuple of Group or None
         None if the network could not be run: on what was given for it, or any of the usual inputs.
     """
-    found = on_meta(source)
+    found = runnable(source)
     if found is None:
         return None
     generator = torch.Generator().manual_seed(1)

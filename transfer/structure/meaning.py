@@ -243,7 +243,8 @@ def is_pointwise(layer: Layer) -> bool:
 
 def is_spatial(layer: Layer) -> bool:
     """Whether a convolution's kernel is larger than one position."""
-    return any(k > 1 for k in dims_of(layer)[2:])
+    kernel = dims_of(layer)[2:]
+    return bool(kernel) and max(kernel) > 1
 
 
 def share_positions(a: Layer, b: Layer) -> bool:
@@ -261,15 +262,17 @@ def is_dense(layer: Layer) -> bool:
 
 def is_depthwise(layer: Layer) -> bool:
     """Whether a layer is a convolution that keeps channels apart."""
-    is_single = layer.kind.startswith("conv") and dims_of(layer)[1] == 1 and dims_of(layer)[0] > 1
+    dims = dims_of(layer)
+    is_single = layer.kind.startswith("conv") and dims[1] == 1 and dims[0] > 1
     return is_single and not (layer.is_transposed and layer.n_groups == 1)  # that one gives one channel
 
 
 def out_width(layer: Layer) -> int:
     """Count the channels that a layer gives; a scalar gives none."""
+    dims = dims_of(layer)
     if layer.is_transposed:
-        return dims_of(layer)[1] * max(layer.n_groups, 1)
-    return next(iter(dims_of(layer)), 0)
+        return dims[1] * max(layer.n_groups, 1)
+    return dims[0] if dims else 0
 
 
 def in_width(layer: Layer) -> int:
@@ -281,8 +284,7 @@ def in_width(layer: Layer) -> int:
 
 def dims_of(layer: Layer) -> tuple[int, ...]:
     """Shape of a layer's first tensor; only placeholders have none."""
-    assert layer.dims is not None
-    return layer.dims
+    return layer.tensors[0].shape  # asked all the time, so without `Layer.dims`
 
 
 def parent_of(layer: Layer) -> str:

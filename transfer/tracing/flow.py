@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from transfer.tracing.inputs import on_meta
+from transfer.tracing.inputs import runnable
 from transfer.tracing.isolation import careful
 from transfer.tracing.shadows import Shadows
 
@@ -48,7 +48,7 @@ def trace_flow(module: nn.Module) -> Flow | None:
     Flow or None
         None if it could not be run: on what was given for it, or any of the usual inputs.
     """
-    found = on_meta(module)
+    found = runnable(module)
     if found is None:
         return None
     model, example = found

@@ -16,11 +16,14 @@ from transfer.errors import InputError
 from transfer.tracing.copies import meta_copy
 from transfer.tracing.isolation import careful
 
-__all__ = ["Example", "give_example", "given_example"]
+__all__ = ["Example", "give_example", "given_example", "wants_values"]
 
 _MOST_SIZES = 8
 _LARGEST_SIZE = 1 << 24
 """No input that is described by its sizes has more dimensions, or larger ones."""
+
+_ONLY_ON_META = ("meta", "unsupported scalartype")
+"""What errors say that come of the device; the second one is autocast's."""
 
 _HOW = (
     "give a tensor for model(x), a tuple for model(*x), a dict for model(**x), or sizes without the batch, "
@@ -74,6 +77,10 @@ class Example:
             lambda x: torch.empty_like(x, dtype=torch.float32 if x.is_floating_point() else x.dtype, device="meta")
         )
         return made, replace(made, makes_on_meta=True)
+
+    def is_empty(self) -> bool:
+        """Whether none of its tensors has values."""
+        return all(x.is_meta for x in self.tensors())
 
     def described(self) -> str:
         """Name the sizes of its tensors."""
@@ -156,11 +163,14 @@ def _refusal(module: nn.Module, example: Example) -> str:
             way(model)
         except (Exception, SystemExit) as error:
             text = " ".join(str(error).split())
-            if isinstance(error, NotImplementedError) or "meta" in text.lower():
-                text = ""  # it looks at values
-            else:
-                text = f"raised {type(error).__name__}: {text[:300]}" if text else f"raised {type(error).__name__}"
-            refusals.append(text)
+            said = f"raised {type(error).__name__}: {text[:300]}" if text else f"raised {type(error).__name__}"
+            refusals.append("" if wants_values(error) else said)
         else:
             return ""
     return next((text for text in refusals if text), "")
+
+
+def wants_values(error: BaseException) -> bool:
+    """Whether a run on the meta device failed because the network looks at values."""
+    text = str(error).lower()
+    return isinstance(error, NotImplementedError) or any(word in text for word in _ONLY_ON_META)

@@ -1,12 +1,14 @@
 """What a whole network is run on: what its user gave for it, else the first guess that it takes.
 
-All who run a whole network ask here, with the network itself.
+All who run a whole network ask here, with the network itself. It is run without values, on the meta device. One
+that looks at values (in a condition, in a size) fails there; it is run on the CPU, with random values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -14,24 +16,27 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from transfer.tracing.copies import meta_copy, plain_tensors
-from transfer.tracing.given import Example, given_example
+from transfer.tracing.copies import meta_copy, plain_tensors, random_copy
+from transfer.tracing.given import Example, given_example, wants_values
 from transfer.tracing.guesses import guesses
 from transfer.tracing.isolation import restorer_of
 
-__all__ = ["example_of", "network_examples", "on_meta", "runs", "watched"]
+__all__ = ["example_of", "network_examples", "runnable", "runs", "watched"]
 
 W = TypeVar("W", bound=AbstractContextManager[Any])
 
 _MOST_PRODUCTS = 10_000_000_000
 """A network that would take more multiplications is not run with values: a second of one core or two."""
 
+_MOST_WITH_VALUES = 4
+"""Examples that are tried with values."""
+
 _KNOWN: Any = WeakIdKeyDictionary()
-"""Guesses that networks took, by the shapes that their parameters had."""
+"""Examples that networks took, with what they are remembered by."""
 
 
-def on_meta(module: nn.Module) -> tuple[nn.Module, Example] | None:
-    """Copy a network to the meta device and find what it can be run on there.
+def runnable(module: nn.Module) -> tuple[nn.Module, Example] | None:
+    """Copy a network and find what it can be run on: on the meta device, or if it looks at values, on the CPU.
 
     Parameters
     ----------
@@ -50,7 +55,10 @@ def on_meta(module: nn.Module) -> tuple[nn.Module, Example] | None:
     if way is None:
         found = _guess(module, model)
         way = found[1] if found is not None else None
-    return None if way is None else (model, way)
+    if way is None or way.is_empty():
+        return None if way is None else (model, way)
+    with_values = random_copy(module)
+    return None if with_values is None else (with_values, way)
 
 
 def watched(module: nn.Module, watch: Callable[[nn.Module], W]) -> tuple[W, Any] | None:
@@ -59,7 +67,7 @@ def watched(module: nn.Module, watch: Callable[[nn.Module], W]) -> tuple[W, Any]
     Parameters
     ----------
     module : nn.Module
-        As for `on_meta`.
+        As for `runnable`.
     watch : callable
         Makes a context for a run of a network that it is given; a new one for each example that is tried.
 
@@ -73,21 +81,21 @@ def watched(module: nn.Module, watch: Callable[[nn.Module], W]) -> tuple[W, Any]
         model = module.eval() if _is_bare(module) else meta_copy(module)
         ways = _tried(model)
     else:
-        found = on_meta(module)
+        found = runnable(module)
         model = module if found is None else found[0]
         ways = iter([] if found is None else [(found[1], found[1])])
     seen: list[tuple[W, Any]] = []
 
-    def run(way: Example) -> Any:
+    def run(model: nn.Module, way: Example) -> Any:
         context = watch(model)
         with context:
             result = way(model)
         seen.append((context, result))
         return result
 
-    both, place = _first_that_fits(model, ways, run)
+    both, place = _first_that_fits(module, model, ways, run)
     if is_new:
-        _KNOWN[module] = _shapes(module), both
+        _KNOWN[module] = _state(module), both
     return None if both is None else seen[place]
 
 
@@ -105,26 +113,36 @@ def _guess(module: nn.Module, model: nn.Module | None = None) -> tuple[Example, 
     known = _known(module)
     if known is None:
         made = meta_copy(module) if model is None else model
-        known = _KNOWN[module] = _shapes(module), _first_that_fits(made, _tried(made), lambda way: way(made))[0]
+        found = _first_that_fits(module, made, _tried(made, given_example(module)), lambda model, way: way(model))
+        known = _KNOWN[module] = _state(module), found[0]
     return known[1]
 
 
 def _known(module: nn.Module) -> tuple[Any, tuple[Example, Example] | None] | None:
-    """Return what was found before for a network of these shapes."""
+    """Return what was found before for a network in this state."""
     known: tuple[Any, tuple[Example, Example] | None] | None = _KNOWN.get(module)
-    return known if known is not None and known[0] == _shapes(module) else None
+    return known if known is not None and known[0] == _state(module) else None
 
 
-def _shapes(module: nn.Module) -> tuple[torch.Size, ...]:
-    return tuple(parameter.shape for parameter in module.parameters())
+def _state(module: nn.Module) -> tuple[Example | None, tuple[torch.Size, ...]]:
+    """Return what decides which example a network takes: the one given for it, the shapes of its parameters."""
+    return given_example(module), tuple(parameter.shape for parameter in module.parameters())
 
 
-def _tried(model: nn.Module) -> Iterator[tuple[Example, Example]]:
-    return ((guess, guess.on_meta()[i]) for i in range(2) for guess in guesses(model))
+def _tried(model: nn.Module, given: Example | None = None) -> Iterator[tuple[Example, Example]]:
+    """Yield what was given, or guesses, and ways to run a copy on them."""
+    return (
+        (one, one.on_meta()[i])
+        for i in range(2)
+        for one in chain([given] if given is not None else (), guesses(model))
+    )
 
 
 def _first_that_fits(
-    model: nn.Module, tried: Iterable[tuple[Example, Example]], run: Callable[[Example], Any]
+    module: nn.Module,
+    model: nn.Module,
+    tried: Iterable[tuple[Example, Example]],
+    run: Callable[[nn.Module, Example], Any],
 ) -> tuple[tuple[Example, Example] | None, int]:
     """Return the first example that a network takes and makes one result of; else the first that it takes.
 
@@ -132,16 +150,38 @@ def _first_that_fits(
     its windows), so each finds the network as it was.
     """
     other, n_done = None, 0
+    looking: list[Example] = []
     restore = restorer_of(model)
     for both in tried:
         restore()
+        try:
+            with torch.no_grad():
+                result = run(model, both[1])
+        except (Exception, SystemExit) as error:
+            looking += [both[0]] if wants_values(error) else []
+            continue
+        n_done += 1
+        if not (isinstance(result, torch.Tensor) and result.dim() and result.shape[0] > 1):
+            return both, n_done - 1
+        other = other or both  # as a rule a map too large, viewed as several rows
+    return (other, 0) if other is not None or not looking else (_with_values(module, looking, run), 0)
+
+
+def _with_values(
+    module: nn.Module, looking: Sequence[Example], run: Callable[[nn.Module, Example], Any]
+) -> tuple[Example, Example] | None:
+    """Return the first of some examples that a network takes on the CPU, and itself with values."""
+    model = random_copy(module)
+    if model is None:
+        return None
+    restore = restorer_of(model)
+    for example in looking[:_MOST_WITH_VALUES]:
+        restore()
+        way = valued(example)
         with suppress(Exception, SystemExit), torch.no_grad():
-            result = run(both[1])
-            n_done += 1
-            if not (isinstance(result, torch.Tensor) and result.dim() and result.shape[0] > 1):
-                return both, n_done - 1
-            other = other or both  # as a rule a map too large, viewed as several rows
-    return other, 0
+            run(model, way)
+            return example, way
+    return None
 
 
 def _is_bare(module: nn.Module) -> bool:
@@ -161,8 +201,8 @@ def runs(model: nn.Module, example: Example) -> bool:
 
 
 def network_examples(module: nn.Module) -> Iterator[Example]:
-    """Yield what a whole network takes, with values, if running it does not take long; see `on_meta`."""
-    found = on_meta(module)
+    """Yield what a whole network takes, with values, if running it does not take long; see `runnable`."""
+    found = runnable(module)
     if found is None:
         return
     with FlopCounterMode(display=False) as counter:
@@ -170,8 +210,13 @@ def network_examples(module: nn.Module) -> Iterator[Example]:
     if counter.get_total_flops() <= 2 * _MOST_PRODUCTS:
         given = given_example(module)
         chosen = given if given is not None and given.described() == found[1].described() else found[1]
-        generator = torch.Generator().manual_seed(1)
-        yield chosen.mapped(lambda x: _positive(x, generator))
+        yield valued(chosen)
+
+
+def valued(example: Example) -> Example:
+    """Give tensors on the meta device values, none of them negative; others go to the CPU."""
+    generator = torch.Generator().manual_seed(1)
+    return example.mapped(lambda x: _positive(x, generator))
 
 
 def _positive(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

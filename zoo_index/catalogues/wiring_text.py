@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from transfer.structure.records import Architecture
 from transfer.wiring import Branch, Wiring
@@ -45,20 +47,41 @@ def read_wiring(texts: Sequence[str], paths: Sequence[str]) -> list[Wiring]:
     paths : sequence of str
         What the layers are called now.
     """
-    rows = [(text.split("|") + [""] * 4)[:4] for text in texts]
-    branches: list[list[tuple[int, bool]]] = []
+    rows = list(map(_read, texts))
+    numbers: list[list[int]] = []
     n_known = 0
-    for _, _, inside, _ in rows:
-        found = [(n_known + int(one.removesuffix("c")), one.endswith("c")) for one in inside.split()]
-        n_known = max([n_known, *(number + 1 for number, _ in found)])
-        branches.append(found)
-    n_layers = Counter(number for found in branches for number, _ in found)
-
-    def path(i: int, step: str) -> str:
-        return paths[i + int(step)] if step else ""
-
+    for row in rows:
+        found = [n_known + number for number, _ in row.inside]
+        n_known = max([n_known, *(number + 1 for number in found)])
+        numbers.append(found)
+    n_layers = Counter(number for found in numbers for number in found)
     wirings = []
-    for i, (feeds, beside, _, ends) in enumerate(rows):
-        around = tuple(Branch(number, n_layers[number], is_appended) for number, is_appended in branches[i])
-        wirings.append(Wiring(path(i, feeds), path(i, beside), around, tuple(around[int(k)] for k in ends.split())))
+    for i, row in enumerate(rows):
+        feeds, beside = ("" if step is None else paths[i + step] for step in (row.feeds, row.beside))
+        around = tuple(
+            Branch(number, n_layers[number], is_appended)
+            for number, (_, is_appended) in zip(numbers[i], row.inside, strict=True)
+        )
+        wirings.append(Wiring(feeds, beside, around, tuple(around[k] for k in row.ends)))
     return wirings
+
+
+class _Row(NamedTuple):
+    """One text: steps to other layers, branches counted from those that began before, places among these."""
+
+    feeds: int | None
+    beside: int | None
+    inside: tuple[tuple[int, bool], ...]
+    ends: tuple[int, ...]
+
+
+@lru_cache(maxsize=2**14)
+def _read(text: str) -> _Row:
+    """Read one text; a zoo repeats them."""
+    feeds, beside, inside, ends = (text.split("|") + [""] * 4)[:4]
+    return _Row(
+        int(feeds) if feeds else None,
+        int(beside) if beside else None,
+        tuple((int(one.removesuffix("c")), one.endswith("c")) for one in inside.split()),
+        tuple(map(int, ends.split())),
+    )

@@ -230,7 +230,7 @@ def _named(shapes: Architecture, facts: Sequence[str], wiring: Sequence[str]) ->
     named = (
         Layer(
             kind.kind,
-            tuple(Tensor(t.role, t.shape, str(n + i)) for i, t in enumerate(kind.tensors)),
+            tuple([Tensor(t.role, t.shape, str(i)) for i, t in enumerate(kind.tensors, n)]),
             path=str(n),
             facts=told,
             wiring=wired,
