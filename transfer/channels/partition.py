@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from transfer.structure.meaning import (
     dims_of,
     in_width,
@@ -195,15 +192,17 @@ def _aligned(own: Sequence[Layer], other: Sequence[Layer]) -> list[_Runs]:
     """Align two sequences of layers such that most have a counterpart: an equal layer, or several together."""
     n, m = len(own), len(other)
     moves = [(1, 1), *((1, k) for k in range(2, _MOST_PARTS + 1)), *((k, 1) for k in range(2, _MOST_PARTS + 1))]
-    best: NDArray[np.int64] = np.zeros((n + 1, m + 1), dtype=np.int64)
+    best = [[0] * (m + 1) for _ in range(n + 1)]
     taken: dict[tuple[int, int], tuple[int, int]] = {}
     for i in range(n - 1, -1, -1):
         for j in range(m - 1, -1, -1):
-            best[i, j] = max(best[i + 1, j], best[i, j + 1])
+            best[i][j] = max(best[i + 1][j], best[i][j + 1])
             for a, b in moves:
-                value = a + b + best[min(i + a, n), min(j + b, m)]
-                if i + a <= n and j + b <= m and value > best[i, j] and _are_equal(own, other, i, j, a, b):
-                    best[i, j], taken[i, j] = value, (a, b)
+                if i + a > n or j + b > m:
+                    continue
+                value = a + b + best[i + a][j + b]
+                if value > best[i][j] and _are_equal(own, other, i, j, a, b):
+                    best[i][j], taken[i, j] = value, (a, b)
     found: list[_Runs] = []
     i = j = 0
     while i < n and j < m:
@@ -211,7 +210,7 @@ def _aligned(own: Sequence[Layer], other: Sequence[Layer]) -> list[_Runs]:
             a, b = taken[i, j]
             found.append((own[i : i + a], other[j : j + b]))
             i, j = i + a, j + b
-        elif best[i, j] == best[i + 1, j]:
+        elif best[i][j] == best[i + 1][j]:
             i += 1
         else:
             j += 1

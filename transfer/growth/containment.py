@@ -8,6 +8,7 @@ source computes, whatever else the best-scoring alignment would be; so this plac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise, takewhile
@@ -208,9 +209,9 @@ def _embed(source: Sequence[Item], target: Sequence[Item], fit: Fit, may_skip: S
     """
     sources, targets = _units(source), _units(target)
     n_source, n_target = len(sources), len(targets)
-    worst = -np.inf
-    value = np.full((n_target + 1, n_source + 1), worst)
-    value[0, 0] = 0.0
+    worst = -math.inf
+    value = [[worst] * (n_source + 1) for _ in range(n_target + 1)]
+    value[0][0] = 0.0
     skippable = [all(may_skip[i] for i in unit) for unit in targets]
     tear = [0.0] * (n_source + 1)
     if any(isinstance(item, Block) for item in source):
@@ -225,24 +226,24 @@ def _embed(source: Sequence[Item], target: Sequence[Item], fit: Fit, may_skip: S
 
     for t in range(n_target):
         for s in range(max(0, n_source - n_target + t), min(t, n_source) + 1):
-            here = value[t, s]
+            here = value[t][s]
             if here == worst:
                 continue
-            if skippable[t] and here - tear[s] > value[t + 1, s]:
-                value[t + 1, s] = here - tear[s]
-            if s < n_source and (score := units_fit(s, t)) >= 0 and here + score > value[t + 1, s + 1]:
-                value[t + 1, s + 1] = here + score
-    if value[n_target, n_source] == worst:
+            if skippable[t] and here - tear[s] > value[t + 1][s]:
+                value[t + 1][s] = here - tear[s]
+            if s < n_source and (score := units_fit(s, t)) >= 0 and here + score > value[t + 1][s + 1]:
+                value[t + 1][s + 1] = here + score
+    if value[n_target][n_source] == worst:
         return None
     positions: list[int] = []
     t, s = n_target, n_source
     while t:
         t -= 1
-        if skippable[t] and value[t, s] - tear[s] == value[t + 1, s]:
+        if skippable[t] and value[t][s] - tear[s] == value[t + 1][s]:
             continue
         s -= 1
         positions += reversed(targets[t])
-    return _Place(positions[::-1], float(value[n_target, n_source]))
+    return _Place(positions[::-1], value[n_target][n_source])
 
 
 def _n_shared(a: str, b: str) -> int:
