@@ -55,10 +55,10 @@ def complete(alignment: Alignment, taken: tuple[Collection[str], Collection[str]
                 continue
             state.hand_out(sides[0].of_item(s_item), sides[1].of_item(t_item), _KEYS)
         everything = range(len(sides[0].layers))
-        if state.are_nearly_equal():
+        if state.is_nearly_equal:
             state.hand_out(everything, range(len(sides[1].layers)), _KEYS)
         state.hand_out(sides[0].singles(), sides[1].singles(), _KEYS)
-        state.hand_out(everything, state.partly_fed(), _KEYS[:1])
+        state.hand_out(everything, state.unfed_maps(), _KEYS[:1])
     return replace(alignment, pairs=tuple(state.pairs[t] for t in sorted(state.pairs)))
 
 
@@ -110,15 +110,20 @@ class _State:
         seen, self._seen = self._seen, len(self._made)
         return seen != len(self._made)
 
-    def are_nearly_equal(self) -> bool:
+    @property
+    def is_nearly_equal(self) -> bool:
         """Whether most layers of the target have an equal one, so that the others can only be the rest of these."""
         n_open = len(self.target.layers) - len(self._taken[1])
         return len(self._exact - self._taken[1]) >= _MOST * n_open
 
-    def partly_fed(self) -> list[int]:
-        """Positions in the target in items of which some layers are fed."""
+    def unfed_maps(self) -> list[int]:
+        """Positions in the target that nothing feeds, in items of which some layers are fed; without vectors."""
         fed = {pair.target_item for pair in self.pairs.values()}
-        return [t for t, item in enumerate(self.target.items) if item in fed]
+        return [
+            t
+            for t, item in enumerate(self.target.items)
+            if item in fed and t not in self.pairs and not _is_vector(self.target.layers[t])
+        ]
 
     def wanting_items(self) -> set[int]:
         """Items of the target with a layer that could be fed better."""
@@ -138,7 +143,13 @@ class _State:
                     self._pair(s, t)
 
     def _is_wanting(self, t: int) -> bool:
-        """Whether a layer has no equal one, or one that feeds an earlier layer as well."""
+        """Whether a layer has no equal one, or one that feeds an earlier layer as well.
+
+        A vector that is fed goes with the layer beside it, unless the networks are nearly equal: that another one
+        is as long says little.
+        """
+        if t in self.pairs and _is_vector(self.target.layers[t]) and not self.is_nearly_equal:
+            return False
         if t in self._exact:
             return min(self._fed[self.source.position[self.pairs[t].source.path]]) != t
         return t not in self._taken[1]
@@ -213,6 +224,11 @@ def _least(moved: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
 
 def _squeezed(layer: Layer) -> tuple[int, ...]:
     return without_ones(layer.dims or ())
+
+
+def _is_vector(layer: Layer) -> bool:
+    """Whether a layer is a number for each channel: many others are as long by chance."""
+    return len(_squeezed(layer)) < 2
 
 
 def _same_kind(layer: Layer) -> Hashable:

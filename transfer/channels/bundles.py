@@ -18,7 +18,7 @@ from transfer.alignment.matching import Alignment, LayerPair
 from transfer.channels.bundle_groups import Grouped, cut_at_groups, grouped_of
 from transfer.channels.bundle_rows import Side, runs_of, starts_of
 from transfer.channels.bundle_sizes import solved_sizes
-from transfer.channels.flattening import LEADING_BY_PLACE, MovePlaces, grids
+from transfer.channels.flattening import LEADING_BY_PLACE, MovePlaces, grids, widths_before
 from transfer.operators import LEADING, Channels
 from transfer.regions import Span
 from transfer.structure.meaning import dims_of, is_depthwise, is_pointwise, is_weighted, out_width
@@ -67,8 +67,17 @@ def bundle_channels(alignment: Alignment, flow: Flow, inserted: Collection[int] 
     layers = list(alignment.target.layers())
     single = {item.path for item in alignment.target.items if isinstance(item, Layer)}
     before = {layer.path: layers[:i] for i, layer in enumerate(layers) if layer.path in single}
+    widths = widths_before(alignment.source)
     chosen = {
-        path: _choice(pairs[path], found, groups.get(path), sizes, starts, before.get(path))
+        path: _choice(
+            pairs[path],
+            found,
+            groups.get(path),
+            sizes,
+            starts,
+            before.get(path),
+            widths.get(pairs[path].source.path),
+        )
         for path, found in sides.items()
     }
     return {path: choice for path, choice in chosen.items() if choice is not None}
@@ -81,13 +90,14 @@ def _choice(
     sizes: Mapping[int, int],
     starts: set[int],
     before: Sequence[Layer] | None,
+    width_before: int | None,
 ) -> Channels | None:
     """Bundle by bundle; None if the sizes do not sum up."""
     spans = {side.is_input: side.spans(sizes) for side in sides}
     flat = next((side for side in sides if side.reads_map), None)
     moved = None
     if flat is not None and spans[True] is None and before is not None:
-        spans[True], moved = _on_other_places(flat, sizes, before)
+        spans[True], moved = _on_other_places(flat, sizes, before, width_before)
     if not spans or None in spans.values():
         return None
     if pair.source.dims == pair.target.dims:  # whatever a badly matched neighbour says of its bundles
@@ -112,12 +122,12 @@ def _choice(
 
 
 def _on_other_places(
-    side: Side, sizes: Mapping[int, int], before: Sequence[Layer]
+    side: Side, sizes: Mapping[int, int], before: Sequence[Layer], width_before: int | None
 ) -> tuple[tuple[Span, ...] | None, MovePlaces | None]:
     """Place the channels of a flattened map that has more places in one of the networks, if that explains it."""
     n_target, by_place = side.places()
     width = sum(sizes.get(bundle, 0) for bundle in {run.bundle for run in side.runs})
-    if not width or side.n_source % width:
+    if not width or side.n_source % width or width != width_before:
         return None, None
     moved = MovePlaces(width, *grids(before, side.n_source // width, n_target), by_place)
     spans = replace(side, n_source=moved.n_inputs).spans(sizes)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from transfer.operators import Channels
 from transfer.structure.meaning import dims_of, in_width, is_spatial, is_weighted, out_width
+from transfer.structure.records import remembered
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from transfer.alignment.matching import Alignment
     from transfer.structure.records import Architecture, Layer
 
-__all__ = ["LEADING_BY_PLACE", "MovePlaces", "flattened_channels", "grids"]
+__all__ = ["LEADING_BY_PLACE", "MovePlaces", "flattened_channels", "grids", "widths_before"]
 
 LEADING_BY_PLACE = "leading by place"
 """Operator of a layer that reads a flattened map."""
@@ -116,6 +117,17 @@ def flattened_channels(alignment: Alignment) -> dict[str, Channels]:
 
 def _map_widths(architecture: Architecture) -> dict[str, int]:
     """Channels of the map that a linear layer reads, by its path, where a square of places was flattened."""
+    inputs = {layer.path: in_width(layer) for layer in architecture.layers() if is_weighted(layer)}
+    return {
+        path: width
+        for path, width in widths_before(architecture).items()
+        if inputs[path] % width == 0 and isqrt(inputs[path] // width) ** 2 == inputs[path] // width
+    }
+
+
+@remembered
+def widths_before(architecture: Architecture) -> dict[str, int]:
+    """Channels of the convolution right before each linear layer outside of blocks, by the path of that."""
     found = {}
     before: Layer | None = None
     for item in architecture.items:
@@ -123,9 +135,7 @@ def _map_widths(architecture: Architecture) -> dict[str, int]:
             if not is_weighted(layer):
                 continue
             if before is not None and layer.kind == "linear" and before.kind.startswith("conv") and item is layer:
-                n_places, rest = divmod(in_width(layer), out_width(before))
-                if not rest and isqrt(n_places) ** 2 == n_places:
-                    found[layer.path] = out_width(before)
+                found[layer.path] = out_width(before)
             before = layer
     return found
 
