@@ -1,0 +1,59 @@
+"""What is left over between networks of other widths stays where it belongs."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch import nn
+
+import transfer
+
+NETWORKS = {
+    "basic": (BasicBlock, (1, 1, 1, 1), (16, 32, 48, 96)),
+    "wide": (BasicBlock, (1, 1, 1, 1), (24, 48, 72, 144)),
+    "deep": (BasicBlock, (2, 2, 2, 2), (16, 32, 48, 96)),
+    "bottleneck": (Bottleneck, (1, 1, 1, 1), (12, 24, 36, 72)),
+}
+"""Widths of one stage that are those of another one elsewhere."""
+
+PAIRS = list(permutations(NETWORKS, 2))
+
+
+def build(name: str) -> nn.Module:
+    block, depths, widths = NETWORKS[name]
+    model: nn.Module = ResNet(block, depths, 10, stem_type="deep", stem_width=widths[0] // 2, channels=widths)  # type: ignore[arg-type]
+    return model
+
+
+def norm_behind(convolution: str) -> str:
+    """Return the name of the norm's weight behind a convolution's."""
+    *path, last, _ = convolution.split(".")
+    norm = last.replace("conv", "bn") if last.startswith("conv") else str(int(last) + 1)
+    return ".".join([*path, norm, "weight"])
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_norms_go_with_their_convolutions(source: str, target: str) -> None:
+    """Though others are of their very width: the third norm of a bottleneck, the norms of a second block."""
+    rows = {row.name: row for row in transfer.plan(build(source), build(target)).tensors}
+    n_met = 0
+    for name, row in rows.items():
+        if len(row.shape) == 4 and not name.startswith("conv1."):  # the stem has no such names
+            norm = rows[norm_behind(name)]
+            if row.source is None or row.source.startswith("conv1."):
+                assert norm.status != "copied"
+            elif norm.status != "identity":
+                assert norm.source == norm_behind(row.source)
+                n_met += 1
+    assert n_met >= 8
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_a_classifier_of_another_width_reads_pooled_channels(source: str, target: str) -> None:
+    """Twice as many channels are not two places of a flattened map."""
+    rows = {row.name: row for row in transfer.plan(build(source), build(target)).tensors}
+    row = rows["fc.weight"]
+    assert (row.source, row.transform) == ("fc.weight", None)
+    assert "place" not in row.operator
