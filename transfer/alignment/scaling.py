@@ -60,7 +60,7 @@ def scaled_similarity(source: Architecture, target: Architecture, plain: float, 
     """
     best = plain
     for ratio in _ratios(source, target):
-        if (price := _price(ratio)) > max(best, least):
+        if (price := _price(ratio, _EXPONENT)) > max(best, least):
             best = max(best, price * _similarity_at(ratio, source, target))
     return best
 
@@ -85,7 +85,7 @@ def at_common_scale(alignment: Alignment) -> tuple[Alignment, float]:
     for ratio in _ratios(source, target):
         if _price(ratio, _PLACING_EXPONENT) > plain:
             found[ratio] = _similarity_at(ratio, source, target)
-    similar = max(_price(ratio) * like for ratio, like in found.items())
+    similar = max(_price(ratio, _EXPONENT) * like for ratio, like in found.items())
     ratio = max(found, key=lambda ratio: _price(ratio, _PLACING_EXPONENT) * found[ratio])  # 1 where equal
     if ratio == 1:
         return alignment, similar
@@ -99,7 +99,7 @@ def _similarity_at(ratio: float, source: Architecture, target: Architecture) -> 
     return like if like > _LEAST else 0.0
 
 
-def _price(ratio: float, exponent: float = _EXPONENT) -> float:
+def _price(ratio: float, exponent: float) -> float:
     return float(min(ratio, 1 / ratio) ** exponent)
 
 
