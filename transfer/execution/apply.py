@@ -181,8 +181,9 @@ def transfer(
             prove_again = _prover(network, structure, target, found)
             function = prove_again()
             write = partial(apply_plan, read=read, target=target, allow_nonfinite=allow_nonfinite)
+            known = module if module is not None else network if isinstance(network, nn.Module) else None
             is_apart = not _share_memory(network, target)  # else an exchange would write into the source
-            if is_apart and (other := exchanged(planned, function, write, prove_again)) is not None:
+            if is_apart and (other := exchanged(planned, function, write, prove_again, (known, target))):
                 planned, function = other
                 report = replace(report, tensors=planned.tensors, note=planned.note)
     return replace(

@@ -1,9 +1,10 @@
 """Which of several assignments that score the same? The one with which the target computes what the source does.
 
 Shapes and order may leave a choice: query and key of an attention whose code multiplies them the other way round,
-two branches of like layers that one code runs first and the other last. If every tensor was copied and the outputs
-still differ, like layers of the source are exchanged, two at a time and in all blocks alike, and both networks are
-run again.
+two branches of like layers that one code runs first and the other last, the order of rows in a layer that makes
+queries, keys and values. If the outputs differ, such rows are laid out as both networks are seen to use them. If
+every tensor was copied and the outputs still differ, like layers of the source are exchanged, two at a time and in
+all blocks alike, and both networks are run again.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations, islice
 
+from torch import nn
+
 from transfer.execution.proof import Function
+from transfer.planning.layouts import laid_out
 from transfer.planning.planned import PlannedTensor, TransferPlan
 from transfer.structure.records import Block, Layer
+from transfer.tracing.heads import trace_attentions
 
 __all__ = ["exchanged"]
 
@@ -30,7 +35,11 @@ Names = Mapping[str, str]
 
 
 def exchanged(
-    planned: TransferPlan, found: Function, write: Callable[[TransferPlan], object], prove: Callable[[], Function]
+    planned: TransferPlan,
+    found: Function,
+    write: Callable[[TransferPlan], object],
+    prove: Callable[[], Function],
+    networks: tuple[nn.Module | None, nn.Module],
 ) -> tuple[TransferPlan, Function] | None:
     """Look for an assignment of the same score that computes the same; a few tries, for a few seconds.
 
@@ -44,15 +53,48 @@ def exchanged(
         Carries out a plan for a part of the target's tensors.
     prove : callable
         Compares the networks as they are.
+    networks : (nn.Module or None, nn.Module)
+        The source, where it is at hand, and the target.
 
     Returns
     -------
     TransferPlan, Function
-        What was carried out instead; None, and the target holds what it held, if nothing made both equal.
+        What was carried out instead; None, and the target holds what it held, if nothing made them more alike.
     """
-    are_twins = planned.method == "dpiat" and all(row.status == "copied" for row in planned.tensors)
-    if not are_twins or found.verdict not in ("near", "other"):
+    if planned.method != "dpiat" or found.verdict not in ("near", "other"):
         return None
+    source, target = networks
+    laid = None if source is None else _laid_out(planned, found, write, prove, source, target)
+    planned, found = laid or (planned, found)
+    are_twins = all(row.status == "copied" for row in planned.tensors)
+    other = _with_exchanges(planned, found, write, prove) if are_twins and found.verdict != "equal" else None
+    return other or laid
+
+
+def _laid_out(
+    planned: TransferPlan,
+    found: Function,
+    write: Callable[[TransferPlan], object],
+    prove: Callable[[], Function],
+    source: nn.Module,
+    target: nn.Module,
+) -> tuple[TransferPlan, Function] | None:
+    """Put queries, keys and values where the target has them, if that brings it nearer to the source."""
+    tried = laid_out(planned, trace_attentions(target), trace_attentions(source))
+    if tried is planned:
+        return None
+    write(_difference(planned, tried))
+    result = prove()
+    if result.verdict == "equal" or (result.correlation or 0.0) > (found.correlation or 0.0):
+        return tried, result
+    write(_difference(tried, planned))
+    return None
+
+
+def _with_exchanges(
+    planned: TransferPlan, found: Function, write: Callable[[TransferPlan], object], prove: Callable[[], Function]
+) -> tuple[TransferPlan, Function] | None:
+    """Exchange like layers until both compute the same; None, and all is as it was, if they never do."""
     started = time.monotonic()
     best, closest = planned, found.correlation or 0.0
     told: list[str] = []

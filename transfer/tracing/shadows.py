@@ -59,6 +59,8 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         along their last dimension tokens and position embeddings.
     attended : list of Tensor
         Numbers of channels that a product of two activations sums over: queries and keys.
+    attentions : list of (Tensor, Tensor, Tensor)
+        Numbers of queries, keys and values as they were written, of shape (heads, channels).
     """
 
     def __init__(self, parameters: Mapping[str, torch.Tensor], given: Sequence[torch.Tensor]) -> None:
@@ -67,6 +69,8 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         self.writes: dict[str, torch.Tensor] = {}
         self.along: dict[str, torch.Tensor] = {}
         self.attended: list[torch.Tensor] = []
+        self.attentions: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._scored: tuple[torch.Tensor, torch.Tensor] | None = None
         self.numbers = Numbers()
         self._weights: Any = WeakIdKeyDictionary()  # tensors that are a layer's weight, however prepared
         self._shadow: Any = WeakIdKeyDictionary()
@@ -211,11 +215,16 @@ class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
             summed = [numbers for numbers in met if bool((numbers != numbers[:, :1]).any())]
             self.attended += [numbers.reshape(-1) for numbers in summed]
             if len(summed) == 2:
+                self._scored = met[0][:, :, 0], met[1][:, :, 0]
                 self.numbers.join(*met)
         for shadow, axis in ((columns, -2), (rows, -1)):
             if shadow is not None:
                 constant = self.numbers.shared(shadow, axis)
                 if bool((constant != 0).any()):
+                    if self._scored is not None and shadow.dim() == 3:
+                        values = shadow[:, 0, :] if axis == -2 else shadow[:, :, 0]
+                        self.attentions.append((*self._scored, values))
+                        self._scored = None
                     return constant.expand(result.shape)
         return None
 
