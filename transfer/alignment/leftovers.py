@@ -59,6 +59,7 @@ def complete(alignment: Alignment, taken: tuple[Collection[str], Collection[str]
             state.hand_out(everything, range(len(sides[1].layers)), _KEYS)
         state.hand_out(sides[0].singles(), sides[1].singles(), _KEYS)
         state.hand_out(everything, state.unfed_maps(), _KEYS[:1])
+    state.uncross()
     return replace(alignment, pairs=tuple(state.pairs[t] for t in sorted(state.pairs)))
 
 
@@ -141,6 +142,20 @@ class _State:
             for shared, places in open_.items():
                 for s, t in _in_order(free.get(shared, []), places, self._expected):
                     self._pair(s, t)
+
+    def uncross(self) -> None:
+        """Exchange what feeds two layers if each of them has what the other one is equal to."""
+        crossed: dict[tuple[Hashable, Hashable], list[int]] = {}
+        for t, pair in self.pairs.items():
+            if t not in self._exact and not _is_vector(pair.target):
+                crossed.setdefault((_with_roles(pair.source), _with_roles(pair.target)), []).append(t)
+        for (own, other), places in crossed.items():
+            for t, u in zip(places, crossed.get((other, own), ()), strict=False):
+                if t < u and own != other:
+                    one, another = self.pairs[t], self.pairs[u]
+                    for place, fed, source in ((t, one, another), (u, another, one)):
+                        pair = replace(fed, source=source.source, score=1.0, source_item=source.source_item)
+                        self.pairs[place] = pair
 
     def _is_wanting(self, t: int) -> bool:
         """Whether a layer has no equal one, or one that feeds an earlier layer as well.
@@ -245,6 +260,11 @@ def _same_kind(layer: Layer) -> Hashable:
     if layer.kind.startswith("parameter"):
         return layer.kind, _squeezed(layer)
     return layer.kind, tuple(tensor.role for tensor in layer.tensors), _squeezed(layer)
+
+
+def _with_roles(layer: Layer) -> Hashable:
+    """Group layers that hold equal tensors."""
+    return _same_kind(layer), tuple(sorted(tensor.role for tensor in layer.tensors))
 
 
 def _bare(layer: Layer) -> Hashable:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer.rearrangement import without_ones
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, remembered
 
 __all__ = [
@@ -152,6 +153,7 @@ def kind_code(kind: str, dims: tuple[int, ...] | None) -> int:
     """
     if dims is None or len(dims) > MAX_DIMS:
         return -1
+    dims = _told(kind, dims)
     return code_of("conv2d", 4) if _is_mixing(kind, dims) else code_of(kind, len(dims))
 
 
@@ -169,12 +171,17 @@ def kind_of(code: int) -> tuple[str, int]:
 @lru_cache(maxsize=2**15)
 def padded(kind: str, dims: tuple[int, ...] | None) -> tuple[float, ...]:
     """Dimensions as a row of `Table.layer_dims`; of a kernel height, width and time, so that like meets like."""
-    known = [float(d) for d in (dims or ())[:MAX_DIMS]]
+    known = [float(d) for d in _told(kind, dims or ())[:MAX_DIMS]]
     if _is_mixing(kind, dims or ()):
         outputs, inputs, *kernel = known
         time, height, width = [*[1.0] * (3 - len(kernel)), *kernel]
         known = [outputs, inputs, height, width, time]
     return (*known, *[1.0] * (MAX_DIMS - len(known)))
+
+
+def _told(kind: str, dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the dimensions that tell something: a norm's scale may be of shape (C, 1, 1)."""
+    return (without_ones(dims) or dims[:1]) if kind == "norm" else dims
 
 
 def _is_mixing(kind: str, dims: tuple[int, ...]) -> bool:

@@ -83,7 +83,7 @@ def _kept_inputs(planned: TransferPlan) -> dict[str, torch.Tensor]:
     """Say for each source weight which of its inputs the target reads; no weight that it reads in two ways."""
     found: dict[str, torch.Tensor | None] = {}
     for row in planned.tensors:
-        if row.source is None or row.source_shape is None or len(row.source_shape) < 2:
+        if row.source is None or row.source_shape is None or len(row.source_shape) < 2 or len(row.shape) < 2:
             continue
         if row.transform is not None and not changes_dimensions_only(row.transform):
             continue

@@ -21,6 +21,7 @@ from transfer.planning.heads import quiet_heads
 from transfer.planning.joined import joined_plans
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
 from transfer.planning.ties import without_ties
+from transfer.structure.meaning import is_weighted
 from transfer.structure.order import have_same_names, read_like
 from transfer.structure.records import Architecture, Header
 from transfer.structure.standardization import (
@@ -101,18 +102,30 @@ def plan(
         sides = ("source", source, source_form), ("target", target, target_form)
         unrun = [what for what, network, found in sides if as_module(network) is not None and not found.is_executed]
         return replace(made, note=_NOT_RUN.format(" and the ".join(unrun))) if unrun else made
+    note = _NOT_RUN.format("target") if module is not None and not target_form.is_executed else ""
     names = header_of(source)
     if getattr(source, "is_ordered", True) and not have_same_names(names, header):
-        return _planned(match(standardize_header(names), target_form), header, module, options)
+        return replace(_planned(match(standardize_header(names), target_form), header, module, options), note=note)
     executed = {tensor.name: header[tensor.name] for tensor in target_form.tensors()}
     input_first = {tensor.name for tensor in target_form.tensors() if tensor.is_input_first}
-    architecture, is_sure = read_like(names, executed, input_first, read_names(target_form))
+    factors = _factors(target_form) if target_form.is_executed else None
+    architecture, is_sure = read_like(names, executed, input_first, read_names(target_form), factors)
     alignment = match(architecture, target_form)
     if is_sure:
-        return _planned(alignment, header, module, options)
+        is_same = have_same_names(names, header)  # then order plays no part
+        return replace(_planned(alignment, header, module, options), note="" if is_same else note)
     # parallel layers could be told apart by their order alone
     made = _planned(alignment, header, module, replace(options or Options(), split_fused=False))
-    return replace(made, note=_UNORDERED)
+    return replace(made, note="; ".join(filter(None, (note, _UNORDERED))))
+
+
+def _factors(architecture: Architecture) -> set[str]:
+    """Names of the matrices that something is multiplied by, of a network that was run."""
+    return {
+        layer.tensors[0].name
+        for layer in architecture.layers()
+        if layer.is_factor or (is_weighted(layer) and not layer.facts.startswith("embedding"))
+    }
 
 
 def _give(example: object, source: NetworkLike, target: NetworkLike) -> None:

@@ -14,8 +14,9 @@ shows by that block being the only child of a node, beside at most one convoluti
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from transfer.structure.records import Architecture, Block, Header, Item, Layer, Tensor
 
@@ -39,6 +40,12 @@ _SYNONYMS = {
 }
 _STANDARD = {synonym: role for role, synonyms in _SYNONYMS.items() for synonym in synonyms}
 """What libraries call the same bare parameter; under one word, so that they match."""
+
+
+_NORMS = (("gamma", "beta"), ("g", "b"), ("a_2", "b_2"), ("scale", "shift"), ("scale", "bias"), ("gain", "bias"))
+"""What code that writes a norm by hand calls its scale and its shift."""
+
+_STATISTICS = {"moving_mean": "running_mean", "moving_variance": "running_var", "moving_var": "running_var"}
 
 
 @dataclass
@@ -170,8 +177,9 @@ def _own_layers(node: _Node) -> list[Layer]:
         return []
     by_prefix: dict[str, dict[str, Tensor]] = {}
     alone: list[Tensor] = []
+    known = _roles_of_a_norm(node.tensors)
     for tensor in node.tensors:
-        prefix, role = _split_role(tensor.role)
+        prefix, role = _split_role(known.get(tensor.role, tensor.role))
         if role is None:
             alone.append(tensor)
         else:
@@ -198,6 +206,23 @@ def _own_layers(node: _Node) -> list[Layer]:
     return layers
 
 
+def _roles_of_a_norm(tensors: Sequence[Tensor]) -> dict[str, str]:
+    """Roles by what a norm's scale and shift are called, if two vectors of one size are called so."""
+    shapes = {tensor.role: tensor.shape for tensor in tensors}
+    if "weight" in shapes:
+        return {}
+    for scale, shift in _NORMS:
+        if (
+            scale in shapes
+            and shapes.get(shift) == shapes[scale]
+            and prod(shapes[scale]) == max(shapes[scale], default=0)
+        ):
+            return {scale: "weight", shift: "bias"} | {
+                name: _STATISTICS[name] for name in shapes if name in _STATISTICS
+            }
+    return {}
+
+
 def _split_role(role: str) -> tuple[str, str | None]:
     if role in _MAIN_ROLES:
         return "", role
@@ -210,5 +235,8 @@ def _split_role(role: str) -> tuple[str, str | None]:
 def _kind(tensors: Mapping[str, Tensor]) -> str:
     if "running_mean" in tensors:
         return "batchnorm"
-    n_dims = len(tensors["weight"].shape)
+    shape = tensors["weight"].shape
+    if "bias" in tensors and tensors["bias"].shape == shape and prod(shape) == max(shape, default=1):
+        return "norm"  # also one of shape (C, 1, 1); a convolution has its biases in a row
+    n_dims = len(shape)
     return {0: "scale", 1: "norm", 2: "linear"}.get(n_dims, f"conv{n_dims - 2}d")

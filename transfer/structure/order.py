@@ -19,7 +19,11 @@ __all__ = ["have_same_names", "ordered_like", "read_like"]
 
 
 def read_like(
-    header: Header, like: Header, input_first: Collection[str] = (), read_as: Mapping[str, str] | None = None
+    header: Header,
+    like: Header,
+    input_first: Collection[str] = (),
+    read_as: Mapping[str, str] | None = None,
+    factors: Collection[str] | None = None,
 ) -> tuple[Architecture, bool]:
     """Standardize a header of unknown order with the help of another one.
 
@@ -33,6 +37,9 @@ def read_like(
         Names of its matrices that are known to be stored with their inputs first.
     read_as : mapping of str to str, optional
         What to read instead of some of its names, see `from_header`.
+    factors : collection of str, optional
+        Names of its matrices that something is multiplied by, where that is known: not tables that rows are looked
+        up in.
 
     Returns
     -------
@@ -46,7 +53,7 @@ def read_like(
     if sum(name in like for name in header) >= len(header) / 2:
         return _executed(ordered_like(header, like), input_first, read_as), True
     found = counterparts(header, {(read_as or {}).get(name, name): s for name, s in like.items()})
-    if found.is_same and (written := _written_like(found, header)) is not None:
+    if found.is_same and (written := _written_like(found, header, factors)) is not None:
         return written, found.is_sure
     names = (tensor.name for layer in found.order for tensor in layer.tensors)
     return _executed({name: header[name] for name in names}), found.is_sure
@@ -66,7 +73,7 @@ def _executed(
     return Architecture(architecture.form, as_executed(architecture.items, order))
 
 
-def _written_like(found: Counterparts, header: Header) -> Architecture | None:
+def _written_like(found: Counterparts, header: Header, factors: Collection[str] | None) -> Architecture | None:
     """Standardize under the names of the other network, so that layers group as they do there.
 
     None if two tensors would have one name.
@@ -94,7 +101,7 @@ def _written_like(found: Counterparts, header: Header) -> Architecture | None:
         tensor.name
         for source, target in found.pairs
         for _, tensor in _met(source, target)
-        if _is_turned(tensor, target)
+        if _is_turned(tensor, target, factors)
     }
     return _executed(
         {own: header[own] for own in names.values()}, turned, {own: name for name, own in names.items()}
@@ -117,9 +124,11 @@ def _met(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[str
         yield name, vector.tensors[0]
 
 
-def _is_turned(tensor: Tensor, target: Sequence[Layer]) -> bool:
+def _is_turned(tensor: Tensor, target: Sequence[Layer], factors: Collection[str] | None) -> bool:
     """Whether of a matrix and its counterpart one is a bare parameter, as a rule with its inputs first."""
     other = target[0].tensors[0]
+    if tensor.shape == other.shape and factors is not None and other.name not in factors:
+        return False  # square by chance
     roles = [name == "weight" for name in (tensor.role, other.role)]
     return len(tensor.shape) == 2 and tensor.shape == other.shape[::-1] and roles[0] != roles[1]
 

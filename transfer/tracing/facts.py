@@ -20,6 +20,7 @@ _ARGUMENTS = {
     "conv_transpose1d": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
     "conv_transpose2d": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
     "conv_transpose3d": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
+    "embedding": (),
     "batch_norm": (),
     "group_norm": ("input", "num_groups"),
     "instance_norm": (),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from transfer.tracing.arguments import FACTORS, roles_of
+from transfer.tracing.arguments import Uses
 from transfer.tracing.facts import fact_of
 from transfer.tracing.recalling import recalled
 
@@ -46,6 +46,8 @@ class Node:
         Whether its result depends on what the network is given, and not on its tensors alone.
     fact : str
         See `facts`.
+    size : int
+        Elements of the largest matrix or kernel that it uses, 0 without one.
     """
 
     function: str
@@ -54,6 +56,7 @@ class Node:
     depth: int
     is_data: bool
     fact: str
+    size: int = 0
 
 
 class Graph(TorchFunctionMode):
@@ -68,24 +71,20 @@ class Graph(TorchFunctionMode):
     ----------
     nodes : list of Node
         In the order in which they were run.
-    input_first : set of str
-        Weights that were used with their inputs in the first dimension.
-    called : dict of str to (str, str)
-        As part of which layer's what tensors were first used: the name of its weight, and a role.
+    uses : Uses
+        What tensors of the network were used as.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.nodes: list[Node] = []
-        self.input_first: set[str] = set()
-        self.called: dict[str, tuple[str, str]] = {}
         self._names: dict[int, str] = {}
         for name, tensor in model.state_dict(keep_vars=True).items():
             if isinstance(tensor, torch.Tensor):
                 self._names.setdefault(id(tensor), name)
+        self.uses = Uses(self._names, MOVES)
         self._constants = {id(buffer) for buffer in model.buffers()}
         self._made_by: dict[int, int] = {}
-        self._products: dict[int, str] = {}
         self._alive: list[torch.Tensor] = []  # so that no other tensor takes the identity of one that is gone
 
     def __torch_function__(
@@ -98,30 +97,8 @@ class Graph(TorchFunctionMode):
         made = [args[0]] if name == "__setitem__" else list(_tensors(result))
         if made:
             self._add(name.strip("_"), (args, kwargs), made, fact_of(func, args, kwargs))
-            self._note_roles(func, name, args, kwargs, made)
+            self.uses.note(func, args, kwargs, made[0])
         return result
-
-    def _note_roles(
-        self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], made: list[torch.Tensor]
-    ) -> None:
-        """Note what tensors of the network are used as; what is added to a product is its bias."""
-        roles = {
-            role: self._names[id(tensor)]
-            for role, tensor in roles_of(func, args, kwargs).items()
-            if id(tensor) in self._names
-        }
-        place = FACTORS.get(name, len(args))
-        if place < len(args) and (weight := self._names.get(id(args[place]))) is not None:
-            self.input_first.add(weight)
-            self._products[id(made[0])] = weight
-            roles = {"weight": weight}
-        elif name in ("add", "__add__", "__radd__", "__iadd__") and len(args) == 2:
-            for product, vector in (args, args[::-1]):
-                if id(product) in self._products and id(vector) in self._names and vector.ndim == 1:
-                    roles = {"weight": self._products[id(product)], "bias": self._names[id(vector)]}
-        anchor = next(iter(roles.values()), "")
-        for role, tensor_name in roles.items():
-            self.called.setdefault(tensor_name, (anchor, role))
 
     def _add(self, function: str, given: Any, made: list[torch.Tensor], fact: str) -> None:
         for tensor in _tensors(given):
@@ -132,7 +109,8 @@ class Graph(TorchFunctionMode):
         inputs = list(dict.fromkeys(self._made_by[key] for key in keys if key in self._made_by))
         is_data = any(self.nodes[i].is_data for i in inputs)
         depth = max((self.nodes[i].depth for i in inputs), default=0) + bool(names)
-        self._keep(made, Node(function, names, inputs, depth, is_data, fact))
+        matrices = (x.numel() for x in _tensors(given) if id(x) in self._names and x.ndim > 1)
+        self._keep(made, Node(function, names, inputs, depth, is_data, fact, max(matrices, default=0)))
         if function in MOVES:
             return
         for tensor in made:  # what is written into a view is written into the whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from itertools import product
+from itertools import islice, permutations, product
 
 import torch
 from torch import nn
@@ -36,6 +36,12 @@ _N_TOKENS = 16
 _FIRST_LAYERS = (nn.Embedding, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """What tells by its kind what a network takes."""
 
+_MOST_WIDTHS = 24
+"""Inputs that are tried because some layer that is not the first one reads as much."""
+
+_MOST_KINDS = 8
+"""Inputs of which two different ones are tried together."""
+
 _IMAGES = ("pixel_values", "image", "images", "img")
 _TOKENS = ("input_ids", "decoder_input_ids", "text", "tokens")
 _MASKS = ("attention_mask", "decoder_attention_mask")
@@ -60,6 +66,9 @@ def guesses(model: nn.Module) -> Iterator[Example]:
             yield Example((x,), {})
         else:  # several of a kind, unless names tell otherwise
             yield Example((), {name: _named(name, x) for name in needed})
+    if len(needed) == 2:
+        for pair in permutations(islice(_kinds(model), _MOST_KINDS), 2):
+            yield Example((), {name: _named(name, x) for name, x in zip(needed, pair, strict=True)})
     if len(known) > 1 and not needed:  # all of them have defaults, which will not do: towers for images and texts
         for side in dict.fromkeys((*_told_sides(model), *_IMAGE_SIDES)):
             image = torch.empty(1, 3, side, side, device="meta")
@@ -108,12 +117,50 @@ def _inputs(model: nn.Module) -> Iterator[torch.Tensor]:
         shapes += [(1, length) for length in _LENGTHS]
     for shape in shapes:
         yield torch.empty(shape, device="meta")
+    for x in _of_others(model):
+        if tuple(x.shape) not in shapes or not x.is_floating_point():
+            yield x
     if isinstance(first, nn.Conv1d | nn.Conv2d):
         n_dims = len(first.kernel_size)
         longest = _LONGEST if n_dims == 1 else _LARGEST_SIDE
         fitting = fitting_size(model, lambda size: (1, first.in_channels, *(size,) * n_dims), longest)
         if fitting is not None:
             yield torch.empty(fitting, device="meta")
+
+
+def _of_others(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield what any layer may take: the first that is registered need not be the first that runs."""
+    found: dict[tuple[int, ...], None] = {}
+    kinds = {type(part) for part in model.modules()}
+    if nn.Embedding in kinds:
+        yield _tokens()
+        yield torch.empty(1, dtype=torch.long, device="meta")  # one word, one user
+    if nn.Conv2d in kinds:
+        n_inputs = dict.fromkeys(part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d))
+        found.update(dict.fromkeys((1, n, side, side) for side in _IMAGE_SIDES[:2] for n in (3, *n_inputs)))
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            found.update(dict.fromkeys([(1, part.in_features), (1, _N_TOKENS, part.in_features)]))
+        elif isinstance(part, nn.BatchNorm1d):
+            found[1, part.num_features] = None
+        elif isinstance(part, nn.RNNBase):
+            found[1, _N_TOKENS, part.input_size] = None
+        elif isinstance(part, nn.Conv1d):
+            found[1, part.in_channels, _LENGTHS[0]] = None
+        elif isinstance(part, nn.Conv3d):
+            found[1, part.in_channels, *(_IMAGE_SIDES[0],) * 3] = None
+    for shape in islice(found, _MOST_WIDTHS):
+        yield torch.empty(shape, device="meta")
+
+
+def _kinds(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield inputs to combine, each shape once: for a network with an embedding tokens first."""
+    seen: set[tuple[bool, tuple[int, ...]]] = set()
+    for x in _of_others(model):
+        key = x.is_floating_point(), tuple(x.shape)
+        if key not in seen:
+            seen.add(key)
+            yield x
 
 
 def _of_bare(model: nn.Module) -> Iterator[tuple[int, ...]]:

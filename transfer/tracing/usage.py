@@ -3,9 +3,10 @@
 The order of registration says little: a shortcut may stand before the branch beside it, all embeddings in one list
 and all blocks in another. The order in which layers run is nearly the same in whatever code they are written. What
 is left to the code is which of several branches runs first. So the order is read from the graph of the run, from
-its result backwards: of what an operation reads, what has more layers behind it comes first; of equals, the first
-argument. Products are not symmetric, so there the order of arguments decides: query, key, value, whether one
-function does attention or two products and what lies between them.
+its result backwards: of what an operation reads, what has more layers behind it comes first. Of equal terms or
+factors that one comes first behind whose last layer more is done, or whose last layer is larger; of others the
+first argument. Products of matrices are not symmetric, so there the order of arguments decides: query, key, value,
+whether one function does attention or two products and what lies between them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from transfer.tracing.wiring import wiring_of
 from transfer.wiring import Wiring
 
 __all__ = ["Usage", "trace_usage"]
+
+_SYMMETRIC = {"add", "radd", "iadd", "mul", "rmul", "imul", "multiply"}
+"""Functions whose arguments may be written in any order."""
 
 _PRODUCTS = {"matmul", "mm", "bmm", "baddbmm", "einsum", "scaled_dot_product_attention"}
 """Functions whose arguments cannot be exchanged."""
@@ -80,10 +84,10 @@ def trace_usage(module: nn.Module) -> Usage | None:
     order, facts = _read(graph.nodes, ends)
     return Usage(
         order,
-        frozenset(graph.input_first),
+        frozenset(graph.uses.input_first),
         facts,
         _outputs(graph.nodes, ends),
-        graph.called,
+        graph.uses.called,
         wiring_of(graph.nodes, ends),
     )
 
@@ -132,12 +136,24 @@ def _read(nodes: Sequence[Node], ends: Sequence[int]) -> tuple[dict[str, int], d
 
 def _in_order(nodes: Sequence[Node], node: Node) -> list[int]:
     """Operations whose results a node reads, in the order in which they are told."""
+    if node.function in _SYMMETRIC:
+        return sorted(node.inputs, key=lambda j: (not nodes[j].is_data, -nodes[j].depth, _branch(nodes, j)))
     if node.function not in _PRODUCTS:
         return _deepest_first(nodes, node.inputs)
     factors, added = _factors(nodes, node)
     layers = [_last_layer(nodes, j) for j in factors]
     before = _deepest_first(nodes, (j for layer in layers for j in nodes[layer].inputs))
     return [*before, *layers, *factors, *_deepest_first(nodes, added), *node.inputs]
+
+
+def _branch(nodes: Sequence[Node], i: int) -> tuple[int, list[str], int]:
+    """Tell branches apart: what is done behind their last layer, the most first, and how large that is."""
+    told = []
+    while not nodes[i].size and nodes[i].inputs:
+        if nodes[i].fact:
+            told.append(nodes[i].fact)
+        i = max(nodes[i].inputs, key=lambda j: nodes[j].depth)
+    return -len(told), told, -nodes[i].size
 
 
 def _deepest_first(nodes: Sequence[Node], inputs: Iterable[int]) -> list[int]:

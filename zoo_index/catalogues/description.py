@@ -15,7 +15,7 @@ from zoo_index.catalogues.wiring_text import wiring_texts
 
 __all__ = ["FEATURES", "Description", "EncodedArchitecture", "EncodedItem", "describe", "digest", "encode"]
 
-FEATURES = 5
+FEATURES = 6
 """Version of the standardization; raised when the same network would give another architecture, or two
 architectures another similarity."""
 
