@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,14 +89,16 @@ class Perceptron(nn.Module):
 class Multiplied(nn.Module):
     """The same, inputs first, as in a textbook."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_at_once: bool = False) -> None:
         super().__init__()
+        self.is_at_once = is_at_once
         self.w_in, self.b_in = nn.Parameter(torch.randn(20, 48)), nn.Parameter(torch.randn(48))
         self.gain, self.shift = nn.Parameter(torch.ones(48)), nn.Parameter(torch.zeros(48))
         self.w_out, self.b_out = nn.Parameter(torch.randn(48, 5)), nn.Parameter(torch.randn(5))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = f.layer_norm(x @ self.w_in + self.b_in, (48,), self.gain, self.shift).tanh()
+        y = torch.addmm(self.b_in, x, self.w_in) if self.is_at_once else x @ self.w_in + self.b_in
+        x = f.layer_norm(y, (48,), self.gain, self.shift).tanh()
         return self.b_out + torch.matmul(x, self.w_out)
 
 
@@ -116,6 +119,7 @@ PAIRS: list[tuple[Build, Build, tuple[int, ...]]] = [
     (Modules, Listed, IMAGE),
     (Named, Listed, IMAGE),
     (Perceptron, Multiplied, VECTOR),
+    (Perceptron, partial(Multiplied, is_at_once=True), VECTOR),
 ]
 BOTH_WAYS = [*PAIRS, *((b, a, size) for a, b, size in PAIRS)]
 

@@ -9,6 +9,7 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 
 import transfer
+from zoo_index.catalogues.timm_catalogue import build as catalogue
 
 NETWORKS = {
     "basic": (BasicBlock, (1, 1, 1, 1), (16, 32, 48, 96)),
@@ -57,3 +58,10 @@ def test_a_classifier_of_another_width_reads_pooled_channels(source: str, target
     row = rows["fc.weight"]
     assert (row.source, row.transform) == ("fc.weight", None)
     assert "place" not in row.operator
+
+
+def test_a_grouped_bottleneck_of_twice_the_width_is_not_cut_into_parts() -> None:
+    """Its first layer is as large as two of the source, and the grouped convolution behind it reads all of it."""
+    rows = transfer.plan(catalogue("dla102x"), catalogue("dla102x2")).tensors
+    assert "by part" not in {row.operator for row in rows}
+    assert all(row.source == row.name for row in rows if row.name.endswith("conv1.weight"))

@@ -18,6 +18,7 @@ from transfer.structure.meaning import (
     in_width,
     is_dense,
     is_pointwise,
+    is_spatial,
     is_weighted,
     out_width,
     separate_biases,
@@ -230,14 +231,21 @@ def _are_equal(own: Sequence[Layer], other: Sequence[Layer], i: int, j: int, a: 
     if len({in_width(layer) for layer in (*ours, *theirs)}) > 1:
         return False
     width = sum(map(out_width, ours))
-    later = [in_width(layer) for layer in own[i + a :]], [in_width(layer) for layer in other[j + b :]]
+    behind = own[i + a :], other[j + b :]
+    later = [set(map(in_width, layers)) for layers in behind]
     parts = {out_width(layer) for layer in (ours if a > b else theirs)}
     return (
         width == sum(map(out_width, theirs))
-        and all(later)
-        and later[a > b][0] != width
+        and all(behind)
+        and not _may_read(behind[a > b][0], width)
         and bool(parts.intersection(*later))
     )
+
+
+def _may_read(layer: Layer, width: int) -> bool:
+    """Whether a layer may read so many channels; in groups, if it does not tell of any: then it gives as many."""
+    n_inputs = in_width(layer) * max(layer.n_groups, 1)
+    return width == n_inputs or (not layer.n_groups and is_spatial(layer) and width == out_width(layer))
 
 
 def _size(layer: Layer) -> tuple[int, ...]:

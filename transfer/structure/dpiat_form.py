@@ -212,11 +212,7 @@ def _roles_of_a_norm(tensors: Sequence[Tensor]) -> dict[str, str]:
     if "weight" in shapes:
         return {}
     for scale, shift in _NORMS:
-        if (
-            scale in shapes
-            and shapes.get(shift) == shapes[scale]
-            and prod(shapes[scale]) == max(shapes[scale], default=0)
-        ):
+        if scale in shapes and shapes.get(shift) == shapes[scale] and 1 < prod(shapes[scale]) == max(shapes[scale]):
             return {scale: "weight", shift: "bias"} | {
                 name: _STATISTICS[name] for name in shapes if name in _STATISTICS
             }
@@ -236,7 +232,7 @@ def _kind(tensors: Mapping[str, Tensor]) -> str:
     if "running_mean" in tensors:
         return "batchnorm"
     shape = tensors["weight"].shape
-    if "bias" in tensors and tensors["bias"].shape == shape and prod(shape) == max(shape, default=1):
+    if len(shape) > 1 and "bias" in tensors and tensors["bias"].shape == shape and prod(shape) == max(shape):
         return "norm"  # also one of shape (C, 1, 1); a convolution has its biases in a row
     n_dims = len(shape)
     return {0: "scale", 1: "norm", 2: "linear"}.get(n_dims, f"conv{n_dims - 2}d")

@@ -57,6 +57,7 @@ class Uses:
         self._vectors: dict[int, str] = {}  # views of vectors
         self._products: dict[int, str] = {}  # what a matrix, or a vector, was multiplied into
         self._scaled: dict[int, str] = {}
+        self._shapes: dict[str, torch.Size] = {}
 
     def note(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], made: torch.Tensor) -> None:
         """Note what a function of torch takes.
@@ -97,9 +98,15 @@ class Uses:
         for one, vector in self._with_vectors(args):
             if name in _SCALINGS:
                 self._scaled[id(made)] = vector
-            elif name in _SUMS and (weight := self._products.get(id(one)) or self._scaled.get(id(one))):
+            elif name in _SUMS and (weight := self._products.get(id(one)) or self._norm_of(one, vector)):
                 return {"weight": weight, "bias": vector}
         return {}
+
+    def _norm_of(self, scaled: torch.Tensor, vector: str) -> str:
+        """Name of the scale of a norm that a vector is the shift of: beside it, and of its shape; not a token."""
+        scale = self._scaled.get(id(scaled), "")
+        are_beside = scale.rpartition(".")[0] == vector.rpartition(".")[0]
+        return scale if are_beside and self._shapes.get(scale) == self._shapes[vector] else ""
 
     def _with_vectors(self, args: Sequence[Any]) -> Iterator[tuple[torch.Tensor, str]]:
         """Yield something with the vector that it is multiplied by, or that is added to it."""
@@ -112,6 +119,7 @@ class Uses:
         if not isinstance(value, torch.Tensor):
             return ""
         if id(value) in self._names and 1 < value.numel() == max(value.shape, default=0):
+            self._shapes[self._names[id(value)]] = value.shape
             return self._names[id(value)]
         return self._vectors.get(id(value), "")
 

@@ -11,7 +11,7 @@ whether one function does attention or two products and what lies between them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -25,7 +25,8 @@ from transfer.wiring import Wiring
 
 __all__ = ["Usage", "trace_usage"]
 
-_SYMMETRIC = {"add", "radd", "iadd", "mul", "rmul", "imul", "multiply"}
+_SUMS = {"add", "radd", "iadd"}
+_SYMMETRIC = {*_SUMS, "mul", "rmul", "imul", "multiply"}
 """Functions whose arguments may be written in any order."""
 
 _PRODUCTS = {"matmul", "mm", "bmm", "baddbmm", "einsum", "scaled_dot_product_attention"}
@@ -137,13 +138,27 @@ def _read(nodes: Sequence[Node], ends: Sequence[int]) -> tuple[dict[str, int], d
 def _in_order(nodes: Sequence[Node], node: Node) -> list[int]:
     """Operations whose results a node reads, in the order in which they are told."""
     if node.function in _SYMMETRIC:
-        return sorted(node.inputs, key=lambda j: (not nodes[j].is_data, -nodes[j].depth, _branch(nodes, j)))
+        terms = list(_terms(nodes, node))
+        return [
+            *sorted(terms, key=lambda j: (not nodes[j].is_data, -nodes[j].depth, _branch(nodes, j))),
+            *node.inputs,
+        ]
     if node.function not in _PRODUCTS:
         return _deepest_first(nodes, node.inputs)
     factors, added = _factors(nodes, node)
     layers = [_last_layer(nodes, j) for j in factors]
     before = _deepest_first(nodes, (j for layer in layers for j in nodes[layer].inputs))
     return [*before, *layers, *factors, *_deepest_first(nodes, added), *node.inputs]
+
+
+def _terms(nodes: Sequence[Node], node: Node) -> Iterator[int]:
+    """Yield what is added up, or multiplied; of a sum of sums that are as deep all terms, as written."""
+    for j in node.inputs:
+        inner = nodes[j]
+        if {node.function, inner.function} <= _SUMS and not inner.names and inner.depth == node.depth:
+            yield from _terms(nodes, inner)
+        else:
+            yield j
 
 
 def _branch(nodes: Sequence[Node], i: int) -> tuple[int, list[str], int]:
