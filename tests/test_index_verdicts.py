@@ -17,9 +17,11 @@ def test_more_alike_is_more_useful() -> None:
     assert found[-1].least_similarity == 0
     for better, worse in pairwise(found):
         assert better.least_similarity > worse.least_similarity
-        assert better.gain_median > worse.gain_median
+        assert better.gain_lowest_tenth > worse.gain_lowest_tenth
         assert better.n_worse / better.n_pairs < worse.n_worse / worse.n_pairs
     assert found[0].gain_lowest_tenth > 1
+    useful, others = ([each.gain_median for each in side] for side in (found[:2], found[2:]))
+    assert min(useful) > max(others)
 
 
 def test_a_verdict_states_its_evidence() -> None:

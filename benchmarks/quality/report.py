@@ -60,8 +60,8 @@ def head(found: dict[str, Any]) -> str:
 A network that starts from a pretrained one by `dpiat` is compared with the same network from random
 initialisation and from other ways to start, in {found["starts"]:,} comparisons; equal starts are trained once.
 {origin(found, "torch", "timm")}
-Written by `make bench-quality` (`benchmarks/quality`), which takes up where it was stopped and needed
-{found["core_seconds"] / 3600:.1f} hours of one core for training; every start is a line of
+Written by `make bench-quality` (`benchmarks/quality`), which takes up where it was stopped and needs about
+{found["core_seconds"] / 3600:.0f} hours of one core for training; every start is a line of
 `benchmarks/results/quality.csv`.
 
 - Data: Fashion-MNIST, in disjoint halves, one for the sources and one for the targets; {N_TEST} images of the test
