@@ -20,6 +20,7 @@ from transfer.options import ChannelChoice, Options
 from transfer.planning.planned import PlannedTensor, TransferPlan
 from transfer.rearrangement import Rearrange
 from transfer.regions import Box
+from transfer.resampling.dimensions import changes_dimensions_only
 from transfer.structure.records import Header
 from transfer.structure.standardization import header_of
 from transfer.weights.reading import StateReader
@@ -143,7 +144,7 @@ def check_row(row: PlannedTensor, source: Header, target: Header) -> None:
         assert row.source_shape == source[row.source].shape, row
         assert row.regions or not size, row
         assert row.operator, row
-        is_moved = isinstance(row.transform, Rearrange)
+        is_moved = isinstance(row.transform, Rearrange) or changes_dimensions_only(row.transform)
         assert row.transform is None or row.status == "resampled" or row.operator == "keep norm" or is_moved, row
         assert row.transform is not None or row.status != "resampled", row
     if row.folding is not None:
