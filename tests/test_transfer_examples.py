@@ -13,7 +13,7 @@ from torch import nn
 
 import transfer
 from transfer.errors import InputError
-from transfer.tracing import copies
+from transfer.tracing import copies, inputs
 from transfer.tracing.flow import trace_flow
 from transfer.tracing.given import give_example, given_example
 from transfer.tracing.inputs import network_examples, runnable
@@ -274,3 +274,32 @@ def test_outputs_are_found_by_name() -> None:
     assert main_output([torch.arange(3), {"a": (hidden,)}]) is hidden
     assert main_output(None) is None
     assert list(named_outputs([torch.arange(3), {"a": (hidden,), "b": logits}])) == ["1.a.0", "1.b"]
+
+
+def test_a_given_example_that_is_looked_at_comes_before_guesses() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.mix, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(1, 4, 3), nn.Linear(4, 5)
+
+        def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+            x = self.conv(x)
+            if mask is not None:
+                if not mask.any():
+                    raise ValueError("expected a mask")
+                x = x * self.mix(mask)
+            result: torch.Tensor = self.fc(x.mean((2, 3)))
+            return result
+
+    model = Masked()
+    give_example(model, (torch.rand(1, 3, 20, 24), torch.ones(1, 1, 20, 24)))
+    found = runnable(model)
+    assert found is not None
+    assert [tuple(x.shape[-2:]) for x in found[1].tensors()] == [(20, 24), (20, 24)]
+    assert [layer.path for layer in transfer.standardize(model).layers()] == ["conv", "mix", "fc"]
+
+
+def test_what_looks_at_values_is_not_run_if_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "_MOST_PRODUCTS", 1000)
+    assert runnable(Looks(in_range)) is None
+    assert runnable(Looks(lambda x: x)) is not None

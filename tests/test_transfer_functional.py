@@ -151,3 +151,115 @@ def test_a_file_of_modules_goes_into_functions(tmp_path: Path) -> None:
     assert transfer.transfer(tmp_path / "weights.safetensors", other).coverage == 1
     x = torch.randn(IMAGE)
     torch.testing.assert_close(one(x), other(x), atol=1e-4, rtol=1e-4)
+
+
+class Shared(nn.Module):
+    """One weight with two biases, in place and otherwise; norms that share their scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.b, self.my_bias = (
+            nn.Parameter(torch.randn(20, 8)),
+            nn.Parameter(torch.zeros(8)),
+            nn.Parameter(torch.zeros(8)),
+        )
+        self.v, self.c = nn.Parameter(torch.randn(5, 8)), nn.Parameter(torch.zeros(5))
+        self.g = nn.Parameter(torch.ones(8))
+        for name in ("m0", "m1"):
+            self.register_buffer(name, torch.zeros(8))
+        for name in ("s0", "s1"):
+            self.register_buffer(name, torch.ones(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x @ self.w
+        y = torch.tanh(y + self.b) * torch.sigmoid(y + self.my_bias)
+        y = f.batch_norm(y, self.m0, self.s0, self.g) + f.batch_norm(y, self.m1, self.s1, self.g)
+        return f.linear(y, self.v, self.c)
+
+
+def test_no_tensor_takes_the_place_of_another_one(tmp_path: Path) -> None:
+    one, other = perturbed(Shared()), Shared().eval()
+    assert {t.name for t in transfer.standardize(one).tensors()} == set(one.state_dict())
+    assert transfer.transfer(one, other).counts()["copied"] == len(one.state_dict())
+    save_file(one.state_dict(), tmp_path / "w.safetensors")
+    other = Shared()
+    transfer.transfer(tmp_path / "w.safetensors", other)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+@pytest.mark.parametrize("sizes", [(12, 12, 12), (20, 16, 5)])
+def test_a_sorted_file_goes_into_the_same_code_with_other_names(sizes: tuple[int, ...], tmp_path: Path) -> None:
+    class Chain(nn.Module):
+        def __init__(self, matrix: str, vector: str) -> None:
+            super().__init__()
+            self.names = [(f"{matrix}{i}", f"{vector}{i}") for i in range(len(sizes) - 1)]
+            for (w, b), n_in, n_out in zip(self.names, sizes[:-1], sizes[1:], strict=True):
+                self.register_parameter(w, nn.Parameter(torch.randn(n_in, n_out)))
+                self.register_parameter(b, nn.Parameter(torch.randn(n_out)))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for w, b in self.names:
+                x = (x @ getattr(self, w) + getattr(self, b)).tanh()
+            return x
+
+    one, other = perturbed(Chain("w", "b")), Chain("matrix", "vector").eval()
+    save_file(one.state_dict(), tmp_path / "w.safetensors")
+    assert transfer.transfer(tmp_path / "w.safetensors", other).counts()["copied"] == 4
+    x = torch.randn(3, sizes[0])
+    torch.testing.assert_close(one(x), other(x), atol=1e-4, rtol=1e-4)
+
+
+def called(network: nn.Module) -> dict[str, str]:
+    """Kinds of layers by their paths."""
+    return {layer.path: layer.kind for layer in transfer.standardize(network).layers()}
+
+
+class Applied(nn.Module):
+    """A matrix, a vector, and some function of both."""
+
+    def __init__(self, function: Callable[..., torch.Tensor], *shape: int) -> None:
+        super().__init__()
+        self.w, self.p, self.v = (
+            nn.Parameter(torch.randn(12, 12)),
+            nn.Parameter(torch.randn(shape)),
+            nn.Parameter(torch.randn(12, 5)),
+        )
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x, self.w, self.p) @ self.v
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (lambda x, w, p: (x @ w).relu_() + p, (12,)),  # in place: what p is added to is no product any more
+        (lambda x, w, p: torch.add(x @ w, p, alpha=0.5), (12,)),
+        (lambda x, w, p: x @ w + p, (16, 1)),  # a number for each token
+        (lambda x, w, p: (x @ w) * (x @ p)[..., None], (12,)),  # pooled by a vector
+    ],
+    ids=["in place", "scaled", "by token", "pooled"],
+)
+def test_what_is_no_bias_stays_a_parameter(function: Callable[..., torch.Tensor], shape: tuple[int, ...]) -> None:
+    assert called(Applied(function, *shape))["p"] == "parameter:p"
+
+
+def test_the_bias_of_a_weight_that_is_made_of_others_stays_with_it() -> None:
+    made = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv1d(3, 4, 3)), nn.ReLU(), nn.Conv1d(4, 5, 3))
+    assert "0.bias" in called(made)
+
+
+def test_a_sum_of_very_many_terms_is_read() -> None:
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(3, 3) for _ in range(1200))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            a = b = x
+            for _ in range(60):  # twice as many ways with each step
+                a, b = b, a + b
+            result: torch.Tensor = sum(layer(b) for layer in self.layers)  # type: ignore[assignment]
+            return result
+
+    assert transfer.standardize(Sum()).is_executed

@@ -85,7 +85,8 @@ def _laid_out(
         return None
     write(_difference(planned, tried))
     result = prove()
-    if result.verdict == "equal" or (result.correlation or 0.0) > (found.correlation or 0.0):
+    gain = (result.correlation or 0.0) - (found.correlation or 0.0)
+    if result.verdict == "equal" or (result.verdict in ("near", "other") and gain > _GAIN):
         return tried, result
     write(_difference(tried, planned))
     return None

@@ -23,7 +23,10 @@ def ordinary_surroundings() -> Iterator[None]:
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        if (precision := torch.get_float32_matmul_precision()) != "highest":
-            torch.set_float32_matmul_precision("highest")
-            stack.callback(torch.set_float32_matmul_precision, precision)
+        products = getattr(torch.backends.mkldnn, "matmul", None)
+        if (
+            products is not None
+        ):  # the setting of the CPU alone; that of all devices would set more back than was set
+            stack.callback(setattr, products, "fp32_precision", products.fp32_precision)
+            products.fp32_precision = "ieee"
         yield

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from transfer.structure.counterparts import Counterparts, counterparts
 from transfer.structure.dpiat_form import from_header
 from transfer.structure.execution_order import as_executed
+from transfer.structure.meaning import is_weighted
 from transfer.structure.records import Architecture, Header, Layer, Signature, Tensor
 
 __all__ = ["have_same_names", "ordered_like", "read_like"]
@@ -52,9 +53,19 @@ def read_like(
         return _executed({name: header[name] for name in like}, input_first, read_as), True
     if sum(name in like for name in header) >= len(header) / 2:
         return _executed(ordered_like(header, like), input_first, read_as), True
-    found = counterparts(header, {(read_as or {}).get(name, name): s for name, s in like.items()})
-    if found.is_same and (written := _written_like(found, header, factors)) is not None:
-        return written, found.is_sure
+    read_as = read_as or {}
+    if any(map(is_weighted, from_header(header).layers())):
+        like = {read_as.get(name, name): signature for name, signature in like.items()}
+        found = counterparts(header, like)
+        written = _written_like(found, header)
+        turned = _turned(found, None if factors is None else {read_as.get(name, name) for name in factors})
+    else:  # bare parameters, like those of the other network, perhaps
+        found = counterparts(header, like)
+        names_there = _written_like(found, header) or {}
+        turned = {own for own, name in names_there.items() if name in input_first}
+        written = {own: read_as.get(name, name) for own, name in names_there.items()} or None
+    if found.is_same and written is not None:
+        return _executed({own: header[own] for own in written}, turned, written), found.is_sure
     names = (tensor.name for layer in found.order for tensor in layer.tensors)
     return _executed({name: header[name] for name in names}), found.is_sure
 
@@ -73,10 +84,13 @@ def _executed(
     return Architecture(architecture.form, as_executed(architecture.items, order))
 
 
-def _written_like(found: Counterparts, header: Header, factors: Collection[str] | None) -> Architecture | None:
-    """Standardize under the names of the other network, so that layers group as they do there.
+def _written_like(found: Counterparts, header: Header) -> dict[str, str] | None:
+    """Give tensors the names of the other network, so that layers group as they do there.
 
-    None if two tensors would have one name.
+    Returns
+    -------
+    dict of str to str
+        By their own names, in order; None if two would have one name.
     """
     names: dict[str, str] = {}
     after: dict[str, list[Layer]] = {}
@@ -95,17 +109,17 @@ def _written_like(found: Counterparts, header: Header, factors: Collection[str] 
         for layer in source:
             for other in after.get(layer.path, ()):
                 names |= _left(other, len(names))
-    if len(names) != len(header):
-        return None
-    turned = {
+    return {own: name for name, own in names.items()} if len(names) == len(header) else None
+
+
+def _turned(found: Counterparts, factors: Collection[str] | None) -> set[str]:
+    """Names of the source's matrices that lie the other way round than their counterparts."""
+    return {
         tensor.name
         for source, target in found.pairs
         for _, tensor in _met(source, target)
         if _is_turned(tensor, target, factors)
     }
-    return _executed(
-        {own: header[own] for own in names.values()}, turned, {own: name for name, own in names.items()}
-    )
 
 
 def _met(source: Sequence[Layer], target: Sequence[Layer]) -> Iterator[tuple[str, Tensor]]:

@@ -140,7 +140,9 @@ def _functional(architecture: Architecture, usage: Usage) -> dict[str, str]:
     factors = {weight for weight, _ in called.values()} & usage.input_first
     if len(factors) < sum(map(is_weighted, architecture.layers())):
         called = {name: use for name, use in called.items() if use[0] not in factors}
-    return {name: f"{weight}.{role}" for name, (weight, role) in called.items()}
+    names = {tensor.name for tensor in architecture.tensors()}
+    read_as = {name: f"{weight}.{role}" for name, (weight, role) in called.items()}
+    return {name: read for name, read in read_as.items() if read not in names}
 
 
 def read_names(architecture: Architecture) -> dict[str, str]:
@@ -149,7 +151,8 @@ def read_names(architecture: Architecture) -> dict[str, str]:
         tensor.name: f"{layer.path}.{tensor.role}"
         for layer in architecture.layers()
         for tensor in layer.tensors
-        if not tensor.name.endswith(tensor.role) and not layer.kind.startswith("parameter")
+        if not layer.kind.startswith("parameter")
+        and tensor.name not in (f"{layer.path}.{tensor.role}".lstrip("."), f"{layer.path}_{tensor.role}")
     }
 
 
@@ -187,7 +190,8 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
             layer,
             n_heads=n_heads,
             n_groups=n_groups,
-            is_transposed=layer.path in transposed or told.startswith("conv_transpose"),
+            is_transposed=layer.path in transposed
+            or (layer.kind.startswith("conv") and told.startswith("conv_transpose")),
             epsilon=epsilon,
             facts=told,
             stride=transposed.get(layer.path, ()),

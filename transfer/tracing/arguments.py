@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
 import torch
 
-__all__ = ["Uses"]
+__all__ = ["SCALINGS", "SUMS", "Uses", "roles_of"]
 
 _FACTORS = {"addmm": 2, "matmul": 1, "mm": 1, "bmm": 1, "__matmul__": 1}
 """Functions that take a matrix with its inputs first, and in which place."""
@@ -26,8 +26,10 @@ _BUILTIN = frozenset(
 )
 """Functions without a signature; they take what they are applied to, weight and bias."""
 
-_SUMS = frozenset(("add", "radd", "iadd"))
-_SCALINGS = frozenset(("mul", "rmul", "imul", "multiply"))
+SUMS = frozenset(("add", "radd", "iadd"))
+SCALINGS = frozenset(("mul", "rmul", "imul", "multiply"))
+"""Functions whose arguments may be written in any order."""
+
 _KEEPS = frozenset(("div", "truediv", "itruediv", "getitem"))
 """What may be done to something scaled before it is shifted, besides moving it."""
 
@@ -57,6 +59,7 @@ class Uses:
         self._vectors: dict[int, str] = {}  # views of vectors
         self._products: dict[int, str] = {}  # what a matrix, or a vector, was multiplied into
         self._scaled: dict[int, str] = {}
+        self._given_out: set[tuple[str, str]] = set()
         self._shapes: dict[str, torch.Size] = {}
 
     def note(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], made: torch.Tensor) -> None:
@@ -73,34 +76,58 @@ class Uses:
         name = getattr(func, "__name__", "")
         tensors = roles_of(func, args, kwargs)
         roles = {role: self._names[id(tensor)] for role, tensor in tensors.items() if id(tensor) in self._names}
+        if "weight" in tensors and "weight" not in roles:
+            roles = {}  # a weight that is made of others
         place = _FACTORS.get(name, len(args))
-        if place < len(args) and (weight := self._names.get(id(args[place]))) is not None:
-            if weight not in self.called:  # else a tied one, turned round
-                self.input_first.add(weight)
-            self._products[id(made)] = weight
-            roles = {"weight": weight}
-            if name == "addmm" and (bias := self._vector(args[0])):
+        factor = args[place] if place < len(args) else None
+        product = scaled = vector = ""
+        if isinstance(factor, torch.Tensor) and factor.ndim > 1 and id(factor) in self._names:
+            product = self._names[id(factor)]
+            if product not in self.called:  # else a tied one, turned round
+                self.input_first.add(product)
+            roles = {"weight": product}
+            if name == "addmm" and not kwargs and (bias := self._bias_of(args[0], made)):
                 roles["bias"] = bias
-        elif not roles:
-            roles = self._written_out(name.strip("_"), args, made)
+        elif not tensors and not kwargs:
+            roles, scaled, vector = self._written_out(name.strip("_"), args, made)
+        # in place, something may become something else
+        for known, value in ((self._products, product), (self._scaled, scaled), (self._vectors, vector)):
+            known.pop(id(made), None)
+            if value:
+                known[id(made)] = value
         anchor = next(iter(roles.values()), "")
         for role, tensor_name in roles.items():
-            self.called.setdefault(tensor_name, (anchor, role))
+            if tensor_name not in self.called and (anchor, role) not in self._given_out:
+                self.called[tensor_name] = anchor, role
+                self._given_out.add((anchor, role))
 
-    def _written_out(self, name: str, args: Sequence[Any], made: torch.Tensor) -> dict[str, str]:
-        """Note scales and what is added to something scaled or multiplied by a matrix: its bias."""
+    def _written_out(self, name: str, args: Sequence[Any], made: torch.Tensor) -> tuple[dict[str, str], str, str]:
+        """Find what is added to something scaled or multiplied by a matrix: its bias.
+
+        Returns
+        -------
+        roles : dict of str to str
+        scaled : str
+            Name of the vector that the result was scaled by; empty if by none.
+        vector : str
+            Name of the vector that the result is a view of; empty if of none.
+        """
         if name in self._moves or name in _KEEPS:
-            if args and (vector := self._vector(args[0])):
-                self._vectors[id(made)] = vector
-            elif args and id(args[0]) in self._scaled:
-                self._scaled[id(made)] = self._scaled[id(args[0])]
-            return {}
-        for one, vector in self._with_vectors(args):
-            if name in _SCALINGS:
-                self._scaled[id(made)] = vector
-            elif name in _SUMS and (weight := self._products.get(id(one)) or self._norm_of(one, vector)):
-                return {"weight": weight, "bias": vector}
-        return {}
+            first = args[0] if args else None
+            return {}, self._scaled.get(id(first), ""), self._vector(first)
+        for one, other, vector in self._with_vectors(args):
+            if name in SCALINGS:
+                return {}, vector, ""
+            if name in SUMS and (weight := self._products.get(id(one))) and self._bias_of(other, made):
+                return {"weight": weight, "bias": vector}, "", ""
+            if name in SUMS and (weight := self._norm_of(one, vector)):
+                return {"weight": weight, "bias": vector}, "", ""
+        return {}, "", ""
+
+    def _bias_of(self, value: Any, product: torch.Tensor) -> str:
+        """Name of a vector with a number for each output of a product; empty for anything else."""
+        name = self._vector(value)
+        return name if name and self._shapes[name] == product.shape[-1:] else ""
 
     def _norm_of(self, scaled: torch.Tensor, vector: str) -> str:
         """Name of the scale of a norm that a vector is the shift of: beside it, and of its shape; not a token."""
@@ -108,11 +135,11 @@ class Uses:
         are_beside = scale.rpartition(".")[0] == vector.rpartition(".")[0]
         return scale if are_beside and self._shapes.get(scale) == self._shapes[vector] else ""
 
-    def _with_vectors(self, args: Sequence[Any]) -> Iterator[tuple[torch.Tensor, str]]:
-        """Yield something with the vector that it is multiplied by, or that is added to it."""
+    def _with_vectors(self, args: Sequence[Any]) -> Iterator[tuple[torch.Tensor, Any, str]]:
+        """Yield something, what it is multiplied by or what is added to it, and what vector that is."""
         for one, other in (args[:2], args[1::-1]) if len(args) == 2 else ():
             if isinstance(one, torch.Tensor) and not self._vector(one) and (vector := self._vector(other)):
-                yield one, vector
+                yield one, other, vector
 
     def _vector(self, value: Any) -> str:
         """Name of a vector of the network; empty for anything else."""
@@ -146,7 +173,7 @@ def roles_of(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[
     return {role: value for role in _ROLES if isinstance(value := given.get(role), torch.Tensor)}
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _names_of(func: Any) -> tuple[str, ...]:
     """Names of the arguments of a function that is a layer."""
     if getattr(func, "__name__", "") in _BUILTIN:

@@ -131,14 +131,13 @@ def _inputs(model: nn.Module) -> Iterator[torch.Tensor]:
 def _of_others(model: nn.Module) -> Iterator[torch.Tensor]:
     """Yield what any layer may take: the first that is registered need not be the first that runs."""
     found: dict[tuple[int, ...], None] = {}
-    kinds = {type(part) for part in model.modules()}
-    if nn.Embedding in kinds:
+    parts = list(model.modules())
+    if any(isinstance(part, nn.Embedding) for part in parts):
         yield _tokens()
         yield torch.empty(1, dtype=torch.long, device="meta")  # one word, one user
-    if nn.Conv2d in kinds:
-        n_inputs = dict.fromkeys(part.in_channels for part in model.modules() if isinstance(part, nn.Conv2d))
+    if n_inputs := dict.fromkeys(part.in_channels for part in parts if isinstance(part, nn.Conv2d)):
         found.update(dict.fromkeys((1, n, side, side) for side in _IMAGE_SIDES[:2] for n in (3, *n_inputs)))
-    for part in model.modules():
+    for part in parts:
         if isinstance(part, nn.Linear):
             found.update(dict.fromkeys([(1, part.in_features), (1, _N_TOKENS, part.in_features)]))
         elif isinstance(part, nn.BatchNorm1d):

@@ -6,6 +6,7 @@ channel. Shapes do not tell. Channels that are followed to the two products of a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,8 +41,8 @@ class Attention:
         return {name for rows in (self.queries, self.keys, self.values) for head in rows for name, _ in head}
 
 
-@careful([])
-def trace_attentions(module: nn.Module) -> list[Attention]:
+@careful(())
+def trace_attentions(module: nn.Module) -> Sequence[Attention]:
     """Find the attentions of a network, in the order in which they run.
 
     Parameters
@@ -51,12 +52,12 @@ def trace_attentions(module: nn.Module) -> list[Attention]:
 
     Returns
     -------
-    list of Attention
+    sequence of Attention
         Those of which everything is known; none if the network could not be run.
     """
     found = runnable(module)
     if found is None:
-        return []
+        return ()
     model, example = found
     shadows = Shadows(dict(model.state_dict(keep_vars=True)), example.tensors())
     with torch.no_grad(), shadows:

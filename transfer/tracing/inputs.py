@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +19,7 @@ from transfer.tracing.copies import meta_copy, plain_tensors, random_copy
 from transfer.tracing.given import Example, given_example, wants_values
 from transfer.tracing.guesses import guesses
 from transfer.tracing.isolation import restorer_of
+from transfer.tracing.running import Guard
 
 __all__ = ["example_of", "network_examples", "runnable", "runs", "watched"]
 
@@ -113,8 +113,9 @@ def _guess(module: nn.Module, model: nn.Module | None = None) -> tuple[Example, 
     known = _known(module)
     if known is None:
         made = meta_copy(module) if model is None else model
-        found = _first_that_fits(module, made, _tried(made, given_example(module)), lambda model, way: way(model))
-        known = _KNOWN[module] = _state(module), found[0]
+        given = given_example(module)
+        found = _with_values(module, [given], _run) if given is not None else None
+        known = _KNOWN[module] = _state(module), found or _first_that_fits(module, made, _tried(made), _run)[0]
     return known[1]
 
 
@@ -129,13 +130,13 @@ def _state(module: nn.Module) -> tuple[Example | None, tuple[torch.Size, ...]]:
     return given_example(module), tuple(parameter.shape for parameter in module.parameters())
 
 
-def _tried(model: nn.Module, given: Example | None = None) -> Iterator[tuple[Example, Example]]:
-    """Yield what was given, or guesses, and ways to run a copy on them."""
-    return (
-        (one, one.on_meta()[i])
-        for i in range(2)
-        for one in chain([given] if given is not None else (), guesses(model))
-    )
+def _run(model: nn.Module, way: Example) -> Any:
+    return way(model)
+
+
+def _tried(model: nn.Module) -> Iterator[tuple[Example, Example]]:
+    """Yield guesses, and ways to run a copy on them."""
+    return ((guess, guess.on_meta()[i]) for i in range(2) for guess in guesses(model))
 
 
 def _first_that_fits(
@@ -178,7 +179,7 @@ def _with_values(
     for example in looking[:_MOST_WITH_VALUES]:
         restore()
         way = valued(example)
-        with suppress(Exception, SystemExit), torch.no_grad():
+        with suppress(Exception, SystemExit), torch.no_grad(), Guard([], 2 * _MOST_PRODUCTS):
             run(model, way)
             return example, way
     return None

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import flop_registry
 from transfer.tracing.given import Example
 from transfer.tracing.isolation import isolated
 
-__all__ = ["CostError", "Ran", "bare", "run"]
+__all__ = ["CostError", "Guard", "Ran", "bare", "run"]
 
 _COUNTS: dict[Any, Any] = {
     **flop_registry,
@@ -103,7 +103,7 @@ def run(module: nn.Module, example: Example, most: float = math.inf) -> Ran:
             part.training = False  # `eval` may be a method of the user's that merges weights
             if _has_weights(part):
                 stack.callback(part.register_forward_hook(keep).remove)
-        stack.enter_context(_Guard([*module.parameters()], most))
+        stack.enter_context(Guard([*module.parameters()], most))
         try:
             return Ran(example(module), *last)
         except SystemExit as error:
@@ -152,7 +152,7 @@ def _parameters_of(module: nn.Module) -> Iterator[None]:
                 parameter.data = value
 
 
-class _Guard(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own class has no annotations
+class Guard(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own class has no annotations
     """Stops what would write into parameters, and what takes too many operations."""
 
     def __init__(self, parameters: Sequence[torch.Tensor], most: float) -> None:

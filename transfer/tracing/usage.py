@@ -11,12 +11,13 @@ whether one function does attention or two products and what lies between them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
+from transfer.tracing.arguments import SCALINGS, SUMS
 from transfer.tracing.graph import Graph, Node
 from transfer.tracing.inputs import watched
 from transfer.tracing.isolation import careful
@@ -24,10 +25,6 @@ from transfer.tracing.wiring import wiring_of
 from transfer.wiring import Wiring
 
 __all__ = ["Usage", "trace_usage"]
-
-_SUMS = {"add", "radd", "iadd"}
-_SYMMETRIC = {*_SUMS, "mul", "rmul", "imul", "multiply"}
-"""Functions whose arguments may be written in any order."""
 
 _PRODUCTS = {"matmul", "mm", "bmm", "baddbmm", "einsum", "scaled_dot_product_attention"}
 """Functions whose arguments cannot be exchanged."""
@@ -117,6 +114,7 @@ def _read(nodes: Sequence[Node], ends: Sequence[int]) -> tuple[dict[str, int], d
     facts: dict[str, list[str]] = {}
     last = ""
     seen: set[int] = set()
+    expanded: set[int] = set()
     for end in (*ends, *range(len(nodes))):
         stack = [(end, False)]
         while stack:
@@ -131,14 +129,20 @@ def _read(nodes: Sequence[Node], ends: Sequence[int]) -> tuple[dict[str, int], d
             elif i not in seen:
                 seen.add(i)
                 stack.append((i, True))
-                stack += [(j, False) for j in reversed(_in_order(nodes, node))]
+                stack += [(j, False) for j in reversed(_in_order(nodes, i, expanded))]
     return found, {name: "; ".join(told) for name, told in facts.items()}
 
 
-def _in_order(nodes: Sequence[Node], node: Node) -> list[int]:
-    """Operations whose results a node reads, in the order in which they are told."""
-    if node.function in _SYMMETRIC:
-        terms = list(_terms(nodes, node))
+def _in_order(nodes: Sequence[Node], i: int, expanded: set[int]) -> list[int]:
+    """Operations whose results a node reads, in the order in which they are told.
+
+    Sums within sums are noted in `expanded`.
+    """
+    node = nodes[i]
+    if i in expanded:
+        return node.inputs  # all of them were told with the sum around it
+    if node.function in SUMS | SCALINGS:
+        terms = _terms(nodes, node, expanded)
         return [
             *sorted(terms, key=lambda j: (not nodes[j].is_data, -nodes[j].depth, _branch(nodes, j))),
             *node.inputs,
@@ -151,14 +155,20 @@ def _in_order(nodes: Sequence[Node], node: Node) -> list[int]:
     return [*before, *layers, *factors, *_deepest_first(nodes, added), *node.inputs]
 
 
-def _terms(nodes: Sequence[Node], node: Node) -> Iterator[int]:
-    """Yield what is added up, or multiplied; of a sum of sums that are as deep all terms, as written."""
-    for j in node.inputs:
+def _terms(nodes: Sequence[Node], node: Node, expanded: set[int]) -> list[int]:
+    """List what is added up, or multiplied; of a sum of sums that are as deep all terms, as written."""
+    found: dict[int, None] = {}
+    stack = node.inputs[::-1]
+    while stack:
+        j = stack.pop()
         inner = nodes[j]
-        if {node.function, inner.function} <= _SUMS and not inner.names and inner.depth == node.depth:
-            yield from _terms(nodes, inner)
+        if {node.function, inner.function} <= SUMS and not inner.names and inner.depth == node.depth:
+            if j not in expanded:
+                expanded.add(j)
+                stack += inner.inputs[::-1]
         else:
-            yield j
+            found[j] = None
+    return list(found)
 
 
 def _branch(nodes: Sequence[Node], i: int) -> tuple[int, list[str], int]:

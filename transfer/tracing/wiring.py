@@ -60,6 +60,10 @@ class _Beside(NamedTuple):
     ends: list[str]
 
 
+_MOST_TERMS = 64
+"""A sum of more is no addition to a stream."""
+
+
 class _Net:
     """The graph without what only moves elements, and without what prepares weights.
 
@@ -137,7 +141,7 @@ class _Net:
             if not is_appended and not self._is_sum(i):
                 continue
             terms = list(self.inputs[i]) if is_appended else self._terms(i)
-            for end in terms:
+            for end in terms if len(terms) <= _MOST_TERMS else ():
                 others = (self._unscaled(j) for j in terms if j != end and self._nodes[j].is_data)
                 inside = set[int]()
                 for stream in sorted((j for j in others if j < end), reverse=True):
@@ -160,11 +164,15 @@ class _Net:
 
     def _terms(self, i: int) -> list[int]:
         """List what is added, of a sum of sums all terms."""
-        found = list[int]()
-        for j in self.inputs[i]:
-            is_inner = self._is_addition(j) and self._single_reader(j) == i
-            found += self._terms(j) if is_inner else [j]
-        return list(dict.fromkeys(found))
+        found: dict[int, None] = {}
+        stack = [(j, i) for j in self.inputs[i][::-1]]
+        while stack:
+            j, reader = stack.pop()
+            if self._is_addition(j) and self._single_reader(j) == reader:
+                stack += [(k, j) for k in self.inputs[j][::-1]]
+            else:
+                found[j] = None
+        return list(found)
 
     def _single_reader(self, i: int) -> int | None:
         """Return the operation that alone reads a result, perhaps beside others; None if several read it."""
