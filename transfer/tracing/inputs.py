@@ -62,7 +62,7 @@ def runnable(module: nn.Module) -> tuple[nn.Module, Example] | None:
 
 
 def watched(module: nn.Module, watch: Callable[[nn.Module], W]) -> tuple[W, Any] | None:
-    """Run a network on the meta device once, under a watch.
+    """Run a network once, as `runnable` finds, under a watch.
 
     Parameters
     ----------

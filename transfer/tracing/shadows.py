@@ -41,12 +41,12 @@ _POOLS = ("upsample", "max_pool", "_adaptive", "adaptive")
 
 
 class Shadows(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own class has no annotations
-    """Follows channels while a network runs on the meta device.
+    """Follows channels while a network runs, as a rule on the meta device.
 
     Parameters
     ----------
     parameters : mapping of str to Tensor
-        Parameters and buffers of the network by name, on the meta device.
+        Parameters and buffers of the network by name.
     given : sequence of Tensor
         What the network will be run on. Channels of images have numbers: some networks read them more than once.
 
