@@ -218,6 +218,15 @@ def test_facts_are_the_same_in_another_library_and_tell_activations_and_strides(
     )  # of a header nothing is known
 
 
+def test_what_tensors_are_called_tells_apart_what_shapes_and_facts_do_not() -> None:
+    """Rotary positions leave no trace in either."""
+    names = "vit_large_patch16_rope_ape_224", "deit3_large_patch16_224"
+    rotary, plain = (transfer.standardize(build(name)) for name in names)
+    assert transfer.similarity(plain, rotary) == 1
+    assert agreement(rotary, rotary) == 1
+    assert 0.999 < agreement(plain, rotary) < 1
+
+
 def test_matrices_with_inputs_first_are_known_by_use_and_by_their_bias() -> None:
     class Multiplied(nn.Module):
         def __init__(self) -> None:

@@ -10,6 +10,9 @@ from transfer.structure.records import Architecture
 __all__ = ["agreement", "facts_of"]
 
 
+_CALLED_OTHERWISE = 1 - 1e-9
+
+
 def facts_of(architecture: Architecture) -> tuple[str, ...]:
     """Facts of all layers in order, see `tracing.facts`; empty where the network was not run."""
     facts = tuple(layer.facts for layer in architecture.layers())
@@ -19,15 +22,18 @@ def facts_of(architecture: Architecture) -> tuple[str, ...]:
 def agreement(source: Architecture, target: Architecture) -> float:
     """Part of the layers that have the same shape and do the same, in [0, 1]; 1 where that is not known of either.
 
+    A hair less if tensors are called otherwise: that is all that tells some networks from the target itself.
+
     Parameters
     ----------
     source, target : Architecture
         In ``dpiat`` form.
     """
-    if not facts_of(source) or not facts_of(target):
-        return 1.0
-    own, other = _counted(source), _counted(target)
-    return sum((own & other).values()) / max(own.total(), other.total())
+    part = 1.0
+    if facts_of(source) and facts_of(target):
+        own, other = _counted(source), _counted(target)
+        part = sum((own & other).values()) / max(own.total(), other.total())
+    return part if source.is_like(target) else part * _CALLED_OTHERWISE
 
 
 def _counted(architecture: Architecture) -> Counter[tuple[str, Sequence[int] | None, str]]:
