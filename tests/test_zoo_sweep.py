@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -121,7 +122,8 @@ def test_names_do_not_matter(part: int) -> None:
         renamed = transfer.plan(
             {rename(k): v for k, v in source.items()}, {rename(k): v for k, v in target.items()}
         )
-        assert [with_names(row, rename) for row in plan.tensors] == list(renamed.tensors), names()[i]
+        expected = [with_names(row, rename) for row in plan.tensors]
+        assert expected == [with_names(row, str) for row in renamed.tensors], names()[i]
 
 
 def renaming() -> Callable[[str], str]:
@@ -139,7 +141,17 @@ def with_names(row: PlannedTensor, rename: Callable[[str], str]) -> PlannedTenso
     regions = tuple(replace(region, tensor=rename(region.tensor)) for region in row.regions)
     source = None if row.source is None else rename(row.source)
     limit = rename(row.no_larger_than) if row.no_larger_than else ""
-    return replace(row, name=rename(row.name), source=source, regions=regions, no_larger_than=limit)
+    named = replace(row, name=rename(row.name), source=source, regions=regions, no_larger_than=limit)
+    if row.folding is None:
+        return named
+    return replace(named, folding=_with_names(row.folding, rename), reason="")  # that is told with names
+
+
+def _with_names(value: Any, rename: Callable[[str], str]) -> Any:
+    """Rename tensors wherever they stand in a record of records."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _with_names(getattr(value, f.name), rename) for f in fields(value)})
+    return rename(value) if isinstance(value, str) and value else value
 
 
 @pytest.mark.parametrize("part", PARTS)
