@@ -11,7 +11,7 @@ from transfer.tracing.inputs import runnable
 from transfer.tracing.isolation import careful
 from transfer.tracing.shadows import Shadows
 
-__all__ = ["Flow", "trace_flow"]
+__all__ = ["Flow", "followed", "trace_flow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,19 @@ class Flow:
     attended: frozenset[int]
 
 
+def followed(module: nn.Module) -> tuple[Shadows, dict[str, torch.Tensor]] | None:
+    """Run a copy of a network under shadows; return them and its tensors by name, None if it could not be run."""
+    found = runnable(module)
+    if found is None:
+        return None
+    model, example = found
+    state = dict(model.state_dict(keep_vars=True))
+    shadows = Shadows(state, example.tensors())
+    with torch.no_grad(), shadows:
+        example(model)
+    return shadows, state
+
+
 @careful(None)
 def trace_flow(module: nn.Module) -> Flow | None:
     """Follow the channels of a network.
@@ -48,14 +61,10 @@ def trace_flow(module: nn.Module) -> Flow | None:
     Flow or None
         None if it could not be run: on what was given for it, or any of the usual inputs.
     """
-    found = runnable(module)
+    found = followed(module)
     if found is None:
         return None
-    model, example = found
-    state = dict(model.state_dict(keep_vars=True))
-    shadows = Shadows(state, example.tensors())
-    with torch.no_grad(), shadows:
-        example(model)
+    shadows, state = found
     kinds = shadows.reads, shadows.writes, shadows.along
     rows = iter(shadows.rows(*(row for kind in kinds for row in kind.values()), *shadows.attended))
     numbers = [{name: next(rows) for name in kind} for kind in kinds]

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from transfer.tracing.inputs import runnable
+from transfer.tracing.flow import followed
 from transfer.tracing.isolation import careful
-from transfer.tracing.shadows import Shadows
 
 __all__ = ["Attention", "trace_attentions"]
 
@@ -55,13 +54,10 @@ def trace_attentions(module: nn.Module) -> Sequence[Attention]:
     sequence of Attention
         Those of which everything is known; none if the network could not be run.
     """
-    found = runnable(module)
+    found = followed(module)
     if found is None:
         return ()
-    model, example = found
-    shadows = Shadows(dict(model.state_dict(keep_vars=True)), example.tensors())
-    with torch.no_grad(), shadows:
-        example(model)
+    shadows, _ = found
     owner = {
         number: (name, row)
         for name, numbers in shadows.writes.items()
