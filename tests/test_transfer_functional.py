@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 import pytest
@@ -259,7 +259,6 @@ def test_a_sum_of_very_many_terms_is_read() -> None:
             a = b = x
             for _ in range(60):  # twice as many ways with each step
                 a, b = b, a + b
-            result: torch.Tensor = sum(layer(b) for layer in self.layers)  # type: ignore[assignment]
-            return result
+            return reduce(torch.add, (layer(b) for layer in self.layers))
 
     assert transfer.standardize(Sum()).is_executed

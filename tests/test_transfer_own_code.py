@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,7 @@ NAMES = [("gamma", "beta"), ("a_2", "b_2"), ("g", "b"), ("lift", "push")]
 
 @pytest.mark.parametrize("names", NAMES)
 def test_norms_written_by_hand_meet_those_of_torch(names: tuple[str, str]) -> None:
-    written: Build = lambda: with_norm(lambda: ByHand(names))  # noqa: E731
-    usual: Build = lambda: with_norm(lambda: nn.LayerNorm(WIDTH))  # noqa: E731
+    written, usual = partial(with_norm, partial(ByHand, names)), partial(with_norm, partial(nn.LayerNorm, WIDTH))
     x = torch.randn(2, 7)
     check_equal(written, usual, x)
     check_equal(usual, written, x)
@@ -93,8 +93,8 @@ def test_norms_written_by_hand_meet_those_of_torch(names: tuple[str, str]) -> No
 
 @pytest.mark.parametrize("names", NAMES[:3])
 def test_norms_written_by_hand_meet_those_of_torch_on_maps(names: tuple[str, str]) -> None:
-    written: Build = lambda: map_with_norm(lambda: ByHand(names, 1, (1, WIDTH, 1, 1)))  # noqa: E731
-    usual: Build = lambda: map_with_norm(ChannelsLast)  # noqa: E731
+    written = partial(map_with_norm, partial(ByHand, names, 1, (1, WIDTH, 1, 1)))
+    usual = partial(map_with_norm, ChannelsLast)
     x = torch.randn(2, 3, 32, 32)
     check_equal(written, usual, x)
     check_equal(usual, written, x)
@@ -162,8 +162,7 @@ class Stack(nn.Module):
 
 @pytest.mark.parametrize("order", [(1, 0, 2), (2, 1, 0), (1, 2, 0)])
 def test_terms_of_a_sum_may_be_written_in_any_order(order: tuple[int, ...]) -> None:
-    usual: Build = lambda: Stack((0, 1), (0, 1, 2), (0, 1, 2))  # noqa: E731
-    other: Build = lambda: Stack((1, 0), order, order)  # noqa: E731
+    usual, other = partial(Stack, (0, 1), (0, 1, 2), (0, 1, 2)), partial(Stack, (1, 0), order, order)
     x = torch.randn(2, 3, 16, 16)
     check_equal(usual, other, x)
     check_equal(other, usual, x)
@@ -189,8 +188,7 @@ class Graph(nn.Module):
 
 
 def test_layers_that_differ_in_their_bias_alone_are_told_apart() -> None:
-    one: Build = lambda: Graph(is_first=True)  # noqa: E731
-    other: Build = lambda: Graph(is_first=False)  # noqa: E731
+    one, other = partial(Graph, is_first=True), partial(Graph, is_first=False)
     x = torch.randn(5, WIDTH)
     check_equal(one, other, x)
     check_equal(other, one, x)
@@ -233,8 +231,7 @@ class Tied(nn.Module):
 
 
 def test_a_tied_weight_lies_as_it_was_used_first() -> None:
-    one: Build = lambda: Tied(is_bare=False)  # noqa: E731
-    other: Build = lambda: Tied(is_bare=True)  # noqa: E731
+    one, other = partial(Tied, is_bare=False), partial(Tied, is_bare=True)
     x = torch.randn(2, 20)
     check_equal(one, other, x)
     check_equal(other, one, x)
@@ -330,8 +327,7 @@ INPUTS: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_inputs_are_guessed_wherever_the_first_layer_is_registered(kind: str) -> None:
     made = Two if len(INPUTS[kind]) == 2 else HeadFirst
-    one: Build = lambda: made(kind, is_reversed=False)  # noqa: E731
-    other: Build = lambda: made(kind, is_reversed=True)  # noqa: E731
+    one, other = partial(made, kind, is_reversed=False), partial(made, kind, is_reversed=True)
     assert transfer.standardize(other()).is_executed
     check_equal(one, other, *INPUTS[kind])
     check_equal(other, one, *INPUTS[kind])

@@ -128,15 +128,15 @@ class _State:
 
     def wanting_items(self) -> set[int]:
         """Items of the target with a layer that could be fed better."""
-        is_nearly_equal = self.is_nearly_equal
-        return {item for t, item in enumerate(self.target.items) if self._is_wanting(t, is_nearly_equal)}
+        are_near = self.is_nearly_equal
+        return {item for t, item in enumerate(self.target.items) if self._is_wanting(t, are_near=are_near)}
 
     def hand_out(self, sources: Sequence[int], targets: Sequence[int], keys: Sequence[_Key]) -> None:
         """Pair what is left of some layers with each other."""
-        is_nearly_equal = self.is_nearly_equal
+        are_near = self.is_nearly_equal
         for key in keys:
             left = [s for s in sources if s not in self._fed and s not in self._taken[0]]
-            wanting = [t for t in targets if self._is_wanting(t, is_nearly_equal)] if left else []
+            wanting = [t for t in targets if self._is_wanting(t, are_near=are_near)] if left else []
             if not wanting:  # as a rule
                 return
             free = _by_class(self.source.layers, left, key)
@@ -159,13 +159,13 @@ class _State:
                         pair = replace(fed, source=source.source, score=1.0, source_item=source.source_item)
                         self.pairs[place] = pair
 
-    def _is_wanting(self, t: int, is_nearly_equal: bool) -> bool:  # asked once, for all
+    def _is_wanting(self, t: int, *, are_near: bool) -> bool:
         """Whether a layer has no equal one, or one that feeds an earlier layer as well.
 
         A vector that is fed goes with the layer beside it, unless the networks are nearly equal: that another one
         is as long says little.
         """
-        if t in self.pairs and not is_nearly_equal and _is_vector(self.target.layers[t]):
+        if t in self.pairs and not are_near and _is_vector(self.target.layers[t]):
             return False
         if t in self._exact:
             return min(self._fed[self.source.position[self.pairs[t].source.path]]) != t
