@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo_index.database.store import Store
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "timm", "numba", "numpy", "safetensors", "faiss-cpu", "SQLAlchemy")
@@ -45,3 +48,17 @@ def save(name: str, figures: dict[str, Any]) -> None:
     result = described(name, figures)
     write(RESULTS / f"{name}.json", result)
     print(json.dumps(result, indent=1))
+
+
+def shipped_index(folder: str) -> Store:
+    """Open an index of the shipped snapshot alone in a folder."""
+    from zoo_index.database import writes
+    from zoo_index.database.store import open_store
+    from zoo_index.index.snapshot import fill_from_snapshot, snapshot_fits
+
+    assert snapshot_fits(), "the shipped snapshot does not fit the installed timm; run: make snapshot"
+    store = open_store(Path(folder) / "zoo.db")
+    fill_from_snapshot(store)
+    with store.writing() as connection:
+        writes.raise_generation(connection)
+    return store

@@ -13,11 +13,10 @@ from __future__ import annotations
 import tempfile
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import save
+from _common import save, shipped_index
 from _peer import install_iatransfer, load_iatransfer
 
 from transfer.alignment.ranking import item_scores, rank
@@ -26,8 +25,6 @@ from transfer.structure.records import Architecture
 from transfer.structure.standardization import standardize
 from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.database import loading
-from zoo_index.database.store import Store
-from zoo_index.index.snapshot import import_snapshot
 
 N_PAIRS = 20
 PAIRS = [
@@ -118,12 +115,11 @@ def bare_loop() -> float:
 
 def whole_zoo() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "zoo.db")
-        assert import_snapshot(store), "the shipped snapshot does not fit the installed timm; run: make snapshot"
+        store = shipped_index(folder)
         result: dict[str, Any] = {}
         with store.reading() as connection:
             for form in ("paper", "dpiat"):
-                table = loading.load_table(connection, form)
+                table = loading.load_table(connection, form, 1)
                 targets = [loading.load_architecture(connection, int(id_), form) for id_ in table.ids]
                 rank(targets[0], table.table)
                 seconds = []

@@ -18,7 +18,8 @@ from _common import n_cores, save
 
 INSTANTIATE = """
 import os, sys, timm
-from loky import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 def build(name, collect):
     import gc, timm, torch
@@ -27,11 +28,12 @@ def build(name, collect):
     with torch.device("meta"):
         timm.create_model(name, pretrained=False)
 
-names = list(dict.fromkeys(n.partition(".")[0] for n in timm.list_models(pretrained=True)))
-one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-with ProcessPoolExecutor(int(sys.argv[1]), env={**os.environ, **one}) as pool:
+if __name__ == "__main__":
+  names = list(dict.fromkeys(n.partition(".")[0] for n in timm.list_models(pretrained=True)))
+  os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+  with ProcessPoolExecutor(int(sys.argv[1]), get_context("spawn")) as pool:
     list(pool.map(build, names, [len(sys.argv) < 3] * len(names)))
-print(len(names))
+  print(len(names))
 """
 
 

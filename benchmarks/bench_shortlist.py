@@ -11,19 +11,16 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import save
+from _common import save, shipped_index
 from _generator import generate
 
 from transfer.alignment.tables import tabulate
 from transfer.structure.records import Architecture
 from zoo_index.database import loading, queries
-from zoo_index.database.store import Store
 from zoo_index.index import embedding
-from zoo_index.index.snapshot import import_snapshot
 
 K = 10
 CANDIDATES = (100, 200, embedding.N_CANDIDATES)
@@ -33,10 +30,9 @@ N_TARGETS = 100
 
 def timm_families() -> list[list[Architecture]]:
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "zoo.db")
-        assert import_snapshot(store), "the shipped snapshot does not fit the installed timm; run: make snapshot"
+        store = shipped_index(folder)
         with store.reading() as connection:
-            families = {row["architecture_id"]: row["family"] for row in queries.entry_rows(connection)}
+            families = {row["architecture_id"]: row["family"] for row in queries.entry_rows(connection, 1)}
             loaded = loading.load_architectures(connection, list(families), "dpiat")
         store.close()
     found: dict[str, list[Architecture]] = {}

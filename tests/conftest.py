@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
+import transfer
+from zoo_index.catalogues.catalogue import CatalogueEntry
+from zoo_index.catalogues.description import Description, describe
+from zoo_index.database import descriptions, queries
+from zoo_index.database.publishing import Changes, Listing, publish
+from zoo_index.database.store import Connection, Store, open_store
 from zoo_index.zoo import Zoo
 
 torch.set_num_threads(1)  # several threads on busy cores are many times slower than one
@@ -24,6 +31,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("ZOO_DB", str(home / "zoo.db"))
     monkeypatch.setenv("HF_HUB_CACHE", str(home / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(home / "torch"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +48,50 @@ def zoo(small_index: Path, tmp_path: Path) -> Zoo:
     path = tmp_path / "zoo.db"
     shutil.copy(small_index, path)
     return Zoo(path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store of one's own."""
+    found = open_store(tmp_path / "zoo.db")
+    yield found
+    found.close()
+
+
+def description_of(name: str, module: torch.nn.Module) -> Description:
+    """Describe a network as a catalogue does."""
+    dpiat, paper = transfer.standardize(module), transfer.standardize(module, method="paper")
+    return describe(name, dpiat, paper, dpiat.n_elements)
+
+
+def entries_named(*names: str) -> list[CatalogueEntry]:
+    """Entries ``architecture.tag`` as a catalogue lists them."""
+    return [CatalogueEntry(name, name.partition(".")[0], name.partition(".")[2], license="mit") for name in names]
+
+
+def prepare(store: Store, version: str = "1", **modules: torch.nn.Module) -> int:
+    """Standardize networks for the next generation of the catalogue timm."""
+    made = [description_of(name, module) for name, module in modules.items()]
+    with store.writing() as connection:
+        return descriptions.prepare(connection, "timm", version, made)
+
+
+def publish_listed(store: Store, *names: str, is_whole: bool = True) -> Changes:
+    """Let the catalogue timm list these entries from the next generation on."""
+    with store.writing() as connection:
+        return publish(connection, [Listing("timm", entries_named(*names), is_whole=is_whole)])[0]
+
+
+def put(store: Store, name: str, module: torch.nn.Module, version: str = "1") -> int:
+    """Prepare one network and publish it; return its id."""
+    prepare(store, version, **{name: module})
+    publish_listed(store, f"{name}.x", is_whole=False)
+    with store.reading() as connection:
+        return ids_of(connection, [name])[0]
+
+
+def ids_of(connection: Connection, names: Sequence[str]) -> list[int]:
+    """Ids of standing architectures."""
+    generation = queries.generation(connection)
+    found = {name: id_ for id_, name, _ in queries.fingerprints(connection, generation)}
+    return [found[name] for name in names]

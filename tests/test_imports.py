@@ -16,21 +16,19 @@ GATEKEEPERS = {
     "faiss": {"zoo_index/index/vectors.py"},
     "numba": {"transfer/alignment/_machine_code.py"},
     "llvmlite": {"transfer/alignment/_machine_code.py"},
+    "psutil": {"zoo_index/database/holder.py"},
+    "psycopg": set(),  # SQLAlchemy loads it
+    "sklearn": {"zoo_index/index/embedding.py"},
     "click": {f"zoo_index/{name}.py" for name in ("cli", "cli_common", "cli_options", "cli_upkeep")},
     "alembic": {"zoo_index/database/migrate.py"},
-    "loky": {"zoo_index/index/workers.py"},
+    "distributed": {"zoo_index/engines/dask_cluster.py"},
     "safetensors": {"transfer/weights/safetensors_format.py"},
     "huggingface_hub": {"zoo_index/weights.py"},
     "rich": {"zoo_index/_render.py", "zoo_index/_progress.py", "zoo_index/cli_common.py"},
     "sqlalchemy": {
-        "zoo_index/database/descriptions.py",
-        "zoo_index/database/migrate.py",
-        "zoo_index/database/loading.py",
-        "zoo_index/database/packing.py",
-        "zoo_index/database/queries.py",
-        "zoo_index/database/schema.py",
-        "zoo_index/database/store.py",
-        "zoo_index/database/writes.py",
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "zoo_index" / "database").glob("*.py")
+        if path.name not in ("__init__.py", "holder.py")
     },
 }
 TRANSFER_MAY_IMPORT = {"torch", "numpy", "numba", "llvmlite", "safetensors", "transfer", *sys.stdlib_module_names}

@@ -12,8 +12,9 @@ import pytest
 from conftest import SMALL_ZOO
 
 from transfer.alignment.tables import code_of, kind_code, padded
-from zoo_index.database import loading, writes
-from zoo_index.database.store import Store
+from zoo_index.database import loading, queries, writes
+from zoo_index.database.publishing import publish
+from zoo_index.database.store import open_store
 from zoo_index.index import embedding, upkeep, vectors
 from zoo_index.zoo import Zoo
 
@@ -25,8 +26,8 @@ def n_packages(zoo: Zoo) -> int:
 
 def test_vectors_are_the_same_for_sources_and_targets(zoo: Zoo) -> None:
     with zoo.store.reading() as connection:
-        table = loading.load_table(connection, "dpiat")
-        basis = loading.load_basis(connection, "dpiat")
+        table = loading.load_table(connection, "dpiat", 1)
+        basis = loading.load_basis(connection, 1)
         ids, rows = loading.load_vectors(connection)
         load = partial(loading.load_architecture, connection, form="dpiat")
         assert basis is not None
@@ -38,7 +39,7 @@ def test_vectors_are_the_same_for_sources_and_targets(zoo: Zoo) -> None:
 
 def test_a_profile_adds_up_the_scores_of_layers(zoo: Zoo) -> None:
     with zoo.store.reading() as connection:
-        table = loading.load_table(connection, "dpiat")
+        table = loading.load_table(connection, "dpiat", 1)
         architecture = loading.load_architecture(connection, int(table.ids[0]), "dpiat")
     assert architecture is not None
     basis = embedding.fit(table)
@@ -58,7 +59,7 @@ def test_a_profile_adds_up_the_scores_of_layers(zoo: Zoo) -> None:
 
 def test_landmarks_are_distinct_and_the_same_for_a_seed(zoo: Zoo) -> None:
     with zoo.store.reading() as connection:
-        table = loading.load_table(connection, "dpiat")
+        table = loading.load_table(connection, "dpiat", 1)
     first, again, other = (embedding.fit(table, seed=seed) for seed in (0, 0, 1))
     assert first.landmarks == again.landmarks
     assert np.array_equal(first.projection, again.projection)
@@ -68,7 +69,7 @@ def test_landmarks_are_distinct_and_the_same_for_a_seed(zoo: Zoo) -> None:
 
 def test_recall_counts_the_best_that_a_shortlist_holds(zoo: Zoo) -> None:
     with zoo.store.reading() as connection:
-        table = loading.load_table(connection, "dpiat")
+        table = loading.load_table(connection, "dpiat", 1)
         load = partial(loading.load_architecture, connection, form="dpiat")
         n = len(table.ids)
         similar = np.stack([embedding.target_row(load(id_), table) for id_ in table.ids.tolist()])
@@ -83,27 +84,26 @@ def test_recall_counts_the_best_that_a_shortlist_holds(zoo: Zoo) -> None:
 def test_poor_recall_makes_the_index_choose_landmarks_again(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([0.2, 0.5, 0.9, 0.3])
     monkeypatch.setattr(embedding, "estimate_recall", lambda *_args, **_options: next(answers))
-    with zoo.store.writing() as connection:
-        row = connection.exec_driver_sql("SELECT id FROM architecture WHERE name = 'test_resnet'").scalar_one()
-        connection.exec_driver_sql("DELETE FROM embedding WHERE architecture_id = ?", (row,))
-        before = connection.exec_driver_sql("SELECT landmarks FROM basis").scalar_one()
+    drop_vectors(zoo, "test_resnet")
     monkeypatch.setattr(upkeep, "_REFIT_FRACTION", 1.0)
-    assert upkeep.embed_missing(zoo.store) == len(SMALL_ZOO) + n_packages(zoo)
+    embedded = embed_all(zoo)
+    assert embedded.n == len(SMALL_ZOO) + n_packages(zoo)
+    assert embedded.new_basis is not None
+    with zoo.store.writing() as connection:
+        publish(connection, [], basis=embedded.new_basis)
     assert zoo.status()["recall"] == 0.9  # the best of three, for the old ones had 0.2
     with zoo.store.reading() as connection:
-        basis = loading.load_basis(connection, "dpiat")
-        after = connection.exec_driver_sql("SELECT landmarks FROM basis").scalar_one()
-        table = loading.load_table(connection, "dpiat")
-    assert basis is not None
+        assert loading.standing_basis(connection, "dpiat", 2) == embedded.new_basis
+        basis = loading.load_basis(connection, embedded.new_basis)
+        table = loading.load_table(connection, "dpiat", 2)
     assert basis.landmarks == embedding.fit(table, seed=1).landmarks
-    assert before == after or len(basis.landmarks) == 512
 
 
 def test_the_vector_file_is_rebuilt_when_it_does_not_fit(zoo: Zoo) -> None:
-    path = zoo.search.vector_path
+    path = zoo.store.vector_path
     target = "test_vit2"
     expected = zoo.recommend(target).results
-    assert zoo.status()["vectors"] == zoo.search.vector_index().kind == "Flat"
+    assert zoo.status()["vectors"] == zoo.view().search.vector_index.kind == "Flat"
     pristine = path.read_bytes()
     random = np.random.default_rng(0)
     for damage in ("flip", "truncate", "missing", "foreign"):
@@ -116,9 +116,10 @@ def test_the_vector_file_is_rebuilt_when_it_does_not_fit(zoo: Zoo) -> None:
         elif damage == "missing":
             path.unlink()
         else:
-            vectors.save(vectors.build(np.array([1]), np.ones((1, 4), dtype=np.float32)), path)
+            stamp = vectors.Stamp("another index", 1)
+            vectors.save(vectors.build(np.array([1]), np.ones((1, 4), dtype=np.float32)), path, stamp)
         other = Zoo(zoo.store.path)
-        assert len(other.search.vector_index()) == len(SMALL_ZOO) + n_packages(zoo)
+        assert len(other.view().search.vector_index) == len(SMALL_ZOO) + n_packages(zoo)
         assert [r.name for r in other.recommend(target).results] == [r.name for r in expected]
         assert path.read_bytes() == pristine
 
@@ -132,14 +133,16 @@ def test_of_a_large_file_samples_are_looked_at(
     monkeypatch.setattr(vectors, "_N_SAMPLES", 3)
     path = tmp_path / "vectors.faiss"
     random = np.random.default_rng(0)
-    digest = vectors.save(vectors.build(np.arange(500), random.normal(size=(500, 8)).astype(np.float32)), path)
-    loaded = vectors.load(path, digest)
+    stamp = vectors.Stamp("this index", 1)
+    assert vectors.save(vectors.build(np.arange(500), random.normal(size=(500, 8)).astype(np.float32)), path, stamp)
+    loaded = vectors.load(path, stamp)
     assert loaded is not None
     assert len(loaded) == 500
     data = bytearray(path.read_bytes())
     data[round(place * (len(data) - 1))] ^= 0xFF
     path.write_bytes(data)
-    assert vectors.load(path, digest) is None
+    assert vectors.load(path, stamp) is None
+    assert vectors.is_altered(path, stamp)
 
 
 def test_many_vectors_are_searched_list_by_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -152,8 +155,9 @@ def test_many_vectors_are_searched_list_by_list(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(vectors, "_LISTS_PER_ROOT", 1)
     index = vectors.build(ids, rows)
     assert index.kind == vectors.kind_of(8000) == "IVF89,Flat nprobe=44"
-    digest = vectors.save(index, tmp_path / "vectors.faiss")
-    loaded = vectors.load(tmp_path / "vectors.faiss", digest)
+    stamp = vectors.Stamp("this index", 1)
+    assert vectors.save(index, tmp_path / "vectors.faiss", stamp)
+    loaded = vectors.load(tmp_path / "vectors.faiss", stamp)
     assert loaded is not None
     assert loaded.kind == index.kind
     found = loaded.search(rows[5], 20)
@@ -178,13 +182,12 @@ def test_search_finds_the_largest_inner_products() -> None:
 def test_new_architectures_get_vectors_by_the_landmarks_there_are(
     zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with zoo.store.writing() as connection:
-        row = connection.exec_driver_sql("SELECT id FROM architecture WHERE name = 'test_resnet'").scalar_one()
+    with zoo.store.reading() as connection:
         old = connection.exec_driver_sql("SELECT * FROM embedding ORDER BY architecture_id").all()
-        connection.exec_driver_sql("DELETE FROM embedding WHERE architecture_id = ?", (row,))
+    drop_vectors(zoo, "test_resnet")
     monkeypatch.setattr(upkeep, "_REFIT_FRACTION", 1.0)
-    assert upkeep.embed_missing(zoo.store) == 1
-    assert upkeep.embed_missing(zoo.store) == 0
+    assert embed_all(zoo) == upkeep.Embedded(1)
+    assert embed_all(zoo) == upkeep.Embedded(0)
     with zoo.store.reading() as connection:
         assert connection.exec_driver_sql("SELECT * FROM embedding ORDER BY architecture_id").all() == old
 
@@ -205,38 +208,49 @@ def test_a_large_index_is_embedded_part_by_part_and_judged_by_a_sample(
     monkeypatch.setattr(upkeep, "_PART", 3)
     n = len(SMALL_ZOO) + n_packages(zoo)
     done = []
-    with zoo.store.writing() as connection:
-        connection.exec_driver_sql("DELETE FROM embedding")
-    assert upkeep.embed_missing(zoo.store, lambda _phase, now, planned: done.append((now, planned))) == n
+    drop_vectors(zoo)
+    embedded = embed_all(zoo, lambda _phase, now, planned: done.append((now, planned)))
+    assert embedded.n == n
+    assert embedded.new_basis is not None
     assert done[: -(-n // 3)] == [(min(i + 3, n), n) for i in range(0, n, 3)]
     share = 5 / n
     assert asked[0] == (5, round(6 * share), round(10 * share), min(round(20 / share), 60))
     with zoo.store.reading() as connection:
-        basis = loading.load_basis(connection, "dpiat")
-        table = loading.load_table(connection, "dpiat")
-        ids, rows = loading.load_vectors(connection)
-    assert basis is not None
+        basis = loading.load_basis(connection, embedded.new_basis)
+        table = loading.load_table(connection, "dpiat", 1)
+        ids, rows = loading.load_vectors(connection, embedded.new_basis, table.ids)
     assert ids.tolist() == table.ids.tolist()
     np.testing.assert_allclose(rows, embedding.source_vectors(table, basis, ids), atol=1e-6)
 
 
 def test_many_new_architectures_make_the_embedding_anew(zoo: Zoo) -> None:
-    with zoo.store.writing() as connection:
-        row = connection.exec_driver_sql("SELECT id FROM architecture WHERE name = 'test_resnet'").scalar_one()
-        connection.exec_driver_sql("DELETE FROM embedding WHERE architecture_id = ?", (row,))
-    assert upkeep.embed_missing(zoo.store) == len(SMALL_ZOO) + n_packages(zoo)  # one of eight is more than a tenth
+    drop_vectors(zoo, "test_resnet")
+    assert embed_all(zoo).n == len(SMALL_ZOO) + n_packages(zoo)  # one of eight is more than a tenth
 
 
 def test_vectors_are_computed_without_holding_the_database(zoo: Zoo) -> None:
-    with zoo.store.writing() as connection:
-        connection.exec_driver_sql("DELETE FROM embedding")
+    drop_vectors(zoo)
     changed = []
 
     def change(_phase: str, _done: int, _planned: int) -> None:
-        if not changed:
-            changed.append(True)
-            with Store(zoo.store.path).writing() as connection:
-                writes.raise_generation(connection)
+        with open_store(zoo.store.name).writing() as connection:
+            changed.append(writes.raise_generation(connection))
 
-    assert upkeep.embed_missing(zoo.store, change) == len(SMALL_ZOO) + n_packages(zoo)
-    assert changed
+    assert embed_all(zoo, change).n == len(SMALL_ZOO) + n_packages(zoo)
+    assert changed[0] == 2
+
+
+def embed_all(zoo: Zoo, progress: upkeep.Progress | None = None) -> upkeep.Embedded:
+    """Give every standing architecture its vector."""
+    with zoo.store.reading() as connection:
+        ids = loading.architecture_ids(connection, queries.generation(connection)).tolist()
+    return upkeep.embed(zoo.store.reading, zoo.store.writing, ids, progress)
+
+
+def drop_vectors(zoo: Zoo, name: str = "%") -> None:
+    """Delete the vectors of an architecture, or of all."""
+    with zoo.store.writing() as connection:
+        connection.exec_driver_sql(
+            "DELETE FROM embedding WHERE architecture_id IN (SELECT id FROM architecture WHERE name LIKE ?)",
+            (name,),
+        )

@@ -11,9 +11,11 @@ import pytest
 
 from transfer.structure.records import Architecture
 from zoo_index.answers import Filters
+from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import describe
 from zoo_index.database import descriptions, loading, packing, queries
-from zoo_index.database.store import Store
+from zoo_index.database.publishing import Listing, publish
+from zoo_index.database.store import open_store
 from zoo_index.errors import NothingFoundError, UnknownNameError
 from zoo_index.index import embedding
 from zoo_index.zoo import Zoo
@@ -66,7 +68,7 @@ def test_the_published_measure_ranks_everything(zoo: Zoo) -> None:
 
 def test_a_table_of_some_architectures_is_that_part_of_the_whole(zoo: Zoo) -> None:
     with zoo.store.reading() as connection:
-        whole = loading.load_table(connection, "dpiat")
+        whole = loading.load_table(connection, "dpiat", 1)
         for ids in (whole.ids[:1], whole.ids[1::2], whole.ids, whole.ids[:0]):
             part = loading.load_table(connection, "dpiat", ids)
             assert part.ids.tolist() == ids.tolist()
@@ -81,19 +83,25 @@ def test_many_rows_at_once_are_those_one_by_one(
 ) -> None:
     monkeypatch.setattr(packing, "_MOST_VALUES", 7)  # many queries
     made = [describe(f"a{i}", a, None, n) for i, (a, n) in enumerate(generate(families, 12, seed=3))]
-    stores = [Store(tmp_path / name) for name in ("one.db", "many.db")]
+    stores = [open_store(tmp_path / name) for name in ("one.db", "many.db")]
+    listing = Listing("made", [CatalogueEntry(d.name, d.name) for d in made], is_whole=True)
     with stores[0].writing() as connection:
-        ids = [descriptions.put_description(connection, "made", "1", description) for description in made]
+        assert sum(descriptions.prepare(connection, "made", "1", [description]) for description in made) == len(
+            made
+        )
+        publish(connection, [listing])
     with stores[1].writing() as connection:
-        assert descriptions.put_descriptions(connection, "made", "1", made) == ids
-        assert descriptions.put_descriptions(connection, "made", "2", made) == ids  # again: replaced in place
-    for id_, description in zip(ids, made, strict=True):
-        for store in stores:
-            with store.reading() as connection:
-                stored = loading.load_architecture(connection, id_, "dpiat")
-                assert queries.counts(connection)["architectures"] == len(made)
-            assert stored is not None
-            assert stored.fingerprint == description.dpiat.fingerprint
+        assert descriptions.prepare(connection, "made", "1", made) == len(made)
+        publish(connection, [listing])
+        assert descriptions.prepare(connection, "made", "2", made) == 0  # again: what stands is the same
+    for store in stores:
+        with store.reading() as connection:
+            assert queries.counts(connection, 1)["architectures"] == len(made)
+            stored = loading.load_architectures(
+                connection, loading.architecture_ids(connection, 1).tolist(), "dpiat"
+            )
+        prints = [architecture.fingerprint for architecture in stored.values()]
+        assert prints == [description.dpiat.fingerprint for description in made]
 
 
 def test_generated_architectures_are_distinct_and_the_same_for_a_seed(families: list[list[Architecture]]) -> None:
@@ -111,13 +119,13 @@ def test_generated_architectures_are_distinct_and_the_same_for_a_seed(families: 
 
 def test_of_many_names_those_that_begin_alike_are_looked_at(zoo: Zoo) -> None:
     with zoo.store.reading() as connection:
-        everything = queries.names_like(connection, "whatever")
+        everything = queries.names_like(connection, 1, "whatever")
         assert "test_vit" in everything
-        assert queries.names_like(connection, "test_vitt", len(everything)) == everything
-        some = queries.names_like(connection, "test_vitt", 4)
+        assert queries.names_like(connection, 1, "test_vitt", len(everything)) == everything
+        some = queries.names_like(connection, 1, "test_vitt", 4)
         assert len(some) == 4
         assert all(name.startswith("tes") for name in some)
-        assert queries.names_like(connection, "tanything", 4)[0].startswith("t")
-        assert queries.names_like(connection, "xyz", 4) == []
+        assert queries.names_like(connection, 1, "tanything", 4)[0].startswith("t")
+        assert queries.names_like(connection, 1, "xyz", 4) == []
     with pytest.raises(UnknownNameError, match="did you mean test_vit"):
         zoo.entry("test_vitt")

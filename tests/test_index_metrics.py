@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from conftest import SMALL_ZOO
-from sqlalchemy import update
 
 from transfer.errors import InputError
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.cli import cli
-from zoo_index.database import queries, writes
-from zoo_index.database.schema import ENTRY
+from zoo_index.database import runs
+from zoo_index.database.publishing import Listing, publish
 from zoo_index.metrics import read_results
 from zoo_index.zoo import Zoo
 
@@ -71,12 +70,11 @@ def test_results_of_other_data_are_kept_apart_and_order_nothing(zoo: Zoo, tmp_pa
 
 
 def test_the_better_weights_of_an_architecture_come_first(zoo: Zoo, tmp_path: Path) -> None:
-    other = CatalogueEntry(name="test_vit.other", architecture="test_vit", tag="other")
+    (known,) = entries_of(zoo, "test_vit")
+    both = [CatalogueEntry(name, "test_vit", name.partition(".")[2]) for name in (known, "test_vit.other")]
+    other = both[1]
     with zoo.store.writing() as connection:
-        writes.put_entries(connection, "timm", [other], partial=True)
-        connection.execute(update(ENTRY).where(ENTRY.c.name == other.name).values(position=1))
-        writes.raise_generation(connection)
-    (known,) = set(entries_of(zoo, "test_vit")) - {other.name}
+        publish(connection, [Listing("timm", both, is_whole=False)])
 
     def first() -> str:
         return zoo.recommend("test_vit", k=1).results[0].name
@@ -134,6 +132,5 @@ def test_on_the_command_line(zoo: Zoo, tmp_path: Path) -> None:
     assert told.exit_code == 2
     assert "No such file" in told.stderr
     with zoo.store.reading() as connection:
-        last = queries.last_run(connection)
-        assert last is not None
+        (last,) = runs.last_runs(connection)
         assert last["kind"] != "metrics"  # it leaves nothing unfinished

@@ -1,33 +1,42 @@
+"""The nightly job, on catalogues that change, harm and fail."""
+
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import made_catalogue
+import nets
 import pytest
 from conftest import SMALL_ZOO
+from safetensors.torch import save_file
 
-import transfer
-from transfer.errors import OutputError
-from zoo_index.catalogues.catalogue import CatalogueEntry, open_catalogue
+from zoo_index.catalogues.catalogue import CATALOGUES, CatalogueEntry, open_catalogue
 from zoo_index.catalogues.description import FEATURES
-from zoo_index.catalogues.timm_catalogue import build
-from zoo_index.database import loading, queries, writes
-from zoo_index.database.store import Store
-from zoo_index.errors import CatalogueError, IndexFileError, UnknownNameError
-from zoo_index.index import refresh, snapshot, workers
+from zoo_index.catalogues.timm_catalogue import aliases, build
+from zoo_index.database import runs
+from zoo_index.engines import open_engine
+from zoo_index.errors import LeaseHeldError, LeaseLostError, UnknownNameError
+from zoo_index.index import lease as lease_module
+from zoo_index.index import workers
+from zoo_index.index.refresh import RefreshReport, refresh
 from zoo_index.zoo import Zoo
 
+TESTS = Path(__file__).parent
 
-def names(path: Path, table: str = "architecture", catalogue: str = "timm") -> set[str]:
+
+def names(path: Path | str, table: str = "architecture", catalogue: str = "timm") -> set[str]:
+    query = f"SELECT name FROM {table} WHERE catalogue = ? AND born IS NOT NULL AND died IS NULL"
     with sqlite3.connect(path) as raw:
-        return {row[0] for row in raw.execute(f"SELECT name FROM {table} WHERE catalogue = ?", (catalogue,))}
+        return {row[0] for row in raw.execute(query, (catalogue,))}
 
 
 def test_a_refresh_indexes_what_it_was_asked_for(small_index: Path) -> None:
@@ -46,75 +55,16 @@ def test_timm_lists_every_pretrained_entry_with_its_default_first() -> None:
     resnet = first["resnet50"]
     assert (resnet.license, resnet.input_size, resnet.n_classes) == ("apache-2.0", "3x224x224", 1000)
     assert (resnet.family, resnet.hub_id) == ("resnet", "timm/resnet50.a1_in1k")
-
-
-def test_nothing_changed_means_nothing_done(zoo: Zoo) -> None:
-    zoo.search.vector_index()
-    before = zoo.store.path.read_bytes()
-    report = zoo.refresh(only=SMALL_ZOO)
-    assert (report.indexed, report.unchanged, report.entries_changed, report.embedded) == (
-        0,
-        len(SMALL_ZOO) + len(names(zoo.store.path, catalogue="pypi")),
-        0,
-        0,
-    )
-    with sqlite3.connect(zoo.store.path) as raw:
-        assert raw.execute("SELECT count(*) FROM run WHERE kind = 'refresh'").fetchone()
-    assert zoo.store.path.stat().st_size == len(before)
+    assert aliases()["convnext_tiny_in22k"] == "convnext_tiny.fb_in22k"
 
 
 def test_an_older_version_is_standardized_again(zoo: Zoo) -> None:
-    with sqlite3.connect(zoo.store.path) as raw:
+    with sqlite3.connect(zoo.store.name) as raw:
         raw.execute("UPDATE architecture SET catalogue_version = '0.9' WHERE name = 'test_vit'")
         raw.execute("UPDATE architecture SET features = ? WHERE name = 'test_resnet'", (FEATURES - 1,))
-    assert zoo.refresh(only=SMALL_ZOO).indexed == 2
-
-
-def test_worker_processes_return_the_same_index(small_index: Path, tmp_path: Path) -> None:
-    zoo = Zoo(tmp_path / "parallel.db")
-    zoo.refresh(only=SMALL_ZOO, use_snapshot=False, processes=2)
-
-    def fingerprints(path: Path) -> set[tuple[str, str, int]]:
-        with sqlite3.connect(path) as raw:
-            return set(raw.execute("SELECT name, fingerprint, n_params FROM architecture WHERE catalogue = 'timm'"))
-
-    assert fingerprints(zoo.store.path) == fingerprints(small_index)
-
-
-def test_an_interrupted_refresh_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "zoo.db"
-    many = [
-        "test_vit",
-        "test_resnet",
-        "test_efficientnet",
-        "test_convnext",
-        "test_byobnet",
-        "hrnet_w48",
-        "hrnet_w64",
-    ]
-    only = [part for name in many for part in ("--only", name)]
-    # a shell starts background jobs with the interrupt ignored, and this test may run in one
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    run = f"{heed}; from zoo_index.cli import main; main()"
-    command = [sys.executable, "-c", run, "--db", str(path), "index", "refresh", "-j", "1", *only]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("standardizing timm: 3"):
-                break
-        process.send_signal(signal.SIGINT)
-        message = process.stderr.read()
-    assert process.returncode == 130, message
-    assert "goes on from there" in message
-    assert "Traceback" not in message
-    kept = names(path)
-    assert kept
-    assert kept < set(many)
-    with sqlite3.connect(path) as raw:
-        assert raw.execute("SELECT status FROM run ORDER BY id DESC").fetchone() == ("interrupted",)
-    report = Zoo(path).refresh(only=many, use_snapshot=False, processes=1)
-    assert report.unchanged == len(kept)
-    assert names(path) == set(many)
+    report = zoo.refresh(only=SMALL_ZOO)
+    assert (report.standardized, report.changed, report.generation) == (2, [], 1)
+    assert zoo.verify() == []
 
 
 def test_a_network_that_cannot_be_built_is_noted_and_the_others_stand() -> None:
@@ -122,132 +72,328 @@ def test_a_network_that_cannot_be_built_is_noted_and_the_others_stand() -> None:
         CatalogueEntry(name="nosuch.x", architecture="nosuch"),
         CatalogueEntry(name="test_vit.x", architecture="test_vit"),
     ]
-    found = dict(workers.standardize_entries(open_catalogue("timm"), entries, processes=1))
+    found = dict(workers.standardize_entries(open_catalogue("timm"), entries, open_engine("inline"), None))
     assert "UnknownNameError" in str(found[entries[0]])
     assert not isinstance(found[entries[1]], str)
 
 
-def test_failures_are_kept_and_forgotten_on_success(tmp_path: Path) -> None:
-    store = Store(tmp_path / "zoo.db")
-    with store.writing() as connection:
-        writes.put_failure(connection, "timm", "1", "test_vit", "broken")
-    Zoo(store.path).refresh(only=["test_vit"], use_snapshot=False, processes=1)
-    with store.reading() as connection:
-        assert queries.failures(connection) == []
-
-
-def test_what_a_catalogue_drops_leaves_nothing_behind(zoo: Zoo) -> None:
-    catalogue = replace(open_catalogue("pypi"), entries=list, version=lambda: "1")
-    with zoo.store.writing() as connection:
-        writes.put_failure(connection, "pypi", "1", "gone", "broken")
-    before = zoo.status()
-    report = refresh.RefreshReport()
-    refresh._refresh_catalogue(zoo.store, catalogue, "1", [], 1, False, None, report)
-    after = zoo.status()
-    assert report.removed == n_packages_in(before)
-    assert n_packages_in(after) == after["failures"] == 0
-    assert after["generation"] > before["generation"]
-    assert zoo.verify() == []
-
-
-def n_packages_in(status: dict[str, Any]) -> int:
-    return sum(row["architectures"] for row in status["catalogues"] if row["catalogue"] == "pypi")
-
-
-def test_a_dying_worker_is_named_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [CatalogueEntry(name=f"a{i}", architecture=f"a{i}") for i in range(4)]
-    monkeypatch.setattr(workers, "describe_safely", die)
-    with pytest.raises(CatalogueError, match="one died while building one of: a0"):
-        list(workers.standardize_entries(open_catalogue("timm"), entries, processes=2))
-
-
-def die(_catalogue: str, _entry: CatalogueEntry) -> str:
-    time.sleep(0.5)
-    os._exit(9)
-
-
-def test_unknown_timm_names_get_the_nearest() -> None:
+def test_unknown_timm_names_get_the_nearest(zoo: Zoo) -> None:
     with pytest.raises(UnknownNameError, match=r"did you mean .*resnet50"):
         build("resnet5O")
+    with pytest.raises(UnknownNameError, match=r"did you mean .*resnet50"):
+        zoo.refresh(only=["resnet5O"])
+    run = zoo.status()["last_run"]
+    assert run["status"] == "failed"
+    zoo.refresh(only=SMALL_ZOO)  # it holds no lease any more
 
 
-# --- snapshot --------------------------------------------------------------------------------------------
+# --- a catalogue that changes ----------------------------------------------------------------------------
 
 
-def test_a_snapshot_gives_the_same_answers(zoo: Zoo, tmp_path: Path) -> None:
-    provenance = zoo.export(tmp_path / "data")
-    assert provenance["architectures"] == len(SMALL_ZOO)
-    other = Store(tmp_path / "other" / "zoo.db")
-    assert snapshot.import_snapshot(other, tmp_path / "data")
-    filters_timm = [r.name for r in zoo.recommend("test_vit", k=50).results if r.catalogue == "timm"]
-    assert [r.name for r in Zoo(other.path).recommend("test_vit", k=50).results] == filters_timm
-    assert Zoo(other.path).verify() == []
-    assert not snapshot.import_snapshot(other, tmp_path / "data")  # an index that is there stays
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zoo]:
+    """A zoo beside a catalogue that `made_catalogue.write` changes."""
+    monkeypatch.setenv("MADE_CATALOGUE", str(tmp_path / "made.json"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
+    monkeypatch.setitem(CATALOGUES, "made", "made_catalogue")
+    zoo = Zoo(tmp_path / "made.db")
+    yield zoo
+    zoo.store.close()
 
 
-def test_a_database_that_another_process_is_filling_is_not_replaced(zoo: Zoo, tmp_path: Path) -> None:
-    zoo.export(tmp_path / "data")
-    store = Store(tmp_path / "other.db")
-    with store.writing() as connection:
-        writes.start_run(connection, "refresh", 5)
-    before = store.path.read_bytes()
-    assert not snapshot.import_snapshot(store, tmp_path / "data")
-    assert store.path.read_bytes() == before
+def refreshed(zoo: Zoo, engine: str = "inline", seconds: float | None = None, **options: Any) -> RefreshReport:
+    return refresh(
+        zoo.store, engine=open_engine(engine, **options), seconds=seconds, catalogues=["made"], progress=None
+    )
 
 
-def test_the_vector_file_never_has_the_databases_name(zoo: Zoo, tmp_path: Path) -> None:
-    path = tmp_path / "odd?name.faiss"
-    path.write_bytes(zoo.store.path.read_bytes())
-    other = Zoo(path)
-    assert other.recommend("test_vit").results == zoo.recommend("test_vit").results
-    other.search.vector_index()
-    assert other.status()["architectures"] == zoo.status()["architectures"]
-    assert path.read_bytes()[:6] == b"SQLite"
+def test_each_night_tells_what_changed(made: Zoo) -> None:
+    made_catalogue.write(networks={"a": [3, 4], "b": [3, 5], "c": [3, 6]})
+    first = refreshed(made)
+    assert (first.new, first.status, first.generation) == (["a", "b", "c"], "done", 1)
+    assert first.versions["made"] == "1"
+    assert first.versions["features"] == str(FEATURES)
+    # the same again: a run on record, and nothing else
+    second = refreshed(made)
+    assert (second.unchanged, second.standardized, second.generation) == (3, 0, 1)
+    assert second.run == first.run + 1
+    # the next version: one gone, one renamed, one changed, one new, one the same
+    made_catalogue.write(version="2", networks={"a": [3, 4], "e": [3, 5], "d": [3, 8], "c": [3, 9]})
+    third = refreshed(made)
+    assert (third.new, third.changed, third.retired, third.renamed) == (["e", "d"], ["c"], ["b"], {"b": "e"})
+    assert (third.standardized, third.generation) == (4, 2)
+    assert made.entry("b")["name"] == "e.x"
+    assert made.diff().new == ("made/d", "made/e")
+    with made.store.reading() as connection:
+        run, *_ = runs.last_runs(connection)
+    counts = {key: run[key] for key in ("n_new", "n_changed", "n_unchanged", "n_retired", "n_failed")}
+    assert counts == {"n_new": 2, "n_changed": 1, "n_unchanged": 0, "n_retired": 1, "n_failed": 0}
+    assert (run["status"], run["generation"], run["versions"]["made"]) == ("done", 2, "2")
+    assert run["started_utc"] <= run["heartbeat_utc"] <= run["finished_utc"]
+    assert made.verify() == []
 
 
-def test_the_shipped_snapshot_is_what_the_code_would_make(tmp_path: Path) -> None:
-    if not snapshot.snapshot_fits(snapshot.read_provenance()):
-        pytest.skip("the snapshot was made from another timm")
-    store = Store(tmp_path / "zoo.db")
-    assert snapshot.import_snapshot(store)
-    with store.reading() as connection:
-        stored = {name: (id_, fingerprint) for id_, name, fingerprint in queries.fingerprints(connection)}
-        assert len(stored) > 1000
-        for name in ("resnet50", "vit_tiny_patch16_224", "efficientnet_b0", "swin_tiny_patch4_window7_224"):
-            id_, fingerprint = stored[name]
-            assert transfer.standardize(build(name)).fingerprint == fingerprint
-            paper = loading.load_architecture(connection, id_, "paper")
-            assert paper is not None
-            assert paper.fingerprint == transfer.standardize(build(name), method="paper").fingerprint
+HARMFUL = {"raise": "ZeroDivisionError", "exit": "ended with status 9", "kill": "SIGKILL", "crash": "SIGSEGV"}
 
 
-def test_a_snapshot_of_another_timm_is_left_alone(zoo: Zoo, tmp_path: Path) -> None:
-    zoo.export(tmp_path / "data")
-    text = (tmp_path / "data" / "index.json").read_text()
-    (tmp_path / "data" / "index.json").write_text(text.replace('"timm": "', '"timm": "0.'))
-    store = Store(tmp_path / "other.db")
-    assert not snapshot.import_snapshot(store, tmp_path / "data")
-    assert not store.exists()
+def test_harm_costs_the_culprit_only(made: Zoo) -> None:
+    healthy = {f"n{i}": [3, 4 + i] for i in range(12)}
+    made_catalogue.write(networks={**healthy, **{f"z_{harm}": harm for harm in HARMFUL}, "z_hang": "hang"})
+    report = refreshed(made, "local", seconds=8, processes=2)
+    assert report.status == "partial"
+    assert set(report.new) == set(healthy)
+    assert report.failed.keys() == {"z_hang", *(f"z_{harm}" for harm in HARMFUL)}
+    for harm, words in HARMFUL.items():
+        assert words in report.failed[f"z_{harm}"], report.failed
+    assert "longer than 8" in report.failed["z_hang"]
+    kept = {failure["name"]: failure for failure in made.status()["failed"]}
+    assert kept.keys() == report.failed.keys()
+    assert made.recommend(nets.mlp(3, 4), k=1).results[0].architecture == "n0"
+    # next time they alone are tried again, and one is well
+    made_catalogue.write(networks={**healthy, **{f"z_{harm}": harm for harm in HARMFUL}, "z_hang": [3, 99]})
+    again = refreshed(made, "local", seconds=8, processes=2)
+    assert (again.new, again.unchanged, len(again.failed)) == (["z_hang"], 12, 4)
+    assert {failure["n_tries"] for failure in made.status()["failed"]} == {2}
+    # what is no longer listed is forgotten
+    made_catalogue.write(networks=healthy)
+    assert refreshed(made).status == "done"
+    assert made.status()["failed"] == []
 
 
-def test_a_damaged_snapshot_is_refused(zoo: Zoo, tmp_path: Path) -> None:
-    zoo.export(tmp_path / "data")
-    packed = tmp_path / "data" / "index.sqlite.gz"
-    packed.write_bytes(packed.read_bytes()[:-1] + b"x")
-    store = Store(tmp_path / "other.db")
-    with pytest.raises(IndexFileError, match="its checksum differs"):
-        snapshot.import_snapshot(store, tmp_path / "data")
-    assert not store.exists()
+def test_a_catalogue_that_fails_leaves_the_others_and_what_it_had(made: Zoo) -> None:
+    made_catalogue.write(networks={"a": [3, 4]})
+    refreshed(made)
+    made_catalogue.write(networks={}, broken=True)
+    report = refresh(made.store, engine=open_engine("inline"), seconds=None, catalogues=["made", "pypi"])
+    assert report.status == "partial"
+    assert "no such catalogue today" in report.failed["made"]
+    assert report.retired == []
+    assert {entry["catalogue"] for entry in made.entries()} >= {"made"}
 
 
-def test_an_export_that_cannot_be_written_says_so(zoo: Zoo, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="expected to write a snapshot"):
-        zoo.export(tmp_path / "file" / "data")
+def test_an_old_revision_stands_while_the_new_one_cannot_be_built(made: Zoo) -> None:
+    made_catalogue.write(networks={"a": [3, 4]})
+    refreshed(made)
+    made_catalogue.write(version="2", networks={"a": "raise"})
+    assert refreshed(made).status == "partial"
+    assert [entry["name"] for entry in made.entries()] == ["a.x"]
 
 
-def test_verify_notices_an_altered_block(zoo: Zoo) -> None:
+def command(zoo: Zoo, *arguments: str) -> list[str]:
+    """Run the command line on the made catalogue, in a process of its own that heeds interrupts."""
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from zoo_index.catalogues import catalogue\n"
+        "catalogue.CATALOGUES['made'] = 'made_catalogue'\n"
+        "from zoo_index.index import refresh\n"
+        "refresh.refresh.__kwdefaults__['catalogues'] = ('made',)\n"
+        "from zoo_index.cli import main; main()"
+    )
+    return [sys.executable, "-c", code, "--db", zoo.store.name, *arguments]
+
+
+REFRESH = ("index", "refresh", "--no-snapshot", "-j", "2", "--json")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_refresh_that_is_stopped_goes_on(made: Zoo, how: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    made_catalogue.write(networks={f"n{i:02d}": [3, 4 + i] for i in range(40)})
+    monkeypatch.setenv("MADE_SECONDS", "0.3")
+    with subprocess.Popen(
+        command(made, *REFRESH), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stderr is not None
+        for line in one.stderr:
+            if line.startswith("standardizing made: 28"):
+                break
+        children = psutil.Process(one.pid).children(recursive=True)
+        assert children
+        one.send_signal(how)
+        message = one.stderr.read()  # ends when the last worker has closed it
+        assert one.stdout is not None
+        assert one.stdout.read() == ""
+    assert one.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[how], message
+    assert "Traceback" not in message
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+    assert names(made.store.name, catalogue="made") == set()  # readers see nothing of it
+    monkeypatch.setenv("MADE_SECONDS", "0")
+    done = subprocess.run(command(made, *REFRESH), capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout)
+    assert report["resumed"] >= 10
+    assert report["resumed"] + report["standardized"] == 40
+    assert len(report["new"]) == 40
+    with sqlite3.connect(made.store.name) as raw:
+        statuses = [row[0] for row in raw.execute("SELECT status FROM run ORDER BY id")]
+    assert statuses == [{signal.SIGKILL: "lost"}.get(how, "interrupted"), "done"]
+
+
+def test_partial_has_an_exit_status_of_its_own(made: Zoo) -> None:
+    made_catalogue.write(networks={"a": [3, 4], "b": "raise"})
+    done = subprocess.run(command(made, *REFRESH), capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["status"], list(report["failed"])) == ("partial", ["b"])
+
+
+# --- the lease -------------------------------------------------------------------------------------------
+
+
+def test_a_second_refresh_is_refused_while_a_live_one_is_at_it(made: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_catalogue.write(networks={f"n{i}": [3, 4 + i] for i in range(8)})
+    monkeypatch.setenv("MADE_SECONDS", "10")
+    with subprocess.Popen(
+        command(made, *REFRESH), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stderr is not None
+        assert "standardizing" in one.stderr.readline()
+        two = subprocess.run(command(made, *REFRESH), capture_output=True, text=True, check=False)
+        assert two.returncode == 75
+        assert f"process {one.pid} on " in two.stderr
+        assert "run 1 is at it since 20" in two.stderr
+        with pytest.raises(LeaseHeldError):
+            refreshed(made)
+        assert made.status()["last_run"]["status"] == "running"
+        one.kill()
+    # dead, it is taken over at once
+    assert made.status()["last_run"]["status"] == "lost"
+    monkeypatch.setenv("MADE_SECONDS", "0")
+    assert refreshed(made).status == "done"
+
+
+def test_a_holder_that_lost_its_lease_can_write_no_more(made: Zoo) -> None:
+    made_catalogue.write(networks={"a": [3, 4]})
+
+    def lose_it() -> None:
+        with lease_module.leased(made.store, detail="", versions={}) as held:
+            with made.store.writing() as connection:  # as if this process had been thought dead
+                connection.exec_driver_sql("UPDATE lease SET holder = ''")
+                runs.take(connection, "here")
+            with held.writing():
+                pytest.fail("a write under an old token must be refused")
+
+    with pytest.raises(LeaseLostError):
+        lose_it()
+    with made.store.reading() as connection:
+        assert runs.lease_row(connection)["holder"]  # the new holder still has it
+
+
+@pytest.mark.parametrize(
+    ("holder", "age", "is_dead"),
+    [
+        ("elsewhere", 59, False),
+        ("elsewhere", 61, True),
+        ("here", 86_400, False),  # a clock that jumped by a day kills nobody
+        ("gone", 0, True),
+        ("its number was given again", 0, True),
+    ],
+)
+def test_who_counts_as_dead(made: Zoo, holder: str, age: int, is_dead: bool) -> None:
+    from dataclasses import asdict, replace
+
+    from zoo_index.database.holder import this_process
+
+    mine = this_process()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    who = {
+        "elsewhere": replace(mine, host="other", machine="other"),
+        "here": mine,
+        "gone": replace(mine, pid=gone.pid),
+        "its number was given again": replace(mine, started=mine.started - 100),
+    }[holder]
+    with made.store.writing() as connection:
+        connection.exec_driver_sql(
+            "UPDATE lease SET holder = ?, since_utc = datetime('now'), "
+            f"heartbeat_utc = strftime('%Y-%m-%d %H:%M:%f', 'now', '-{age} seconds')",
+            (json.dumps(asdict(who)),),
+        )
+    with made.store.reading() as connection:
+        assert runs.lease_row(connection)["is_dead"] is is_dead
+
+
+def test_a_long_item_is_no_reason_to_count_as_dead(made: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "_BEAT_SECONDS", 0.1)
+    with lease_module.leased(made.store, detail="", versions={}) as held:
+        with made.store.writing() as connection:
+            connection.exec_driver_sql("UPDATE lease SET heartbeat_utc = '2000-01-01 00:00:00'")
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with made.store.reading() as connection:
+                if runs.lease_row(connection)["heartbeat_utc"].year > 2000:
+                    break
+            time.sleep(0.05)
+        else:
+            pytest.fail("no heartbeat")
+        with held.writing() as connection:
+            held.end(connection, "done")
+
+
+# --- local entries ---------------------------------------------------------------------------------------
+
+
+def test_local_entries_of_an_older_standardization_are_standardized_again_or_reported(
+    zoo: Zoo, tmp_path: Path
+) -> None:
+    for name in ("kept", "gone"):
+        save_file(nets.conv_net(4, 3).state_dict(), tmp_path / f"{name}.safetensors")
+        zoo.add(tmp_path / f"{name}.safetensors", name)
+    with sqlite3.connect(zoo.store.name) as raw:
+        raw.execute(
+            "UPDATE architecture SET features = ?, fingerprint = 'old' WHERE catalogue = 'local'", (FEATURES - 1,)
+        )
+    (tmp_path / "gone.safetensors").unlink()
+    wrong = zoo.verify()
+    assert any("'gone' is of an older standardization, and its file" in line for line in wrong)
+    assert any("1 architectures are of an older standardization" in line for line in wrong)
+    report = refresh(zoo.store, engine=open_engine("inline"), seconds=None, catalogues=["pypi"])
+    assert (report.changed, report.stale) == (["kept"], ["gone"])
+    assert {entry["name"] for entry in zoo.entries() if entry["catalogue"] == "local"} == {"kept", "gone"}
+    assert len(zoo.verify()) == 2  # of the lost one: its age, and that nobody can say whether it is right
+    zoo.remove("gone")
     assert zoo.verify() == []
-    with sqlite3.connect(zoo.store.path) as raw:
-        raw.execute("UPDATE layer SET canonical = replace(canonical, '[64', '[65')")
-    assert any("differs from its fingerprint" in text for text in zoo.verify())
+    with pytest.raises(UnknownNameError, match="added with zoo add"):
+        zoo.remove("gone")
+    with pytest.raises(UnknownNameError, match="added with zoo add"):
+        zoo.remove("test_vit")
+
+
+def test_a_local_entry_comes_while_a_refresh_is_at_it(made: Zoo, tmp_path: Path) -> None:
+    save_file(nets.conv_net(4, 3).state_dict(), tmp_path / "mine.safetensors")
+    made_catalogue.write(networks={"a": [3, 4]})
+    refreshed(made)
+    made_catalogue.write(networks={"a": [3, 4], "b": [3, 5], "c": [3, 6]})
+
+    def add(_phase: str, done: int, _planned: int) -> None:
+        if done == 1:
+            made.add(tmp_path / "mine.safetensors", "mine")
+
+    report = refresh(made.store, engine=open_engine("inline"), seconds=None, catalogues=["made"], progress=add)
+    assert report.generation == 3
+    assert {entry["name"] for entry in made.entries()} == {"a.x", "b.x", "c.x", "mine"}
+    assert made.status()["embedded"] == 4
+    assert made.verify() == []
+
+
+def test_metrics_for_prometheus_are_written_whole(made: Zoo, tmp_path: Path) -> None:
+    made_catalogue.write(networks={"a": [3, 4], "b": "raise"})
+    file = tmp_path / "zoo.prom"
+    subprocess.run(command(made, *REFRESH, "--metrics-file", str(file)), capture_output=True, check=False)
+    figures = dict(line.split() for line in file.read_text().splitlines() if not line.startswith("#"))
+    assert {key: float(figures[f"zoo_{key}"]) for key in ("refresh_success", "refresh_new", "refresh_failed")} == {
+        "refresh_success": 0,
+        "refresh_new": 1,
+        "refresh_failed": 1,
+    }
+    assert abs(float(figures["zoo_refresh_timestamp_seconds"]) - time.time()) < 600
+    assert [path.name for path in tmp_path.glob("*prom*")] == ["zoo.prom"]
+    refused = subprocess.run(
+        command(made, *REFRESH, "--metrics-file", str(tmp_path / "none" / "zoo.prom")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "existing folder" in refused.stderr

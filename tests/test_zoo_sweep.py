@@ -19,8 +19,6 @@ from transfer.structure.behaviour import facts_of
 from transfer.structure.standardization import header_of
 from zoo_index import open_zoo
 from zoo_index.catalogues.timm_catalogue import build
-from zoo_index.database.store import Store
-from zoo_index.index.snapshot import import_snapshot
 from zoo_index.zoo import Zoo
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -165,8 +163,9 @@ def test_plans_between_architectures_are_lawful(part: int) -> None:
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     """Open the index that ships with the project."""
     path = tmp_path_factory.mktemp("index") / "zoo.db"
-    assert import_snapshot(Store(path))
-    return open_zoo(path)
+    zoo = open_zoo(path)
+    zoo.ensure()
+    return zoo
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transfer.planning.planned import PlannedTensor, TransferPlan
     from zoo_index.answers import Recommendation, Recommendations
     from zoo_index.doctor import Finding
+    from zoo_index.index.history import Difference
     from zoo_index.index.refresh import RefreshReport
     from zoo_index.metrics import MetricsReport
 
@@ -272,11 +273,28 @@ def show_refresh(console: Console, report: RefreshReport) -> None:
     if report.from_snapshot:
         console.print("started from the shipped snapshot, which fits the installed timm")
     console.print(
-        f"{report.indexed} architectures indexed, {report.unchanged} unchanged, {report.removed} removed, "
-        f"{len(report.failed)} failed; {report.entries_changed} entries changed; {report.seconds:.1f} s"
+        f"{len(report.new)} architectures new, {len(report.changed)} changed, {report.unchanged} unchanged, "
+        f"{len(report.retired)} retired, {len(report.failed)} failed; {report.entries_changed} entries changed; "
+        f"generation {report.generation}, run {report.run} {report.status}, {report.seconds:.1f} s"
     )
+    for old, name in report.renamed.items():
+        console.print(f"renamed {old}: {name}")
+    for name in report.stale:
+        console.print(f"stale {name}: of an older standardization, and its file is gone")
     for name, error in report.failed.items():
         console.print(f"[red]failed[/] {name}: {error}")
+
+
+def show_difference(console: Console, found: Difference) -> None:
+    """Print what changed between two generations."""
+    console.print(f"generation {found.since} to {found.until}")
+    for what in ("new", "changed", "retired"):
+        for kind, names in (
+            ("architecture", getattr(found, what)),
+            ("entry", getattr(found, f"entries_{what}")),
+        ):
+            for name in names:
+                console.print(f"{what:8} {kind:13} {name}")
 
 
 def show_metrics(console: Console, report: MetricsReport) -> None:

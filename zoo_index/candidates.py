@@ -75,7 +75,7 @@ def find_candidates(
         If no architecture is admitted, or none of those that are has the form.
     """
     n_wanted = max(embedding.N_CANDIDATES, k)
-    n = entries.n_architectures()
+    n = entries.n_architectures
     if exact or target.form != embedding.MEASURE or n <= max(embedding.MOST_EXACT, n_wanted):
         return _everything(search, entries, target.form, admits, filters)
     n_near, others = n_wanted, search.without_vector(n).tolist()
@@ -95,7 +95,7 @@ def find_candidates(
 def _everything(
     search: Search, entries: Entries, form: Form, admits: Callable[[Entry], bool], filters: str
 ) -> Candidates:
-    admitted = _by_architecture(filter(admits, entries.all()))
+    admitted = _by_architecture(filter(admits, entries.all))
     if not admitted:
         raise _nothing(filters)
     table = search.table(form)

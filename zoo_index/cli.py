@@ -79,12 +79,14 @@ def _terminate(_signal: int, _frame: object) -> None:
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--db", type=click.Path(path_type=Path), help="Index to use; default: ZOO_DB or the user's data folder."
+    "--db",
+    metavar="FILE|URL",
+    help="Index to use, a file or postgresql://user@host/name; default: ZOO_DB, else a file of the user's.",
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="zoo-index", prog_name="zoo")
 @click.pass_context
-def cli(ctx: click.Context, db: Path | None, debug: bool) -> None:
+def cli(ctx: click.Context, db: str | None, debug: bool) -> None:
     """Find the best pretrained source for a network and copy its parameters across.
 
     TARGET is file.py, file.py:Name, package.module:Name, a timm name or a checkpoint. In a file without a

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from transfer.weights.files import check_writable
 from zoo_index.cli_common import console, print_json, zoo_of
 from zoo_index.cli_options import json_option
 
@@ -17,32 +18,62 @@ def index() -> None:
     """Build, inspect and export the index."""
 
 
+_PARTIAL = 3
+"""Exit status of a refresh that did all but some architectures."""
+
+
 @index.command("refresh")
 @click.option("--processes", "-j", type=click.IntRange(1), help="Worker processes; default: one per core.")
 @click.option("--only", multiple=True, metavar="NAME", help="Only this architecture; may be given again.")
 @click.option("--no-snapshot", is_flag=True, help="Build from nothing, even if the shipped snapshot fits.")
+@click.option("--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True)
+@click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster, such as tcp://10.0.0.5:8786.")
+@click.option("--item-seconds", type=click.FloatRange(1), help="Give up a network that takes longer. Default: 600.")
+@click.option("--metrics-file", type=click.Path(path_type=Path), help="Write figures for Prometheus (textfile).")
 @json_option
 @click.pass_context
 def refresh_command(
-    ctx: click.Context, processes: int | None, only: tuple[str, ...], no_snapshot: bool, as_json: bool
+    ctx: click.Context,
+    processes: int | None,
+    only: tuple[str, ...],
+    no_snapshot: bool,
+    engine: str,
+    scheduler: str | None,
+    item_seconds: float | None,
+    metrics_file: Path | None,
+    as_json: bool,
 ) -> None:
-    """Bring the index in line with the installed catalogues; goes on after an interrupt."""
+    """Bring the index in line with the installed catalogues; goes on after an interrupt.
+
+    Exit status: 0 done, 3 partial (some architectures failed, all else is done), 75 another process is at it.
+    """
     from dataclasses import asdict
 
     from zoo_index._progress import progress_bar
+    from zoo_index.engines import open_engine
+    from zoo_index.prometheus import write_metrics
 
+    zoo = zoo_of(ctx)
+    if metrics_file is not None:
+        check_writable(metrics_file)
     with progress_bar() as progress:
-        report = zoo_of(ctx).refresh(
-            processes=processes, only=only, use_snapshot=not no_snapshot, progress=progress
+        report = zoo.refresh(
+            engine=open_engine(engine, processes=processes, scheduler=scheduler),
+            only=only,
+            use_snapshot=not no_snapshot,
+            seconds=item_seconds,
+            progress=progress,
         )
+    if metrics_file is not None:
+        write_metrics(metrics_file, report, zoo.status())
     if as_json:
         print_json(asdict(report))
     else:
         from zoo_index._render import show_refresh
 
         show_refresh(console(), report)
-    if report.failed:
-        ctx.exit(1)
+    if report.status == "partial":
+        ctx.exit(_PARTIAL)
 
 
 @index.command("status")
@@ -90,6 +121,53 @@ def verify_command(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(1)
 
 
+@index.command("diff")
+@click.option("--since", type=click.IntRange(0), help="Generation; default: the one before.")
+@click.option("--until", type=click.IntRange(0), help="Generation; default: the present one.")
+@json_option
+@click.pass_context
+def diff_command(ctx: click.Context, since: int | None, until: int | None, as_json: bool) -> None:
+    """Show what changed from one generation of the index to another."""
+    from dataclasses import asdict
+
+    found = zoo_of(ctx).diff(since, until)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        from zoo_index._render import show_difference
+
+        show_difference(console(), found)
+
+
+@index.command("vacuum")
+@click.option(
+    "--keep-days", type=click.FloatRange(0), default=30.0, show_default=True, help="Keep what retired since."
+)
+@json_option
+@click.pass_context
+def vacuum_command(ctx: click.Context, keep_days: float, as_json: bool) -> None:
+    """Delete what retired long ago, and give its space back."""
+    from dataclasses import asdict
+
+    cleared = zoo_of(ctx).vacuum(keep_days)
+    if as_json:
+        print_json(asdict(cleared))
+    else:
+        click.echo(
+            f"deleted {cleared.architectures} architectures, {cleared.entries} entries, {cleared.blocks} blocks "
+            f"and {cleared.layers} layers"
+        )
+
+
+@click.command("remove")
+@click.argument("name")
+@click.pass_context
+def remove_command(ctx: click.Context, name: str) -> None:
+    """Take an entry that was added with `zoo add` out of the index; its file stays."""
+    zoo_of(ctx).remove(name)
+    click.echo(f"removed {name}")
+
+
 @click.command("add")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="What to call it.")
@@ -132,15 +210,18 @@ def metrics_import_command(ctx: click.Context, file: Path, dataset: str | None, 
 
 
 @click.command("doctor")
+@click.option("--repair", is_flag=True, help="Put right what can be without a refresh, and examine again.")
 @json_option
 @click.pass_context
-def doctor_command(ctx: click.Context, as_json: bool) -> None:
+def doctor_command(ctx: click.Context, repair: bool, as_json: bool) -> None:
     """Examine the installation and the index."""
     from dataclasses import asdict
 
-    from zoo_index.doctor import examine
+    from zoo_index.doctor import Finding, examine
 
-    findings = examine(zoo_of(ctx))
+    zoo = zoo_of(ctx)
+    done = zoo.repair() if repair and zoo.store.exists() else []
+    findings = [*(Finding("repair", "ok", text) for text in done), *examine(zoo)]
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings]})
     else:
@@ -151,4 +232,4 @@ def doctor_command(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(1)
 
 
-UPKEEP = (index, add_command, metrics, doctor_command)
+UPKEEP = (index, add_command, remove_command, metrics, doctor_command)

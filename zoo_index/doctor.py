@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import ZooError
+from zoo_index.index.repair import find_repairable
 from zoo_index.index.snapshot import read_provenance, snapshot_fits
 from zoo_index.zoo import Zoo
 
@@ -74,18 +75,18 @@ def _kernels() -> Finding:
 
 
 def _index(zoo: Zoo) -> list[Finding]:
-    path = zoo.store.path
-    if not zoo.store.exists():
-        return [
-            Finding("index", "note", f"none at '{path}' yet; it is made on first use, or by: zoo index refresh")
-        ]
+    name = zoo.store.name
     try:
+        if not zoo.store.exists():
+            return [
+                Finding("index", "note", f"none at '{name}' yet; it is made on first use, or by: zoo index refresh")
+            ]
         status: dict[str, Any] = zoo.status()
         wrong = zoo.verify()
     except ZooError as error:
         return [Finding("index", "problem", str(error))]
     findings = [
-        Finding("index", "ok", f"'{path}': {status['architectures']} architectures, {status['entries']} entries")
+        Finding("index", "ok", f"'{name}': {status['architectures']} architectures, {status['entries']} entries")
     ]
     findings += [Finding("index", "problem", text) for text in wrong]
     installed = metadata.version("timm")
@@ -99,12 +100,19 @@ def _index(zoo: Zoo) -> list[Finding]:
                     f"{installed}; run: zoo index refresh",
                 )
             )
-    if status["last_run"] and status["last_run"]["status"] in ("running", "interrupted"):
+    if status["last_run"] and status["last_run"]["status"] in ("lost", "interrupted", "failed"):
         findings.append(Finding("index", "note", "the last refresh was not finished; run: zoo index refresh"))
-    if not os.access(path.parent, os.W_OK):
+    if status["failed"]:
         findings.append(
-            Finding("index", "note", f"'{path.parent}' cannot be written: questions work, refresh does not")
+            Finding(
+                "index",
+                "note",
+                f"{len(status['failed'])} architectures could not be standardized; see: zoo index status",
+            )
         )
+    findings += [Finding("index", "problem", text) for text in find_repairable(zoo.store)]
+    if not zoo.store.is_writable():
+        findings.append(Finding("index", "note", f"'{name}' cannot be written: questions work, refresh does not"))
     return findings
 
 

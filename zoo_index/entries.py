@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from zoo_index.database import queries
@@ -19,42 +20,44 @@ Entry = dict[str, Any]
 
 
 class Entries:
-    """Reads entries, all of them once per generation of the index.
+    """Reads the entries of one generation of the index.
 
     Parameters
     ----------
     store : Store
-        Where there is no database, there are no entries.
+    generation : int
+        0 where there is no index: then there are no entries.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, generation: int) -> None:
         self._store = store
-        self._all: tuple[int, list[Entry]] | None = None
+        self._generation = generation
 
+    @cached_property
     def n_architectures(self) -> int:
-        """Count the architectures of the index."""
-        if not self._store.exists():
+        """How many architectures there are."""
+        if not self._generation:
             return 0
         with self._store.reading() as connection:
-            return queries.n_architectures(connection)
+            return queries.n_architectures(connection, self._generation)
 
+    @cached_property
     def all(self) -> list[Entry]:
         """Every entry, the preferred one of each architecture first."""
-        if not self._store.exists():
+        if not self._generation:
             return []
         with self._store.reading() as connection:
-            generation = queries.state(connection)[0]
-            if self._all is None or self._all[0] != generation:
-                self._all = (generation, queries.entry_rows(connection))
-        return self._all[1]
+            return queries.entry_rows(connection, self._generation)
 
     def of(self, architectures: Sequence[int]) -> list[Entry]:
         """Entries of some architectures, the preferred one of each first."""
         with self._store.reading() as connection:
-            return queries.entry_rows(connection, architectures=architectures)
+            return queries.entry_rows(connection, self._generation, architectures=architectures)
 
     def find(self, name: str) -> Entry:
         """Return the entry of a name; of an architecture's name the preferred entry, timm's first.
+
+        A name that a catalogue gave up leads to what it is called now.
 
         Raises
         ------
@@ -64,19 +67,35 @@ class Entries:
         found = self.get(name)
         if found is not None:
             return found
-        with self._store.reading() as connection:
-            names = queries.names_like(connection, name)
+        names = []
+        if self._generation:
+            with self._store.reading() as connection:
+                names = queries.names_like(connection, self._generation, name)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
         raise UnknownNameError(f"expected an entry or architecture of the index, got {name!r}; {hint}")
 
     def get(self, name: str) -> Entry | None:
         """Return the entry that `find` would, or None."""
-        if not self._store.exists():
+        if not self._generation:
             return None
+        found = self._named(name)
+        for other in () if found else self._later_names(name):
+            found = found or self._named(other)
+        return found
+
+    def _named(self, name: str) -> Entry | None:
         with self._store.reading() as connection:
-            rows = queries.entry_rows(connection, name=name)
+            rows = queries.entry_rows(connection, self._generation, name=name)
         found = [row for row in rows if row["name"] == name] or sorted(
             rows, key=lambda row: (row["catalogue"] != "timm", row["position"])
         )
         return found[0] if found else None
+
+    def _later_names(self, name: str) -> list[str]:
+        """Return what an entry or architecture of another time may be called now, the likeliest first."""
+        architecture, _, tag = name.partition(".")
+        with self._store.reading() as connection:
+            exact = queries.aliases(connection, name)
+            renamed = queries.aliases(connection, architecture) if tag else []
+        return [*exact, *(f"{other.partition('.')[0]}.{tag}" for other in renamed), *renamed]

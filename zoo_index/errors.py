@@ -7,7 +7,10 @@ from transfer.errors import InputError, ZooError
 __all__ = [
     "CatalogueError",
     "EmptyIndexError",
+    "EngineError",
     "IndexFileError",
+    "LeaseHeldError",
+    "LeaseLostError",
     "NothingFoundError",
     "OfflineError",
     "UnknownNameError",
@@ -31,6 +34,10 @@ class CatalogueError(ZooError):
     """A catalogue that cannot be listed, or one of its networks that cannot be built."""
 
 
+class EngineError(ZooError):
+    """Worker processes or a cluster that cannot be started, reached or kept; what was finished stands."""
+
+
 class NothingFoundError(ZooError):
     """A question with no answer: no source passes the filters."""
 
@@ -43,3 +50,15 @@ class WeightsUnavailableError(ZooError):
 
 class OfflineError(WeightsUnavailableError):
     """No connection to the hub that has the weights."""
+
+
+class LeaseHeldError(ZooError):
+    """Another process is refreshing the index; the message says which, and since when."""
+
+    exit_code = 75  # sysexits.h: try again later
+
+
+class LeaseLostError(ZooError):
+    """A process that was thought dead; another one refreshes the index now."""
+
+    exit_code = 75

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo_index.database import queries
-from zoo_index.database.store import Store
-from zoo_index.entries import Entries
+from zoo_index.database import queries, runs
+from zoo_index.database.store import open_store
 from zoo_index.errors import EmptyIndexError
+from zoo_index.view import View, look
 from zoo_index.weights import Availability
 
 if TYPE_CHECKING:
+    from zoo_index.database.clearing import Cleared
+    from zoo_index.engines import Engine
+    from zoo_index.index.history import Difference
     from zoo_index.index.refresh import Progress, RefreshReport
-    from zoo_index.index.search import Search
     from zoo_index.metrics import MetricsReport
 
 __all__ = ["Keeper"]
@@ -31,22 +32,20 @@ class Keeper:
 
     Parameters
     ----------
-    path : Path
-        Of the database, which is made when it is first needed.
+    place : str or path
+        Of the database: a file, or the address of one on a server. A file is made when it is first needed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.store = Store(path)
-        self._entries = Entries(self.store)
+    def __init__(self, place: str | os.PathLike[str]) -> None:
+        self.store = open_store(place)
+        self._view: View | None = None
 
-    @cached_property
-    def search(self) -> Search:
-        """The index in memory."""
-        from zoo_index.index.search import Search
+    def view(self) -> View:
+        """Return the index as it stands now; a question keeps to the one that it began with."""
+        self._view = look(self.store, self._view)
+        return self._view
 
-        return Search(self.store)
-
-    def ensure(self) -> None:
+    def ensure(self) -> View:
         """Make sure that there is something to recommend: a missing index starts from the shipped snapshot.
 
         Raises
@@ -54,31 +53,38 @@ class Keeper:
         EmptyIndexError
             If there is no index and no snapshot that fits the installed timm.
         """
-        self._start_from_snapshot()
-        if not self._entries.n_architectures():
+        view = self._started()
+        if not view.entries.n_architectures:
             raise EmptyIndexError(
-                f"expected an index of pretrained networks, '{self.store.path}' holds none and no shipped snapshot "
+                f"expected an index of pretrained networks, '{self.store.name}' holds none and no shipped snapshot "
                 "fits the installed timm; run: zoo index refresh"
             )
+        return view
 
     def refresh(
         self,
         *,
+        engine: Engine | None = None,
         processes: int | None = None,
         only: Sequence[str] = (),
         use_snapshot: bool = True,
+        seconds: float | None = None,
         progress: Progress | None = None,
     ) -> RefreshReport:
         """Bring the index in line with the installed catalogues.
 
         Parameters
         ----------
+        engine : Engine, optional
+            Runs the workers (see `zoo_index.engines`); by default processes of this machine.
         processes : int, optional
-            Worker processes; by default one per core.
+            How many, by default one per core.
         only : sequence of str
             Restrict it to these architectures.
         use_snapshot : bool
             Start a missing index from the shipped snapshot if that fits.
+        seconds : float, optional
+            How long one architecture may take.
         progress : callable, optional
             Called with a phase, the number done and the number planned.
 
@@ -88,17 +94,22 @@ class Keeper:
 
         Raises
         ------
-        CatalogueError, IndexFileError
+        LeaseHeldError, UnknownNameError, IndexFileError
             As `refresh.refresh`.
         """
-        from zoo_index.index.refresh import refresh
-        from zoo_index.index.snapshot import import_snapshot
+        from zoo_index.engines import open_engine
+        from zoo_index.index.refresh import ITEM_SECONDS, refresh
+        from zoo_index.index.snapshot import fill_from_snapshot, snapshot_fits
 
-        is_imported = use_snapshot and not only and import_snapshot(self.store)
-        report = refresh(self.store, processes=processes, only=only, progress=progress)
-        report.from_snapshot = is_imported
-        if self._entries.n_architectures():
-            self.search.vector_index()  # made anew if it is missing or was altered
+        is_filled = use_snapshot and not only and snapshot_fits() and fill_from_snapshot(self.store)
+        with engine or open_engine(processes=processes) as workers:
+            report = refresh(
+                self.store, engine=workers, only=only, seconds=seconds or ITEM_SECONDS, progress=progress
+            )
+        report.from_snapshot = is_filled
+        view = self.view()
+        if view.entries.n_architectures:
+            view.search.vector_index  # noqa: B018 - made anew if it is missing or was altered
         return report
 
     def add(
@@ -107,9 +118,15 @@ class Keeper:
         """Add a local checkpoint as a source and return its entry (see `addition.add_checkpoint`)."""
         from zoo_index.index.addition import add_checkpoint
 
-        self._start_from_snapshot()
+        self._started()
         add_checkpoint(self.store, Path(checkpoint), name, license=license, family=family)
         return self.entry(name)
+
+    def remove(self, name: str) -> None:
+        """Take a local entry out of the index (see `addition.remove_entry`)."""
+        from zoo_index.index.addition import remove_entry
+
+        remove_entry(self.store, name)
 
     def import_metrics(self, path: str | os.PathLike[str], dataset: str | None = None) -> MetricsReport:
         """Take published results of entries into the index (see `metrics.import_metrics`)."""
@@ -122,21 +139,44 @@ class Keeper:
         """Return counts, versions and the last run of the index."""
         from zoo_index.index.vectors import kind_of
 
+        generation = self.view().generation
         with self.store.reading() as connection:
-            generation, vectors_generation, _ = queries.state(connection)
-            counts = queries.counts(connection)
+            counts = queries.counts(connection, generation)
+            made = queries.generation_row(connection, generation)
+            last = runs.last_runs(connection)
             return {
-                "path": str(self.store.path),
+                "index": self.store.name,
                 "generation": generation,
-                "vectors_current": vectors_generation == generation,
+                "made_utc": made["made_utc"] if made else None,
                 "vectors": kind_of(counts["embedded"]),
-                "recall": queries.recall(connection),
+                "recall": queries.recall(connection, generation),
                 **counts,
-                "catalogues": queries.by_catalogue(connection),
+                "catalogues": queries.by_catalogue(connection, generation),
                 "metrics": queries.metric_datasets(connection),
-                "last_run": queries.last_run(connection),
+                "last_run": last[0] if last else None,
                 "failed": queries.failures(connection),
             }
+
+    def diff(self, since: int | None = None, until: int | None = None) -> Difference:
+        """Say what changed between two generations, by default by the last one (see `history.difference`)."""
+        from zoo_index.index.history import difference
+
+        return difference(self.store, since, until)
+
+    def vacuum(self, keep_days: float = 30.0) -> Cleared:
+        """Delete what retired more than some days ago and give its space back."""
+        from zoo_index.database.clearing import clear
+
+        with self.store.writing() as connection:
+            cleared = clear(connection, keep_days)
+        self.store.compact()
+        return cleared
+
+    def repair(self) -> list[str]:
+        """Put right what can be without a refresh; return what was done."""
+        from zoo_index.index.repair import repair
+
+        return repair(self.store)
 
     def export(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Write a snapshot to a folder and return its provenance (see `snapshot.export_snapshot`)."""
@@ -148,7 +188,7 @@ class Keeper:
         """Check the database, every fingerprint and the vector file; return what is wrong."""
         from zoo_index.index.verification import verify
 
-        return verify(self.store, self.search.vector_path)
+        return verify(self.store)
 
     def entry(self, name: str) -> dict[str, Any]:
         """Return one entry by its name, or the preferred entry of an architecture.
@@ -158,15 +198,15 @@ class Keeper:
         UnknownNameError
             If there is no such entry; the message names the nearest ones.
         """
-        self.ensure()
-        found = self._entries.find(name)
+        found = self.ensure().entries.find(name)
         return {**found, "available": Availability().find(found) is not None}
 
-    def _start_from_snapshot(self) -> None:
-        if self._entries.n_architectures():
-            return
-        from zoo_index.index.refresh import refresh
-        from zoo_index.index.snapshot import import_snapshot
+    def _started(self) -> View:
+        """Return the view after the first use, whether or not there is anything to see."""
+        view = self.view()
+        if not view.generation:
+            from zoo_index.index.first_use import start_index
 
-        if import_snapshot(self.store):
-            refresh(self.store, catalogues=["pypi"])
+            if start_index(self.store):
+                view = self.view()
+        return view

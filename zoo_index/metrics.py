@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import InputError
-from zoo_index.database import queries, writes
+from zoo_index.database import queries, runs, writes
 from zoo_index.database.store import Store
 
 __all__ = ["MetricsReport", "import_metrics", "read_results"]
@@ -63,17 +63,24 @@ def import_metrics(store: Store, path: Path, dataset: str | None = None) -> Metr
     if not dataset.strip():
         raise InputError("expected the name of a data set, got an empty one; name it with --dataset")
     with store.writing() as connection:
-        known = queries.entry_names(connection)
+        known = queries.entry_names(connection, queries.generation(connection))
         unmatched = sorted(row["name"] for row in results if row["name"] not in known)
         if len(unmatched) == len(results):
             raise InputError(
                 f"expected results of entries of the index in '{path}', none of its {len(results)} names is one "
                 f"(the first is {results[0]['name']!r}); names are those of: zoo list"
             )
-        run = writes.start_run(connection, "metrics", len(results), f"{dataset} from {path.name}")
+        run = runs.start_run(connection, "metrics", detail=f"{dataset} from {path.name}")
         writes.put_metrics(connection, dataset, results)
-        writes.end_run(connection, run, "done", len(results) - len(unmatched), 0)
-        writes.raise_generation(connection)
+        generation = writes.raise_generation(connection, run)
+        runs.end_run(
+            connection,
+            run,
+            "done",
+            n_planned=len(results),
+            n_done=len(results) - len(unmatched),
+            generation=generation,
+        )
     return MetricsReport(dataset, len(results), len(results) - len(unmatched), tuple(unmatched))
 
 

@@ -14,8 +14,8 @@ from transfer.errors import InputError
 from transfer.structure.records import Architecture, Form
 from transfer.structure.standardization import FORMS, as_module, standardize
 from zoo_index.entries import Entries, Entry
-from zoo_index.index.search import Search
 from zoo_index.targets import open_target, split_code
+from zoo_index.view import View
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +82,7 @@ def _give(network: object, example: object) -> None:
     give_example(module, example)
 
 
-def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Entries, example: object = None) -> Resolved:
+def resolve(spec: NetworkSpec, form: Form, view: View, example: object = None) -> Resolved:
     """Standardize whatever a specification means.
 
     Parameters
@@ -90,8 +90,8 @@ def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Entries, exa
     spec : nn.Module, Architecture, Checkpoint, str or path
     form : {'dpiat', 'paper'}
         Must be among the forms of the result.
-    search : Search
-    entries : Entries
+    view : View
+        Of the index.
     example : Tensor, tuple, mapping or str, optional
         As for `network_of`; what the index knows of the network is not asked then.
 
@@ -102,13 +102,13 @@ def resolve(spec: NetworkSpec, form: Form, search: Search, entries: Entries, exa
     TargetError, CheckpointError, UnknownNameError, InputError
         As `targets.open_target`.
     """
-    entry = _indexed(spec, entries) if example is None else None
+    entry = _indexed(spec, view.entries) if example is None else None
     if entry is not None:
-        stored = {wanted: search.architecture(entry["architecture_id"], wanted) for wanted in FORMS}
+        stored = {wanted: view.search.architecture(entry["architecture_id"], wanted) for wanted in FORMS}
         forms = {wanted: found for wanted, found in stored.items() if found is not None}
         if form in forms:
             return Resolved(str(spec), entry["n_params"], forms)
-    network = network_of(spec, entries, example)
+    network = network_of(spec, view.entries, example)
     if isinstance(network, Architecture):
         standardize(network, method=form)
         return Resolved(network.fingerprint[:12], network.n_elements, {network.form: network})

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
 from transfer.execution.coverage import LEAST_COVERAGE, check_least
 from transfer.structure.standardization import as_module, check_form
 from zoo_index.answers import Filters
-from zoo_index.database.store import default_path
+from zoo_index.database.store import default_place
 from zoo_index.keeping import Keeper
 from zoo_index.weights import Availability
 
@@ -32,19 +31,20 @@ if TYPE_CHECKING:
 __all__ = ["Zoo", "open_zoo"]
 
 
-def open_zoo(path: str | os.PathLike[str] | None = None) -> Zoo:
+def open_zoo(place: str | os.PathLike[str] | None = None) -> Zoo:
     """Open the index.
 
     Parameters
     ----------
-    path : path, optional
-        Of the database; by default ``ZOO_DB``, else a file in the user's data folder.
+    place : str or path, optional
+        Of the database: a file, or ``postgresql://user@host/name``; by default ``ZOO_DB``, else a file in the
+        user's data folder.
 
     Returns
     -------
     Zoo
     """
-    return Zoo(Path(path) if path is not None else default_path())
+    return Zoo(place if place is not None else default_place())
 
 
 class Zoo(Keeper):
@@ -52,8 +52,8 @@ class Zoo(Keeper):
 
     Parameters
     ----------
-    path : Path
-        Of the database, which is made when it is first needed.
+    place : str or path
+        Of the database (see `open_zoo`).
     """
 
     def entries(self, filters: Filters | None = None) -> list[dict[str, Any]]:
@@ -64,10 +64,10 @@ class Zoo(Keeper):
         EmptyIndexError
             If there is no index.
         """
-        self.ensure()
+        view = self.ensure()
         filters, availability = filters or Filters(), Availability()
         found = []
-        for entry in self._entries.all():
+        for entry in view.entries.all:
             if filters.admits(entry):
                 available = availability.find(entry) is not None
                 if available or not filters.available:
@@ -153,10 +153,11 @@ class Zoo(Keeper):
         self.ensure()
         filters, availability = filters or Filters(), Availability()
         for target in targets:
+            view = self.view()  # one generation for the whole of a question
             yield recommend(
-                self.search,
-                self._entries,
-                resolve(target, form, self.search, self._entries, example),
+                view.search,
+                view.entries,
+                resolve(target, form, view, example),
                 k=k,
                 form=form,
                 exact=exact,
@@ -172,11 +173,8 @@ class Zoo(Keeper):
         from zoo_index.resolve import resolve
 
         form = check_form(measure, "measure")
-        self._start_from_snapshot()
-        resolved = [
-            resolve(spec, form, self.search, self._entries, given)
-            for spec, given in ((source, None), (target, example))
-        ]
+        view = self._started()
+        resolved = [resolve(spec, form, view, given) for spec, given in ((source, None), (target, example))]
         return similarity(*(network.forms[form] for network in resolved), measure=form)
 
     def plan(
@@ -202,8 +200,8 @@ class Zoo(Keeper):
         from transfer.planning.plans import plan
         from zoo_index.resolve import network_of
 
-        self._start_from_snapshot()
-        networks = [network_of(source, self._entries), network_of(target, self._entries, example)]
+        entries = self._started().entries
+        networks = [network_of(source, entries), network_of(target, entries, example)]
         return plan(*networks, method=method, options=options)
 
     def transfer(

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from zoo_index.catalogues.description import Description
 
-__all__ = ["CATALOGUES", "Catalogue", "CatalogueEntry", "open_catalogue"]
+__all__ = ["CATALOGUES", "LISTED", "Catalogue", "CatalogueEntry", "open_catalogue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,26 @@ class Catalogue:
         Lists all entries, the preferred entry of each architecture first.
     describe : callable
         Standardizes the architecture of an entry; runs in a worker process.
+    aliases : callable
+        Names that the catalogue gave up, and what they are called now.
     """
 
     name: str
     version: Callable[[], str]
     entries: Callable[[], list[CatalogueEntry]]
     describe: Callable[[CatalogueEntry], Description]
+    aliases: Callable[[], dict[str, str]] = dict
 
 
-CATALOGUES = {"timm": "zoo_index.catalogues.timm_catalogue", "pypi": "zoo_index.catalogues.pypi_catalogue"}
-"""Catalogues that a refresh reads, by module."""
+CATALOGUES = {
+    "timm": "zoo_index.catalogues.timm_catalogue",
+    "pypi": "zoo_index.catalogues.pypi_catalogue",
+    "local": "zoo_index.catalogues.local_catalogue",
+}
+"""Catalogues by module."""
+
+LISTED = ("timm", "pypi")
+"""Those that list their entries; what belongs to `local` stands in the index alone."""
 
 
 def open_catalogue(name: str) -> Catalogue:

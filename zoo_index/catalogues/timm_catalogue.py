@@ -61,6 +61,12 @@ def entries() -> list[CatalogueEntry]:
     return sorted(listed, key=lambda e: (e.architecture, e.tag != default[e.architecture], e.name))
 
 
+def aliases() -> dict[str, str]:
+    """Return what names of earlier versions of timm are called now."""
+    listing = getattr(_timm().models, "get_deprecated_models", dict)
+    return {name: target for name, target in listing().items() if target}
+
+
 def is_architecture(name: str) -> bool:
     """Whether timm can build `name`, with or without a tag."""
     timm = _timm()
@@ -162,4 +168,4 @@ def _timm() -> Any:
     return timm
 
 
-CATALOGUE = Catalogue("timm", version, entries, describe_entry)
+CATALOGUE = Catalogue("timm", version, entries, describe_entry, aliases)

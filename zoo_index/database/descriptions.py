@@ -11,69 +11,113 @@ from transfer.structure.records import Form
 from transfer.structure.standardization import FORMS
 from zoo_index.catalogues.description import FEATURES, Description, EncodedArchitecture, digest
 from zoo_index.database.packing import pack_ids, pack_texts, rows_among
-from zoo_index.database.schema import ARCHITECTURE, BLOCK, EMBEDDING, FAILURE, LAYER
+from zoo_index.database.schema import ARCHITECTURE, BLOCK, FAILURE, LAYER
 
-__all__ = ["put_description", "put_descriptions"]
+__all__ = ["drop_prepared", "prepare", "prepared", "standing_versions"]
 
-
-def put_description(
-    connection: Connection, catalogue: str, catalogue_version: str, description: Description
-) -> int:
-    """Insert or replace an architecture; return its id, which stays when it is replaced."""
-    return put_descriptions(connection, catalogue, catalogue_version, [description])[0]
+_CONTENT = ("n_params", "fingerprint", "dpiat_items", "paper_items", "facts", "wiring")
+"""Columns that answers depend on."""
 
 
-def put_descriptions(
+def standing_versions(connection: Connection, catalogue: str) -> dict[str, tuple[str, int]]:
+    """Return version and features of every standing architecture of a catalogue, by name."""
+    return _versions(connection, catalogue, is_prepared=False)
+
+
+def prepared(connection: Connection, catalogue: str) -> dict[str, tuple[str, int]]:
+    """Return version and features of the architectures that are prepared for the next generation, by name."""
+    return _versions(connection, catalogue, is_prepared=True)
+
+
+def _versions(connection: Connection, catalogue: str, *, is_prepared: bool) -> dict[str, tuple[str, int]]:
+    columns = (ARCHITECTURE.c.name, ARCHITECTURE.c.catalogue_version, ARCHITECTURE.c.features)
+    query = select(*columns).where(ARCHITECTURE.c.catalogue == catalogue, ARCHITECTURE.c.died.is_(None))
+    born = ARCHITECTURE.c.born
+    rows = connection.execute(query.where(born.is_(None) if is_prepared else born.is_not(None)))
+    return {row.name: (row.catalogue_version, row.features) for row in rows}
+
+
+def drop_prepared(connection: Connection, catalogue: str, *, keep: Sequence[str], version: str) -> None:
+    """Delete what was prepared under another version, or is no longer listed."""
+    known = prepared(connection, catalogue)
+    kept = set(keep)
+    for name, made in known.items():
+        if name not in kept or made != (version, FEATURES):
+            _delete_prepared(connection, catalogue, name)
+
+
+def prepare(
     connection: Connection, catalogue: str, catalogue_version: str, descriptions: Sequence[Description]
-) -> list[int]:
-    """Insert or replace architectures of distinct names; return their ids, which stay when they are replaced."""
+) -> int:
+    """Put architectures of distinct names in for the next generation.
+
+    One that is what stands already only gets its version noted.
+
+    Returns
+    -------
+    int
+        Number of architectures that differ from what stands.
+    """
     names = [description.name for description in descriptions]
     assert len(set(names)) == len(names)
+    for name in names:
+        connection.execute(delete(FAILURE).where(FAILURE.c.catalogue == catalogue, FAILURE.c.name == name))
+        _delete_prepared(connection, catalogue, name)
     packed = {
         form: _put_items(connection, form, [encoded for d in descriptions if (encoded := d.form(form))])
         for form in FORMS
     }
-    rows = []
+    known = _known(connection, catalogue, names)
+    fresh = []
     for description in descriptions:
         dpiat, paper = description.dpiat, description.paper
-        rows.append(
+        content = {
+            "n_params": description.n_params,
+            "fingerprint": dpiat.fingerprint,
+            "dpiat_items": packed["dpiat"][dpiat],
+            "paper_items": packed["paper"][paper] if paper else None,
+            "facts": pack_texts(description.facts) if description.facts else None,
+            "wiring": pack_texts(description.wiring) if description.wiring else None,
+        }
+        made = {"catalogue_version": catalogue_version, "features": FEATURES}
+        stands = known.get(description.name)
+        if stands is not None and stands["is_standing"] and all(stands[key] == content[key] for key in _CONTENT):
+            connection.execute(update(ARCHITECTURE).where(ARCHITECTURE.c.id == stands["id"]).values(**made))
+            continue
+        fresh.append(
             {
                 "catalogue": catalogue,
                 "name": description.name,
-                "catalogue_version": catalogue_version,
-                "features": FEATURES,
-                "fingerprint": dpiat.fingerprint,
-                "n_params": description.n_params,
+                **made,
+                **content,
                 "n_dpiat": dpiat.n_scoring,
                 "n_paper": paper.n_scoring if paper else 0,
-                "dpiat_items": packed["dpiat"][dpiat],
-                "paper_items": packed["paper"][paper] if paper else None,
-                "facts": pack_texts(description.facts) if description.facts else None,
-                "wiring": pack_texts(description.wiring) if description.wiring else None,
+                "revision": stands["revision"] + 1 if stands else 1,
             }
         )
-    known = _architectures(connection, catalogue, names)
-    for name in names:
-        connection.execute(delete(FAILURE).where(FAILURE.c.catalogue == catalogue, FAILURE.c.name == name))
-    if fresh := [row for row in rows if row["name"] not in known]:
+    if fresh:
         connection.execute(insert(ARCHITECTURE), fresh)
-    for row in rows:
-        if row["name"] in known:
-            id_, fingerprint = known[str(row["name"])]
-            connection.execute(update(ARCHITECTURE).where(ARCHITECTURE.c.id == id_).values(**row))
-            if fingerprint != row["fingerprint"]:
-                connection.execute(delete(EMBEDDING).where(EMBEDDING.c.architecture_id == id_))
-    stored = _architectures(connection, catalogue, names)
-    return [stored[name][0] for name in names]
+    return len(fresh)
 
 
-def _architectures(connection: Connection, catalogue: str, names: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """Id and fingerprint of stored architectures by name."""
-    query = select(ARCHITECTURE.c.name, ARCHITECTURE.c.id, ARCHITECTURE.c.fingerprint).where(
-        ARCHITECTURE.c.catalogue == catalogue
+def _delete_prepared(connection: Connection, catalogue: str, name: str) -> None:
+    connection.execute(
+        delete(ARCHITECTURE).where(
+            ARCHITECTURE.c.catalogue == catalogue, ARCHITECTURE.c.name == name, ARCHITECTURE.c.born.is_(None)
+        )
     )
-    rows = rows_among(connection, query, ARCHITECTURE.c.name, names)
-    return {row.name: (row.id, row.fingerprint) for row in rows}
+
+
+def _known(connection: Connection, catalogue: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Newest revision of architectures that stand or stood, by name."""
+    columns = [ARCHITECTURE.c[key] for key in ("id", "name", "revision", "died", *_CONTENT)]
+    query = (
+        select(*columns)
+        .where(ARCHITECTURE.c.catalogue == catalogue, ARCHITECTURE.c.born.is_not(None))
+        .order_by(ARCHITECTURE.c.revision)
+    )
+    rows = (dict(row._mapping) for row in rows_among(connection, query, ARCHITECTURE.c.name, names))
+    return {row["name"]: {**row, "is_standing": row["died"] is None} for row in rows}
 
 
 def _put_items(
@@ -113,6 +157,7 @@ def _ids(
     found = find(list(wanted))
     missing = [key for key in wanted if key not in found]
     if missing:
-        connection.execute(insert(table), [{"form": form, "digest": key, **wanted[key]} for key in missing])
+        rows = [{"form": form, "digest": key, **wanted[key]} for key in missing]
+        connection.execute(insert(table), rows)
         found |= find(missing)
     return found

@@ -16,7 +16,7 @@ from transfer.alignment.tables import MAX_DIMS, Table, kind_code, offsets, padde
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
 from zoo_index.catalogues.wiring_text import read_wiring
 from zoo_index.database.packing import ID_BYTES, rows_among, unpack_ids, unpack_texts
-from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER
+from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER, standing
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -28,13 +28,13 @@ __all__ = [
     "StoredTable",
     "architecture_ids",
     "embedded_ids",
-    "ids_without_vector",
     "load_architecture",
     "load_architectures",
     "load_basis",
     "load_shapes",
     "load_table",
     "load_vectors",
+    "standing_basis",
 ]
 
 
@@ -95,14 +95,22 @@ class Basis:
     projection: NDArray[np.float32]
 
 
-def load_table(connection: Connection, form: Form, ids: NDArray[np.int64] | None = None) -> StoredTable:
-    """Load the architectures that have the given form: all of them, or some by id.
+def load_table(connection: Connection, form: Form, of: int | NDArray[np.int64]) -> StoredTable:
+    """Load the architectures that have the given form.
 
-    Of some, only the blocks and layers that they use are read.
+    Parameters
+    ----------
+    connection : Connection
+    form : {'dpiat', 'paper'}
+    of : int or ndarray of shape (n,), int64
+        All of this generation, or those of some ids, ascending; then only the blocks and layers that they use are
+        read.
     """
+    ids = None if isinstance(of, int) else of
     items_of = ARCHITECTURE.c.dpiat_items if form == "dpiat" else ARCHITECTURE.c.paper_items
     count = ARCHITECTURE.c.n_dpiat if form == "dpiat" else ARCHITECTURE.c.n_paper
     query: Any = select(ARCHITECTURE.c.id, count, items_of).where(items_of.is_not(None)).order_by(ARCHITECTURE.c.id)
+    query = query.where(standing(ARCHITECTURE, of)) if isinstance(of, int) else query
     architectures, n_scoring, packed = _columns(connection, query, ARCHITECTURE.c.id, ids)
     start, item = _lists(packed)
     wanted = None if ids is None else np.unique(item)
@@ -244,44 +252,54 @@ def _named(shapes: Architecture, facts: Sequence[str], wiring: Sequence[str]) ->
     return Architecture(shapes.form, tuple(items))
 
 
-def load_basis(connection: Connection, measure: str) -> Basis | None:
-    """Load the basis of the embedding; None if there is none yet."""
-    row = connection.execute(
-        select(BASIS.c.landmarks, BASIS.c.projection).where(BASIS.c.measure == measure)
-    ).one_or_none()
-    if row is None:
-        return None
+def standing_basis(connection: Connection, measure: str, generation: int) -> int | None:
+    """Id of the basis of the embedding that stands in a generation; None if there is none yet."""
+    query = select(BASIS.c.id).where(BASIS.c.measure == measure, standing(BASIS, generation))
+    return connection.execute(query).scalar_one_or_none()
+
+
+def load_basis(connection: Connection, basis_id: int) -> Basis:
+    """Load a basis of the embedding."""
+    row = connection.execute(select(BASIS.c.landmarks, BASIS.c.projection).where(BASIS.c.id == basis_id)).one()
     landmarks = tuple(Landmark(kind, n_dims, tuple(dims)) for kind, n_dims, dims in json.loads(row.landmarks))
     return Basis(landmarks, np.frombuffer(row.projection, dtype="<f4").reshape(len(landmarks) + 1, -1))
 
 
-def architecture_ids(connection: Connection) -> NDArray[np.int64]:
-    """Ids of all architectures, of shape (n,), ascending."""
-    return _column(connection, select(ARCHITECTURE.c.id).order_by(ARCHITECTURE.c.id))
+def architecture_ids(connection: Connection, generation: int) -> NDArray[np.int64]:
+    """Ids of the architectures of a generation, of shape (n,), ascending."""
+    query = select(ARCHITECTURE.c.id).where(standing(ARCHITECTURE, generation)).order_by(ARCHITECTURE.c.id)
+    return _column(connection, query)
 
 
-def embedded_ids(connection: Connection) -> NDArray[np.int64]:
-    """Ids of the architectures that have a source-side vector, of shape (n,), ascending."""
-    return _column(connection, select(EMBEDDING.c.architecture_id).order_by(EMBEDDING.c.architecture_id))
-
-
-def ids_without_vector(connection: Connection) -> NDArray[np.int64]:
-    """Ids of the architectures that have no vector yet, of shape (n,)."""
-    embedded = select(EMBEDDING.c.architecture_id)
-    return _column(connection, select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.id.not_in(embedded)))
+def embedded_ids(connection: Connection, basis_id: int) -> NDArray[np.int64]:
+    """Ids of the architectures that have a vector made with a basis, of shape (n,), ascending."""
+    query = select(EMBEDDING.c.architecture_id).where(EMBEDDING.c.basis_id == basis_id)
+    return _column(connection, query.order_by(EMBEDDING.c.architecture_id))
 
 
 def load_vectors(
-    connection: Connection, wanted: NDArray[np.int64] | None = None
+    connection: Connection, basis_id: int, wanted: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Load ids and source-side vectors, of shape (n,) and (n, d): all, or of some architectures by ascending id."""
-    ids = embedded_ids(connection)
-    if wanted is not None:
-        ids = np.intersect1d(ids, wanted, assume_unique=True)
-    query = select(EMBEDDING.c.architecture_id, EMBEDDING.c.vector).order_by(EMBEDDING.c.architecture_id)
+    """Load the vectors that were made with a basis.
+
+    Parameters
+    ----------
+    connection : Connection
+    basis_id : int
+    wanted : ndarray of shape (m,), int64
+        Ids of architectures, ascending; some may lack a vector.
+
+    Returns
+    -------
+    ids : ndarray of shape (n,), int64, ascending
+    vectors : ndarray of shape (n, d), float32
+    """
+    ids = np.intersect1d(embedded_ids(connection, basis_id), wanted, assume_unique=True)
+    query = select(EMBEDDING.c.architecture_id, EMBEDDING.c.vector).where(EMBEDDING.c.basis_id == basis_id)
+    query = query.order_by(EMBEDDING.c.architecture_id)
     rows: NDArray[np.float32] | None = None
     n = 0
-    read = iter(_rows(connection, query, EMBEDDING.c.architecture_id, None if wanted is None else ids))
+    read = iter(_rows(connection, query, EMBEDDING.c.architecture_id, ids))
     while part := list(islice(read, _AT_ONCE)):
         block = np.frombuffer(b"".join(row[1] for row in part), dtype="<f4").reshape(len(part), -1)
         if rows is None:

@@ -8,12 +8,12 @@ from sqlalchemy import Connection, inspect, text
 
 from zoo_index.errors import IndexFileError
 
-__all__ = ["REVISION", "check_not_newer", "current_revision", "migrate", "migrations_folder"]
+__all__ = ["REVISION", "VERSION_TABLE", "check_not_newer", "current_revision", "migrate", "migrations_folder"]
 
-REVISION = "0006"
+REVISION = "0007"
 """Newest revision; a test holds it against the migrations."""
 
-_VERSION_TABLE = "zoo_alembic_version"
+VERSION_TABLE = "zoo_alembic_version"
 
 
 def migrations_folder() -> Path:
@@ -31,8 +31,8 @@ def current_revision(connection: Connection) -> str | None:
         If the database belongs to something else.
     """
     tables = inspect(connection).get_table_names()
-    if _VERSION_TABLE in tables:
-        found = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()
+    if VERSION_TABLE in tables:
+        found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
         return str(found) if found is not None else None
     if tables:
         raise IndexFileError(

@@ -1,4 +1,4 @@
-"""How the database keeps lists of ids (little-endian int32) and of texts, and how a query takes many ids."""
+"""How the database keeps lists of ids (little-endian int32) and of texts, and how statements take many values."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, Table, any_, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
-__all__ = ["ID_BYTES", "batched", "pack_ids", "pack_texts", "rows_among", "unpack_ids", "unpack_texts"]
+__all__ = [
+    "ID_BYTES",
+    "batched",
+    "insert_into",
+    "pack_ids",
+    "pack_texts",
+    "rows_among",
+    "unpack_ids",
+    "unpack_texts",
+]
 
 T = TypeVar("T")
 
@@ -42,13 +52,24 @@ def rows_among(
 ) -> Iterator[Any]:
     """Yield the rows of a query whose column has one of some values.
 
-    The values are one parameter, a JSON list, however many there are: a statement with a parameter for each takes
-    longer to write than to run.
+    The values are one parameter, a list, however many there are: a statement with a parameter for each takes longer
+    to write than to run.
     """
-    listed = select(func.json_each(bindparam("values")).table_valued("value").c.value)
-    chosen = query.where(column.in_(listed))
+    is_sqlite = connection.dialect.name == "sqlite"
+    chosen: ColumnElement[bool]
+    if is_sqlite:  # which has no arrays, but reads JSON
+        chosen = column.in_(select(func.json_each(bindparam("values")).table_valued("value").c.value))
+    else:
+        chosen = column == any_(bindparam("values", type_=ARRAY(column.type)))
     for part in batched(values):
-        yield from connection.execute(chosen, {"values": json.dumps(part)})
+        yield from connection.execute(
+            query.where(chosen), {"values": json.dumps(list(part)) if is_sqlite else list(part)}
+        )
+
+
+def insert_into(connection: Connection, table: Table) -> Any:
+    """Return an insertion that can say what happens to rows that exist already."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def pack_texts(texts: Sequence[str]) -> bytes:

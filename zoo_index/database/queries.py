@@ -1,112 +1,150 @@
-"""Questions to the index that people ask; what the matcher needs is in `loading`."""
+"""Questions to the index that people ask; what the matcher needs is in `loading`, runs are in `runs`.
+
+Those about content are about one generation (see `schema`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, text
+from sqlalchemy import Connection, and_, func, or_, select
 
 from zoo_index.answers import RANKING_DATASET
+from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.database.packing import rows_among
 from zoo_index.database.schema import (
+    ALIAS,
     ARCHITECTURE,
     BASIS,
     BLOCK,
     EMBEDDING,
     ENTRY,
     FAILURE,
+    GENERATION,
     LAYER,
     METRIC,
-    RUN,
     STATE,
+    standing,
 )
 
 __all__ = [
+    "aliases",
+    "architecture_marks",
     "by_catalogue",
+    "catalogue_entries",
     "counts",
+    "entry_marks",
     "entry_names",
     "entry_rows",
     "failures",
     "fingerprints",
-    "integrity",
-    "last_run",
+    "generation",
+    "generation_row",
+    "identity",
     "metric_datasets",
     "n_architectures",
     "names_like",
+    "oldest_whole_generation",
+    "outdated",
     "recall",
-    "standing",
-    "state",
 ]
 
 
-def standing(connection: Connection, catalogue: str) -> dict[str, tuple[str, int]]:
-    """Return version and features of every stored architecture of a catalogue, by name."""
-    rows = connection.execute(
-        select(ARCHITECTURE.c.name, ARCHITECTURE.c.catalogue_version, ARCHITECTURE.c.features).where(
-            ARCHITECTURE.c.catalogue == catalogue
-        )
-    )
-    return {row.name: (row.catalogue_version, row.features) for row in rows}
+def generation(connection: Connection) -> int:
+    """Return the generation that readers see; 0 where the index is not filled yet."""
+    return int(connection.execute(select(STATE.c.generation)).scalar_one())
+
+
+def identity(connection: Connection) -> str:
+    """Return the random name that tells this index from every other one."""
+    return str(connection.execute(select(STATE.c.identity)).scalar_one())
+
+
+def generation_row(connection: Connection, number: int) -> dict[str, Any] | None:
+    """Return when and by which run a generation was made, and how much stands in it."""
+    row = connection.execute(select(GENERATION).where(GENERATION.c.number == number)).mappings().first()
+    return dict(row) if row else None
+
+
+def n_architectures(connection: Connection, number: int) -> int:
+    """Return how many architectures stand in a generation, as was counted when it was made."""
+    found = connection.execute(select(GENERATION.c.n_architectures).where(GENERATION.c.number == number)).scalar()
+    return int(found or 0)
 
 
 def failures(connection: Connection) -> list[dict[str, Any]]:
     """Return the architectures that could not be standardized."""
-    rows = connection.execute(
-        select(FAILURE.c.catalogue, FAILURE.c.name, FAILURE.c.catalogue_version, FAILURE.c.error)
+    rows = connection.execute(select(FAILURE).order_by(FAILURE.c.catalogue, FAILURE.c.name))
+    return [{key: value for key, value in row.items() if key != "id"} for row in rows.mappings()]
+
+
+def counts(connection: Connection, number: int) -> dict[str, int]:
+    """Return the number of rows of the tables that people ask about; `retired` ones stand no longer."""
+
+    def count(query: Any) -> int:
+        return int(connection.execute(query).scalar_one())
+
+    def rows(table: Any) -> Any:
+        return select(func.count()).select_from(table)
+
+    embedded = (
+        rows(EMBEDDING)
+        .where(EMBEDDING.c.basis_id.in_(select(BASIS.c.id).where(standing(BASIS, number))))
+        .where(EMBEDDING.c.architecture_id.in_(select(ARCHITECTURE.c.id).where(standing(ARCHITECTURE, number))))
     )
-    return [dict(row) for row in rows.mappings()]
-
-
-def state(connection: Connection) -> tuple[int, int, str]:
-    """Return the generation of the content, and generation and digest of the vector file made from it."""
-    row = connection.execute(select(STATE.c.generation, STATE.c.vectors_generation, STATE.c.vectors_sha256)).one()
-    return int(row[0]), int(row[1]), str(row[2])
-
-
-def counts(connection: Connection) -> dict[str, int]:
-    """Return the number of rows of the tables that people ask about."""
-    tables = {
-        "architectures": ARCHITECTURE,
-        "entries": ENTRY,
-        "blocks": BLOCK,
-        "layers": LAYER,
-        "embedded": EMBEDDING,
-        "failures": FAILURE,
-    }
     return {
-        name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-        for name, table in tables.items()
+        "architectures": count(rows(ARCHITECTURE).where(standing(ARCHITECTURE, number))),
+        "entries": count(rows(ENTRY).where(standing(ENTRY, number))),
+        "blocks": count(rows(BLOCK)),
+        "layers": count(rows(LAYER)),
+        "embedded": count(embedded),
+        "failures": count(rows(FAILURE)),
+        "retired": count(rows(ARCHITECTURE).where(ARCHITECTURE.c.died <= number)),
+        "prepared": count(rows(ARCHITECTURE).where(ARCHITECTURE.c.born.is_(None))),
     }
 
 
-def recall(connection: Connection) -> float | None:
+def recall(connection: Connection, number: int) -> float | None:
     """Return the share of the true ten best sources that a shortlist holds; None where it was not estimated."""
-    found = connection.execute(select(BASIS.c.recall)).scalar()
+    found = connection.execute(select(BASIS.c.recall).where(standing(BASIS, number))).scalar()
     return None if found is None else float(found)
 
 
-def by_catalogue(connection: Connection) -> list[dict[str, Any]]:
+def by_catalogue(connection: Connection, number: int) -> list[dict[str, Any]]:
     """Return version and number of architectures of each catalogue."""
     rows = connection.execute(
         select(
             ARCHITECTURE.c.catalogue,
             ARCHITECTURE.c.catalogue_version,
             func.count().label("architectures"),
-        ).group_by(ARCHITECTURE.c.catalogue, ARCHITECTURE.c.catalogue_version)
+        )
+        .where(standing(ARCHITECTURE, number))
+        .group_by(ARCHITECTURE.c.catalogue, ARCHITECTURE.c.catalogue_version)
+        .order_by(ARCHITECTURE.c.catalogue, ARCHITECTURE.c.catalogue_version)
     )
     return [dict(row) for row in rows.mappings()]
 
 
-def last_run(connection: Connection) -> dict[str, Any] | None:
-    """Return the newest run of a refresh or an addition; imports of results leave nothing unfinished."""
-    query = select(RUN).where(RUN.c.kind != "metrics").order_by(RUN.c.id.desc()).limit(1)
-    row = connection.execute(query).mappings().first()
-    return dict(row) if row else None
+def outdated(connection: Connection, number: int, features: int) -> list[dict[str, Any]]:
+    """Return catalogue, name and file (if any) of the architectures that another standardization made."""
+    rows = connection.execute(
+        select(ARCHITECTURE.c.catalogue, ARCHITECTURE.c.name, func.min(ENTRY.c.path).label("path"))
+        .join(ENTRY, ENTRY.c.architecture_id == ARCHITECTURE.c.id)
+        .where(standing(ARCHITECTURE, number), ARCHITECTURE.c.features != features)
+        .group_by(ARCHITECTURE.c.id, ARCHITECTURE.c.catalogue, ARCHITECTURE.c.name)
+        .order_by(ARCHITECTURE.c.id)
+    )
+    return [dict(row) for row in rows.mappings()]
 
 
 def entry_rows(
-    connection: Connection, *, architectures: Sequence[int] | None = None, name: str | None = None
+    connection: Connection,
+    number: int,
+    *,
+    architectures: Sequence[int] | None = None,
+    name: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return entries with their architecture's name, size and fingerprint, in catalogue order.
 
@@ -115,14 +153,17 @@ def entry_rows(
     Parameters
     ----------
     connection : Connection
+    number : int
+        Generation.
     architectures : sequence of int, optional
         Only those of these architectures.
     name : str, optional
         Only those that have this name, or whose architecture has it.
     """
+    columns = [column for column in ENTRY.c if column.name not in ("born", "died")]
     query = (
         select(
-            ENTRY,
+            *columns,
             ARCHITECTURE.c.name.label("architecture"),
             ARCHITECTURE.c.n_params,
             ARCHITECTURE.c.fingerprint,
@@ -131,10 +172,11 @@ def entry_rows(
         )
         .join(ARCHITECTURE, ENTRY.c.architecture_id == ARCHITECTURE.c.id)
         .outerjoin(METRIC, and_(METRIC.c.name == ENTRY.c.name, METRIC.c.dataset == RANKING_DATASET))
+        .where(standing(ENTRY, number))
         .order_by(ENTRY.c.architecture_id, ENTRY.c.position)
     )
     if name is not None:
-        named = select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.name == name)
+        named = select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.name == name, standing(ARCHITECTURE, number))
         query = query.where(or_(ENTRY.c.name == name, ENTRY.c.architecture_id.in_(named)))
     if architectures is None:
         return [dict(row) for row in connection.execute(query).mappings()]
@@ -142,9 +184,51 @@ def entry_rows(
     return [dict(row._mapping) for row in rows]
 
 
-def entry_names(connection: Connection) -> set[str]:
+def catalogue_entries(
+    connection: Connection, number: int, catalogue: str, architecture: str
+) -> list[CatalogueEntry]:
+    """Return the standing entries of an architecture as its catalogue listed them."""
+    names = [field.name for field in fields(CatalogueEntry) if field.name != "architecture"]
+    query = (
+        select(*(ENTRY.c[name] for name in names), ARCHITECTURE.c.name.label("architecture"))
+        .join(ARCHITECTURE, ENTRY.c.architecture_id == ARCHITECTURE.c.id)
+        .where(ENTRY.c.catalogue == catalogue, ARCHITECTURE.c.name == architecture, standing(ENTRY, number))
+        .order_by(ENTRY.c.position)
+    )
+    return [CatalogueEntry(**row) for row in connection.execute(query).mappings()]
+
+
+def entry_names(connection: Connection, number: int) -> set[str]:
     """Return the names of all entries."""
-    return {row[0] for row in connection.execute(select(ENTRY.c.name))}
+    return {row[0] for row in connection.execute(select(ENTRY.c.name).where(standing(ENTRY, number)))}
+
+
+def architecture_marks(connection: Connection, number: int) -> dict[str, int]:
+    """Return the row of every architecture by catalogue and name; another row has other content."""
+    rows = connection.execute(
+        select(ARCHITECTURE.c.catalogue, ARCHITECTURE.c.name, ARCHITECTURE.c.id).where(
+            standing(ARCHITECTURE, number)
+        )
+    )
+    return {f"{row.catalogue}/{row.name}": row.id for row in rows}
+
+
+def entry_marks(connection: Connection, number: int) -> dict[str, int]:
+    """Return the row of every entry by name."""
+    rows = connection.execute(select(ENTRY.c.name, ENTRY.c.id).where(standing(ENTRY, number)))
+    return {row.name: row.id for row in rows}
+
+
+def oldest_whole_generation(connection: Connection) -> int:
+    """Return the oldest generation of which nothing was deleted."""
+    found = connection.execute(select(func.min(GENERATION.c.number))).scalar()
+    return 0 if found in (None, 1) else int(found or 0)
+
+
+def aliases(connection: Connection, name: str) -> list[str]:
+    """Return what a name that a catalogue gave up is called now."""
+    rows = connection.execute(select(ALIAS.c.target).where(ALIAS.c.name == name).order_by(ALIAS.c.catalogue))
+    return [row[0] for row in rows]
 
 
 def metric_datasets(connection: Connection) -> dict[str, int]:
@@ -153,34 +237,26 @@ def metric_datasets(connection: Connection) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in rows}
 
 
-def names_like(connection: Connection, name: str, most: int = 20_000) -> list[str]:
+def names_like(connection: Connection, number: int, name: str, most: int = 20_000) -> list[str]:
     """Return names of entries and architectures, sorted: all, or where these are many those that begin alike."""
     for length in (0, 3, 2, 1):
         first, last = name[:length], name[:length] + "\U0010ffff"
         names: set[str] = set()
-        for column in (ENTRY.c.name, ARCHITECTURE.c.name):
-            query = select(column).where(column.between(first, last)).limit(most + 1)
-            names.update(row[0] for row in connection.execute(query))
+        for table in (ENTRY, ARCHITECTURE):
+            # byte order, which an index of SQLite has by itself
+            column = table.c.name if connection.dialect.name == "sqlite" else table.c.name.collate("C")
+            query = select(table.c.name).where(column.between(first, last), standing(table, number))
+            names.update(row[0] for row in connection.execute(query.limit(most + 1)))
         if names and (length or len(names) <= most):
             return sorted(names)[:most]
     return []
 
 
-def n_architectures(connection: Connection) -> int:
-    """Count the architectures."""
-    return int(connection.execute(select(func.count()).select_from(ARCHITECTURE)).scalar_one())
-
-
-def fingerprints(connection: Connection) -> list[tuple[int, str, str]]:
+def fingerprints(connection: Connection, number: int) -> list[tuple[int, str, str]]:
     """Return id, name and fingerprint of every architecture."""
-    rows = connection.execute(select(ARCHITECTURE.c.id, ARCHITECTURE.c.name, ARCHITECTURE.c.fingerprint))
+    rows = connection.execute(
+        select(ARCHITECTURE.c.id, ARCHITECTURE.c.name, ARCHITECTURE.c.fingerprint)
+        .where(standing(ARCHITECTURE, number))
+        .order_by(ARCHITECTURE.c.id)
+    )
     return [(row.id, row.name, row.fingerprint) for row in rows]
-
-
-def integrity(connection: Connection) -> list[str]:
-    """Run SQLite's own checks; return what they found."""
-    found = [str(row[0]) for row in connection.execute(text("PRAGMA quick_check"))]
-    broken = [
-        f"row {row[1]} of {row[0]} points nowhere" for row in connection.execute(text("PRAGMA foreign_key_check"))
-    ]
-    return [line for line in found if line != "ok"] + broken

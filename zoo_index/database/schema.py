@@ -1,5 +1,10 @@
 """Tables of the index. Only the Alembic migrations create them; this is how the code reads them.
 
+The content has generations. A row of an architecture, an entry or a basis stands from the generation `born` up to,
+but not including, the generation `died`; a row without `born` is prepared for the next one and no reader sees it.
+So a refresh fills the tables in many small transactions, and one last transaction, which sets the numbers, makes
+all of it visible at once. A reader that keeps to its generation reads the same for as long as it likes.
+
 Layers and blocks are stored once, however many architectures share them. Lists of ids are packed as
 little-endian int32, so that a query loads them without a Python object per item.
 """
@@ -9,29 +14,39 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
     Float,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    or_,
+    text,
 )
 
 __all__ = [
+    "ALIAS",
     "ARCHITECTURE",
     "BASIS",
     "BLOCK",
     "EMBEDDING",
     "ENTRY",
     "FAILURE",
+    "GENERATION",
     "LAYER",
+    "LEASE",
     "METADATA",
     "METRIC",
     "RUN",
     "STATE",
+    "WATCH",
+    "standing",
 ]
 
 METADATA = MetaData(
@@ -48,8 +63,8 @@ def _key() -> Column[int]:
     return Column("id", Integer, primary_key=True)
 
 
-def _text(name: str, *, index: bool = False, unique: bool = False, primary_key: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=False, index=index or None, unique=unique or None, primary_key=primary_key)
+def _text(name: str, *, index: bool = False, primary_key: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=False, index=index or None, primary_key=primary_key)
 
 
 def _number(name: str) -> Column[int]:
@@ -60,11 +75,36 @@ def _bytes(name: str, *, nullable: bool = False) -> Column[bytes]:
     return Column(name, LargeBinary, nullable=nullable)
 
 
-STATE = Table(
-    "state", METADATA, _key(), _number("generation"), _text("vectors_sha256"), _number("vectors_generation")
+def _since_until() -> list[Column[int]]:
+    return [Column("born", Integer), Column("died", Integer)]
+
+
+def _one_at_a_time(name: str, which: str, *columns: str) -> Index:
+    """Index that allows one row of its columns among those of a condition."""
+    return Index(name, *columns, unique=True, sqlite_where=text(which), postgresql_where=text(which))
+
+
+def standing(table: Table, generation: int) -> ColumnElement[bool]:
+    """Condition on the rows of a table that stand in a generation."""
+    born, died = table.c.born, table.c.died
+    return and_(born <= generation, or_(died.is_(None), died > generation))
+
+
+STATE = Table("state", METADATA, _key(), _number("generation"), _text("identity"))
+"""One row: the generation that readers see, raised by every change that answers depend on, 0 for an index that is
+not filled yet; and a random name of this index, which tells the files that are made from it from those of another
+one."""
+
+GENERATION = Table(
+    "generation",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("made_utc", DateTime, nullable=False),
+    Column("run_id", Integer),
+    _number("n_architectures"),
+    _number("n_entries"),
 )
-"""One row: the generation of the content, raised by every change that recommendations depend on; generation and
-digest (a sha256, of a large file over samples) of the vector file."""
+"""When each generation was made, by which run, and how much stands in it."""
 
 RUN = Table(
     "run",
@@ -73,13 +113,35 @@ RUN = Table(
     _text("kind"),
     _text("status"),
     Column("started_utc", DateTime, nullable=False),
+    Column("heartbeat_utc", DateTime),
     Column("finished_utc", DateTime),
     _number("n_planned"),
     _number("n_done"),
     _number("n_failed"),
+    _number("n_new"),
+    _number("n_changed"),
+    _number("n_unchanged"),
+    _number("n_retired"),
+    Column("generation", Integer),
+    _text("versions"),
     _text("detail"),
 )
-"""One refresh, import or addition."""
+"""One refresh, import or addition, all times by the database's clock. Status: running, done, partial (some
+architectures failed), interrupted, failed, lost (its process ended without a word). `versions` is JSON;
+`generation` the one it made, if any."""
+
+LEASE = Table(
+    "lease",
+    METADATA,
+    _text("name", primary_key=True),
+    _number("token"),
+    Column("run_id", Integer),
+    _text("holder"),
+    Column("since_utc", DateTime),
+    Column("heartbeat_utc", DateTime),
+)
+"""Who may refresh: one row a kind of work. `token` rises whenever it changes hands, so that a holder who lost it
+can tell; `holder` is JSON and empty while nobody holds it."""
 
 LAYER = Table(
     "layer",
@@ -120,9 +182,13 @@ ARCHITECTURE = Table(
     _bytes("paper_items", nullable=True),
     _bytes("facts", nullable=True),
     _bytes("wiring", nullable=True),
-    UniqueConstraint("catalogue", "name"),
+    _number("revision"),
+    *_since_until(),
+    Index("ix_architecture_catalogue_name", "catalogue", "name"),
+    _one_at_a_time("uq_architecture_standing", "born IS NOT NULL AND died IS NULL", "catalogue", "name"),
+    _one_at_a_time("uq_architecture_prepared", "born IS NULL", "catalogue", "name"),
 )
-"""A standardized architecture of a catalogue."""
+"""A standardized architecture of a catalogue, in one of its revisions, which are counted from 1."""
 
 ENTRY = Table(
     "entry",
@@ -132,7 +198,7 @@ ENTRY = Table(
         "architecture_id", Integer, ForeignKey("architecture.id", ondelete="CASCADE"), nullable=False, index=True
     ),
     _text("catalogue"),
-    _text("name", unique=True),
+    _text("name", index=True),
     _text("tag"),
     _text("family"),
     _number("position"),
@@ -143,28 +209,35 @@ ENTRY = Table(
     Column("hub_filename", Text),
     Column("url", Text),
     Column("path", Text),
+    *_since_until(),
+    _one_at_a_time("uq_entry_standing", "born IS NOT NULL AND died IS NULL", "name"),
 )
 """A pretrained weight set."""
-
-EMBEDDING = Table(
-    "embedding",
-    METADATA,
-    Column("architecture_id", Integer, ForeignKey("architecture.id", ondelete="CASCADE"), primary_key=True),
-    _bytes("vector"),
-)
-"""Source-side vector of an architecture, float32."""
 
 BASIS = Table(
     "basis",
     METADATA,
-    _text("measure", primary_key=True),
+    _key(),
+    _text("measure"),
     _number("features"),
     _text("landmarks"),
     _bytes("projection"),
     Column("recall", Float),
+    *_since_until(),
 )
 """What the embedding is made of: landmark layers (JSON), the projection (float32, row by row), and the recall of
 shortlists that was found with it."""
+
+EMBEDDING = Table(
+    "embedding",
+    METADATA,
+    Column("basis_id", Integer, ForeignKey("basis.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "architecture_id", Integer, ForeignKey("architecture.id", ondelete="CASCADE"), primary_key=True, index=True
+    ),
+    _bytes("vector"),
+)
+"""Source-side vector of an architecture, float32, made with a basis."""
 
 METRIC = Table(
     "metric",
@@ -185,6 +258,33 @@ FAILURE = Table(
     _text("name"),
     _text("catalogue_version"),
     _text("error"),
+    _number("n_tries"),
+    Column("last_utc", DateTime),
     UniqueConstraint("catalogue", "name"),
 )
-"""A network of a catalogue that could not be standardized, and why."""
+"""A network of a catalogue that could not be standardized, why, and how often it was tried."""
+
+ALIAS = Table(
+    "alias",
+    METADATA,
+    _text("catalogue", primary_key=True),
+    _text("name", primary_key=True),
+    _text("target"),
+    _number("generation"),
+)
+"""A name that a catalogue gave up for another one, and the generation since which it is known."""
+
+WATCH = Table(
+    "watch",
+    METADATA,
+    _text("name", primary_key=True),
+    _text("architectures"),
+    _number("n_params"),
+    _text("filters"),
+    _text("best"),
+    Column("similarity", Float, nullable=False),
+    _number("generation"),
+    Column("added_utc", DateTime, nullable=False),
+)
+"""A target that somebody waits for a better source of: its forms and filters (JSON), the best source so far, its
+similarity, and the generation that was looked at last."""

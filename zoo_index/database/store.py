@@ -1,118 +1,116 @@
-"""The database behind the index: connections and transactions.
+"""The database behind the index: connections, transactions, what its errors mean.
 
-SQLite in rollback-journal mode (the write-ahead log of SQLite before 3.51.3 can corrupt a database);
-every writing transaction starts with BEGIN IMMEDIATE, so that two writers wait instead of failing.
+What SQLite and PostgreSQL do differently is in modules of their own. Every writing transaction of an index waits
+for the one before it, so that none fails half-way because of another.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, NoResultFound
 
 from transfer.errors import ZooError
-from zoo_index.database.migrate import REVISION, check_not_newer, current_revision, migrate
+from zoo_index.database.migrate import REVISION, check_not_newer, current_revision
 from zoo_index.errors import IndexFileError
 
-__all__ = ["Store", "default_path"]
+__all__ = ["BUSY_SECONDS", "Connection", "Store", "default_place", "open_store"]
 
-_BUSY_SECONDS = 15.0
+BUSY_SECONDS = 15.0
 """How long a writer waits for another one."""
 
+_POSTGRESQL = ("postgresql:", "postgresql+psycopg:", "postgres:")
 
-def default_path() -> Path:
-    """Where the index lives: ``ZOO_DB``, else the user's data folder."""
+
+def default_place() -> str:
+    """Where the index lives: ``ZOO_DB``, a path or an address, else a file in the user's data folder."""
     chosen = os.environ.get("ZOO_DB")
     if chosen:
-        return Path(chosen)
+        return chosen
     from platformdirs import user_data_path
 
-    return user_data_path("zoo", appauthor=False) / "zoo.db"
+    return str(user_data_path("zoo", appauthor=False) / "zoo.db")
 
 
-_CACHE_KIB = 65_536
-"""Memory that a connection may use for pages; SQLite's own 2 MiB make large indexes slow to fill."""
+def open_store(place: str | os.PathLike[str]) -> Store:
+    """Open the store at a path (SQLite) or an address (``postgresql://user@host/name``)."""
+    if str(place).startswith(_POSTGRESQL):
+        from zoo_index.database.postgresql import PostgresqlStore
+
+        return PostgresqlStore(str(place))
+    from zoo_index.database.sqlite import SqliteStore
+
+    return SqliteStore(Path(place))
 
 
-class Store:
-    """One database file.
+class Store(ABC):
+    """One database with an index, or without one yet.
 
-    Parameters
+    Attributes
     ----------
-    path : Path
-        Created, with its folder, on the first write.
+    name : str
+        What messages call it; without a password.
+    vector_path : Path
+        File for the vectors that are made from it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    name: str
+    vector_path: Path
+
+    def __init__(self) -> None:
         self._engine: Engine | None = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a connection for reading; the database is not created and not migrated.
+        """Open a transaction for reading, which sees one state of the database throughout.
+
+        The database is not created. One that an older version made is brought up to date first.
 
         Raises
         ------
         IndexFileError
-            If the file cannot be read or has another revision.
+            If it cannot be read, or was made by a newer version.
         """
         with self._errors("read"):
-            engine = self._open(create=False)
-            with engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN")
+            self._check_there()
+            with self._connect(write=False) as connection:
                 found = current_revision(connection)
-                check_not_newer(found, str(self.path))
-                if found != REVISION:
-                    raise IndexFileError(
-                        f"expected an index of revision {REVISION}, '{self.path}' is at {found}; "
-                        "run: zoo index refresh"
-                    )
-                yield connection
+                if found == REVISION:
+                    yield connection
+                    return
+            if found is None:
+                raise IndexFileError(f"expected an index at '{self.name}', found none; run: zoo index refresh")
+            check_not_newer(found, self.name)
+        self.upgrade()
+        with self._errors("read"), self._connect(write=False) as connection:
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction: all of it or nothing. Creates or migrates the database first.
+        """One transaction: all of it or nothing. Creates the database, or brings it up to date, first.
 
         Raises
         ------
         IndexFileError
-            If the file cannot be written or was made by a newer version.
+            If it cannot be written or was made by a newer version.
         """
         with self._errors("write"):
-            engine = self._open(create=True)
-            with engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                try:
-                    migrate(connection, str(self.path))
+            self._make_room()
+            with self._connect(write=True) as connection:
+                found = current_revision(connection)
+                if found == REVISION:
                     yield connection
-                except BaseException:
-                    connection.exec_driver_sql("ROLLBACK")
-                    raise
-                connection.exec_driver_sql("COMMIT")
-
-    def exists(self) -> bool:
-        """Whether there is a database with tables."""
-        try:
-            return self.path.stat().st_size > 0
-        except OSError:
-            return False
-
-    def copy_to(self, path: Path) -> None:
-        """Write a compact copy of the database to a path where nothing is."""
-        with self._errors("copy"), self._open(create=False).connect() as connection:
-            connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
-
-    def compact(self) -> None:
-        """Give the space of deleted rows back."""
-        with self._errors("write"), self._open(create=False).connect() as connection:
-            connection.exec_driver_sql("VACUUM")
+                    return
+            check_not_newer(found, self.name)
+        self.upgrade()
+        with self._errors("write"), self._connect(write=True) as connection:
+            yield connection
 
     def close(self) -> None:
         """Close all connections."""
@@ -120,19 +118,64 @@ class Store:
             self._engine.dispose()
             self._engine = None
 
-    def _open(self, *, create: bool) -> Engine:
-        if create:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        elif not self.exists():
-            raise IndexFileError(f"expected an index at '{self.path}', found none; run: zoo index refresh")
-        if self._engine is None:
-            # isolation_level None: the driver starts no transaction of its own, BEGIN is always ours
-            self._engine = create_engine(
-                URL.create("sqlite", database=str(self.path)),
-                connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None},
-            )
-            event.listen(self._engine, "connect", _set_pragmas)
-        return self._engine
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is a database with tables."""
+
+    @abstractmethod
+    def is_writable(self) -> bool:
+        """Whether a refresh could write."""
+
+    @abstractmethod
+    def upgrade(self) -> None:
+        """Bring the tables to the schema of this version, in one transaction, keeping a backup where it can.
+
+        Raises
+        ------
+        IndexFileError
+            If it cannot be done; the database is as it was then.
+        """
+
+    @abstractmethod
+    def compact(self) -> None:
+        """Give the space of deleted rows back."""
+
+    @abstractmethod
+    def check(self, connection: Connection) -> list[str]:
+        """Run the database's own checks; return what they found."""
+
+    @abstractmethod
+    def _open(self) -> Engine:
+        """Return the engine, made on first use."""
+
+    @abstractmethod
+    def _check_there(self) -> None:
+        """Raise IndexFileError if there is nothing to read."""
+
+    def _make_room(self) -> None:
+        """Prepare the place where a new database goes."""
+        return
+
+    @contextmanager
+    def _connect(self, *, write: bool) -> Iterator[Connection]:
+        """Yield a connection in a transaction; commit at the end, or roll back."""
+        with self._open().connect() as connection:
+            self._configure(connection, write=write)
+            with connection.begin():
+                self._begun(connection, write=write)
+                yield connection
+
+    @abstractmethod
+    def _configure(self, connection: Connection, *, write: bool) -> None:
+        """Say of what kind the next transaction is."""
+
+    def _begun(self, connection: Connection, *, write: bool) -> None:
+        """Take the locks that a transaction needs from the beginning."""
+        return
+
+    @abstractmethod
+    def _remedy(self, error: DBAPIError) -> str:
+        """Say what to do about an error of the database."""
 
     @contextmanager
     def _errors(self, verb: str) -> Iterator[None]:
@@ -144,28 +187,18 @@ class Store:
             if verb != "read":
                 raise
             raise IndexFileError(
-                f"expected whole rows in the index '{self.path}', found damaged ones ({type(error).__name__}: "
-                f"{error}); move the file away and make it anew: zoo index refresh"
+                f"expected whole rows in the index '{self.name}', found damaged ones ({type(error).__name__}: "
+                f"{error}); move it away and make it anew: zoo index refresh"
             ) from error
         except DBAPIError as error:
-            is_busy = "locked" in str(error.orig)
-            remedy = (
-                "another process is using it, try again when that is done"
-                if is_busy
-                else "check the disk and the permissions, or name another file with --db or ZOO_DB"
-            )
+            said = " ".join(str(error.orig).split())
             raise IndexFileError(
-                f"expected to {verb} the index '{self.path}', the database says: {error.orig}; {remedy}"
+                f"expected to {verb} the index '{self.name}', the database says: {said}; {self._remedy(error)}"
             ) from error
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
             if isinstance(error, IndexFileError):
                 raise
             raise IndexFileError(
-                f"expected to {verb} the index '{self.path}', got: {error}; "
+                f"expected to {verb} the index '{self.name}', got: {error.strerror or error}; "
                 "check the permissions, or name another file with --db or ZOO_DB"
             ) from error
-
-
-def _set_pragmas(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")

@@ -1,17 +1,20 @@
-"""Add a local checkpoint to the index."""
+"""Add a local checkpoint to the index, or take one out."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from transfer.errors import InputError
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.checkpoint import describe_checkpoint
-from zoo_index.database import descriptions, queries, writes
-from zoo_index.database.store import Store
-from zoo_index.index.upkeep import embed_missing
+from zoo_index.database import descriptions, queries, runs
+from zoo_index.database.publishing import Listing, next_architectures, publish, retire
+from zoo_index.database.store import Connection, Store
+from zoo_index.errors import UnknownNameError
+from zoo_index.index.upkeep import embed
 
-__all__ = ["add_checkpoint"]
+__all__ = ["add_checkpoint", "remove_entry"]
 
 _CATALOGUE = "local"
 
@@ -19,7 +22,7 @@ _CATALOGUE = "local"
 def add_checkpoint(
     store: Store, checkpoint: Path, name: str, *, license: str | None = None, family: str = ""
 ) -> None:
-    """Standardize a checkpoint's header and store it as an entry.
+    """Standardize a checkpoint's header and store it as an entry, with its vector, in one transaction.
 
     Parameters
     ----------
@@ -44,12 +47,34 @@ def add_checkpoint(
     path = checkpoint.resolve()
     description = describe_checkpoint(name, path)
     entry = CatalogueEntry(name=name, architecture=name, license=license, family=family, path=str(path))
+    listing = Listing(_CATALOGUE, [entry], is_whole=False)
     with store.writing() as connection:
-        if any(name in (known["name"], known["architecture"]) for known in queries.entry_rows(connection)):
+        if queries.entry_rows(connection, queries.generation(connection), name=name):
             raise InputError(f"expected a new name, {name!r} is taken; choose another one, or see: zoo show {name}")
-        run = writes.start_run(connection, "add", 1, str(path))
-        descriptions.put_description(connection, _CATALOGUE, "", description)
-        writes.put_entries(connection, _CATALOGUE, [entry], partial=True)
-        writes.end_run(connection, run, "done", 1, 0)
-        writes.raise_generation(connection)
-    embed_missing(store)
+        run = runs.start_run(connection, "add", detail=str(path))
+        descriptions.prepare(connection, _CATALOGUE, "", [description])
+
+        def same() -> AbstractContextManager[Connection]:
+            return nullcontext(connection)
+
+        embedded = embed(same, same, next_architectures(connection, [listing]))
+        _, generation = publish(connection, [listing], basis=embedded.new_basis, run=run)
+        runs.end_run(connection, run, "done", n_planned=1, n_done=1, n_new=1, generation=generation)
+
+
+def remove_entry(store: Store, name: str) -> None:
+    """Retire a local entry; its file stays.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no local entry of this name.
+    """
+    with store.writing() as connection:
+        run = runs.start_run(connection, "remove", detail=name)
+        generation = retire(connection, _CATALOGUE, name, run)
+        if generation is None:
+            raise UnknownNameError(
+                f"expected an entry that was added with zoo add, got {name!r}; see: zoo list --catalogue local"
+            )
+        runs.end_run(connection, run, "done", n_planned=1, n_done=1, n_retired=1, generation=generation)

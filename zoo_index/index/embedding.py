@@ -114,13 +114,16 @@ def fit(table: StoredTable, *, seed: int = 0) -> Basis:
     if len(rows) > _N_SAMPLE:
         rows = np.sort(random.choice(rows, _N_SAMPLE, replace=False))
     profiles = _profiles(table, landmarks, rows)
-    mean = profiles.mean(axis=0)
-    centred = profiles - mean
-    variances, components = np.linalg.eigh(centred.T @ centred / len(rows))
-    variances, components = variances[::-1][:_N_DIMENSIONS], components[:, ::-1][:, :_N_DIMENSIONS]
+    if len(profiles) == 1:  # nothing to tell apart
+        return Basis(landmarks, np.zeros((len(landmarks) + 1, 1), dtype=np.float32))
+    # imported here: questions need no PCA, which takes a second to load
+    from sklearn.decomposition import PCA
+
+    pca = PCA(min(_N_DIMENSIONS, *profiles.shape), svd_solver="full").fit(profiles)
+    variances = pca.explained_variance_
     kept = variances > 1e-9 * max(float(variances[0]), 1e-30)
-    projection = components[:, kept] / variances[kept] ** _WHITENING
-    return Basis(landmarks, np.vstack([projection, -mean @ projection]).astype(np.float32))
+    projection = pca.components_[kept].T / variances[kept] ** _WHITENING
+    return Basis(landmarks, np.vstack([projection, -pca.mean_ @ projection]).astype(np.float32))
 
 
 def source_vectors(

@@ -1,31 +1,37 @@
 """The nightly job: bring the index in line with the catalogues.
 
-Networks are built and standardized in worker processes, which return data; this process alone writes, in
-small transactions. A refresh that is interrupted keeps what it has and goes on from there next time.
+Networks are built and standardized in worker processes, which return data; this process alone writes. What is done
+is kept in small transactions, out of the sight of readers, so that a refresh that is interrupted goes on from there
+next time. In the end one transaction makes all of it visible: readers see the index before the refresh or after it.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
-from zoo_index.catalogues.catalogue import CATALOGUES, Catalogue, CatalogueEntry, open_catalogue
-from zoo_index.catalogues.description import FEATURES, Description
-from zoo_index.database import descriptions, queries, writes
+from zoo_index.catalogues.catalogue import LISTED, CatalogueEntry, open_catalogue
+from zoo_index.catalogues.description import FEATURES
+from zoo_index.database import queries, writes
+from zoo_index.database.publishing import Listing, next_architectures, publish
+from zoo_index.engines import Engine
 from zoo_index.errors import UnknownNameError
-from zoo_index.index.upkeep import Progress, embed_missing
-from zoo_index.index.workers import default_processes, standardize_entries
+from zoo_index.index.lease import Lease, leased
+from zoo_index.index.staging import Staged, stage
+from zoo_index.index.upkeep import Embedded, Progress, embed
 
 if TYPE_CHECKING:
     from zoo_index.database.store import Store
 
-__all__ = ["Progress", "RefreshReport", "refresh"]
+__all__ = ["ITEM_SECONDS", "Progress", "RefreshReport", "refresh"]
 
-_BATCH_SECONDS = 2.0
-"""How much work an interrupt may lose."""
+ITEM_SECONDS = 600.0
+"""How long the standardization of one network may take; the slowest of timm takes half a minute."""
 
 
 @dataclass
@@ -34,47 +40,76 @@ class RefreshReport:
 
     Parameters
     ----------
-    indexed, unchanged, removed : int
+    run : int
+        Number of the run.
+    status : {'done', 'partial'}
+        Partial if some architectures or catalogues failed; everything else was done.
+    generation : int
+        The one that readers see now.
+    new, changed, retired : list of str
         Architectures.
+    renamed : dict of str to str
+    unchanged, resumed : int
+        Architectures: those that stand as they are, those that an interrupted run had prepared.
+    standardized : int
+        Architectures that were standardized now.
     entries_changed : int
-    failed : dict
-        Error by architecture.
+    failed : dict of str to str
+        Reason by architecture, or by catalogue where that could not be listed.
+    stale : list of str
+        Local entries of an older standardization whose file is gone.
     embedded : int
         Architectures that got a vector.
     from_snapshot : bool
         Whether the index was started from the shipped snapshot.
+    versions : dict of str to str
+        Of the catalogues and of what standardizes.
     seconds : float
     """
 
-    indexed: int = 0
+    run: int = 0
+    status: str = "done"
+    generation: int = 0
+    new: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0
-    removed: int = 0
+    resumed: int = 0
+    standardized: int = 0
     entries_changed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
     embedded: int = 0
     from_snapshot: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
 def refresh(
     target: Store,
     *,
-    processes: int | None = None,
+    engine: Engine,
     only: Sequence[str] = (),
-    catalogues: Sequence[str] = tuple(CATALOGUES),
+    catalogues: Sequence[str] = LISTED,
+    seconds: float | None = ITEM_SECONDS,
     progress: Progress | None = None,
 ) -> RefreshReport:
-    """Index what the catalogues list and the index lacks, and drop what they no longer list.
+    """Index what the catalogues list and the index lacks, and retire what they no longer list.
+
+    Local entries that an older version of the standardization made are standardized again from their files.
 
     Parameters
     ----------
     target : Store
-    processes : int, optional
-        Worker processes; by default one per core.
+    engine : Engine
+        Runs the workers.
     only : sequence of str, optional
-        Names of architectures to restrict the refresh to; nothing is dropped then.
+        Names of architectures to restrict the refresh to; nothing is retired then.
     catalogues : sequence of str
         Catalogues to read; others stay as they are.
+    seconds : float, optional
+        How long one architecture may take, where the engine can limit it.
     progress : callable, optional
 
     Returns
@@ -83,24 +118,74 @@ def refresh(
 
     Raises
     ------
-    CatalogueError
-        If a catalogue cannot be listed, or worker processes die.
+    LeaseHeldError
+        If another process is refreshing this index.
+    UnknownNameError
+        If a name of `only` is in no catalogue.
     IndexFileError
         If the database cannot be written.
     """
     started = time.perf_counter()
-    report = RefreshReport()
-    unknown = set(only)
+    versions = _versions(catalogues)
+    report = RefreshReport(versions=versions)
+    detail = ", ".join(only) if only else " ".join(catalogues)
+    with leased(target, detail=detail, versions=versions) as lease:
+        report.run = lease.run
+        with lease.writing() as connection:
+            writes.drop_prepared_bases(connection)
+        listings = _listings(target, catalogues, only, report)
+        for listing in listings:
+            staged = stage(
+                lease,
+                open_catalogue(listing.catalogue),
+                versions.get(listing.catalogue, ""),
+                listing,
+                engine,
+                seconds=seconds,
+                progress=progress,
+            )
+            _add_up(report, staged)
+        _publish(target, lease, listings, report, progress)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _versions(catalogues: Sequence[str]) -> dict[str, str]:
+    found = {name: open_catalogue(name).version() for name in catalogues}
+    return {
+        **found,
+        "features": str(FEATURES),
+        "torch": metadata.version("torch"),
+        "zoo-index": _own_version(),
+    }
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("zoo-index")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _listings(
+    target: Store, catalogues: Sequence[str], only: Sequence[str], report: RefreshReport
+) -> list[Listing]:
+    """Ask the catalogues what there is; one that fails is left as it stands."""
+    listings = []
     listed: set[str] = set()
     for name in catalogues:
         catalogue = open_catalogue(name)
-        version = catalogue.version()
-        entries = catalogue.entries() if version else []
+        try:
+            entries = catalogue.entries() if report.versions[name] else []
+            aliases = catalogue.aliases() if report.versions[name] else {}
+        except Exception as error:  # code of whatever catalogue: it may raise anything
+            report.failed[name] = f"could not be listed: {type(error).__name__}: {error}"
+            continue
         listed |= {entry.architecture for entry in entries}
-        unknown -= listed
         if only:
             entries = [entry for entry in entries if entry.architecture in only]
-        _refresh_catalogue(target, catalogue, version, entries, processes, bool(only), progress, report)
+        listings.append(Listing(name, entries, is_whole=not only, aliases={} if only else aliases))
+    unknown = set(only) - listed
     if unknown:
         name = min(unknown)
         near = difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
@@ -108,75 +193,63 @@ def refresh(
             f"expected pretrained architectures of the catalogues, got {name!r}"
             + (f"; did you mean {', '.join(near)}?" if near else "")
         )
-    report.embedded = embed_missing(target, progress)
-    report.seconds = time.perf_counter() - started
-    return report
+    if not only:
+        local, report.stale = _outdated_local(target)
+        listings += [Listing("local", local, is_whole=False)] if local else []
+    return listings
 
 
-def _refresh_catalogue(
-    target: Store,
-    catalogue: Catalogue,
-    version: str,
-    entries: list[CatalogueEntry],
-    processes: int | None,
-    partial: bool,
-    progress: Progress | None,
-    report: RefreshReport,
+def _outdated_local(target: Store) -> tuple[list[CatalogueEntry], list[str]]:
+    """Local entries that an older version standardized: those whose file is here, and names of the others."""
+    here, gone = [], []
+    with target.reading() as connection:
+        generation = queries.generation(connection)
+        for row in queries.outdated(connection, generation, FEATURES):
+            if row["catalogue"] != "local":
+                continue
+            if row["path"] and os.path.isfile(row["path"]):
+                here += queries.catalogue_entries(connection, generation, "local", row["name"])
+            else:
+                gone.append(row["name"])
+    return here, gone
+
+
+def _add_up(report: RefreshReport, staged: Staged) -> None:
+    report.unchanged += staged.n_unchanged
+    report.resumed += staged.n_resumed
+    report.standardized += staged.n_done
+    report.failed |= staged.failed
+
+
+def _publish(
+    target: Store, lease: Lease, listings: Sequence[Listing], report: RefreshReport, progress: Progress | None
 ) -> None:
-    representatives: dict[str, CatalogueEntry] = {}
-    for entry in entries:
-        representatives.setdefault(entry.architecture, entry)
-    with target.writing() as connection:
-        standing = queries.standing(connection, catalogue.name)
-        removed = 0
-        if not partial:
-            removed = writes.drop_architectures(connection, catalogue.name, representatives)
-            writes.drop_failures(connection, catalogue.name, representatives)
-            report.removed += removed
-        wanted = [e for n, e in representatives.items() if standing.get(n) != (version, FEATURES)]
-        report.unchanged += len(representatives) - len(wanted)
-        changed = writes.put_entries(connection, catalogue.name, entries, partial=partial)
-        report.entries_changed += changed
-        if removed:
-            writes.drop_unused(connection)
-        if removed or changed:
-            writes.raise_generation(connection)
-        run = writes.start_run(connection, "refresh", len(wanted), f"{catalogue.name} {version}") if wanted else 0
-    if not wanted:
+    """Embed what will stand, then let it stand; again if an addition came in between."""
+    embedded: Embedded | None = None
+    while True:
+        with target.reading() as connection:
+            ids = next_architectures(connection, listings)
+        embedded = embed(target.reading, lease.writing, ids, progress, embedded)
+        with lease.writing() as connection:
+            if next_architectures(connection, listings) != ids:
+                continue
+            changes, generation = publish(connection, listings, basis=embedded.new_basis, run=lease.run)
+            report.new, report.changed, report.retired = changes.new, changes.changed, changes.retired
+            report.renamed, report.entries_changed = changes.renamed, changes.n_entries
+            report.generation, report.embedded = generation, embedded.n
+            report.status = "partial" if report.failed else "done"
+            lease.end(connection, report.status, **_counts(report))
         return
-    n_done = n_failed = 0
-    status = "interrupted"
 
-    def write(batch: list[tuple[CatalogueEntry, Description | str]]) -> None:
-        nonlocal n_done, n_failed
-        with target.writing() as connection:
-            described = [result for _, result in batch if isinstance(result, Description)]
-            descriptions.put_descriptions(connection, catalogue.name, version, described)
-            n_done += len(described)
-            for entry, result in batch:
-                if isinstance(result, str):
-                    writes.put_failure(connection, catalogue.name, version, entry.architecture, result)
-                    report.failed[entry.architecture] = result
-                    n_failed += 1
-            report.entries_changed += writes.put_entries(connection, catalogue.name, entries, partial=partial)
-            writes.raise_generation(connection)
 
-    pending: list[tuple[CatalogueEntry, Description | str]] = []
-    last_write = time.monotonic()
-    try:
-        for entry, result in standardize_entries(catalogue, wanted, processes or default_processes()):
-            pending.append((entry, result))
-            if time.monotonic() - last_write > _BATCH_SECONDS:
-                write(pending)
-                pending, last_write = [], time.monotonic()
-            if progress:
-                progress(f"standardizing {catalogue.name}", n_done + n_failed + len(pending), len(wanted))
-        status = "done"
-    finally:
-        if pending:
-            write(pending)
-        report.indexed += n_done
-        with target.writing() as connection:
-            if standing and n_done:  # architectures were replaced, so blocks may have lost their last user
-                writes.drop_unused(connection)
-            writes.end_run(connection, run, status, n_done, n_failed)
+def _counts(report: RefreshReport) -> dict[str, Any]:
+    return {
+        "n_planned": report.standardized + len(report.failed),
+        "n_done": report.standardized,
+        "n_failed": len(report.failed),
+        "n_new": len(report.new),
+        "n_changed": len(report.changed),
+        "n_unchanged": report.unchanged,
+        "n_retired": len(report.retired),
+        "generation": report.generation,
+    }

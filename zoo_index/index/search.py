@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer.structure.records import Architecture, Form
-from zoo_index.database import loading, queries, writes
-from zoo_index.database.store import Store
-from zoo_index.errors import IndexFileError
+from zoo_index.database import loading, queries
+from zoo_index.database.store import Connection, Store
 from zoo_index.index import embedding, vectors
 
 __all__ = ["Search"]
@@ -48,43 +46,29 @@ class _Recent(dict[_Key, Architecture]):
         return found
 
 
-class _Read:
-    """What was read of one generation of the index."""
-
-    def __init__(self, generation: int) -> None:
-        self.generation = generation
-        self.parts = loading.Parts()
-        self.named = _Recent(256)
-        self.shapes = _Recent(8192)
-
-
 class Search:
-    """Loads what a question needs, once per generation of the index.
+    """Loads what a question needs of one generation of the index, once.
 
     Parameters
     ----------
     store : Store
+    generation : int
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, generation: int) -> None:
         self._store = store
-        self._tables: dict[tuple[int, Form], loading.StoredTable] = {}
-        self._index: tuple[int, vectors.VectorIndex] | None = None
-        self._read = _Read(-1)
-
-    @property
-    def vector_path(self) -> Path:
-        """File of the vector index, beside the database."""
-        return self._store.path.with_name(self._store.path.name + ".faiss")
+        self._generation = generation
+        self._tables: dict[Form, loading.StoredTable] = {}
+        self._parts = loading.Parts()
+        self._named = _Recent(256)
+        self._shapes = _Recent(8192)
 
     def table(self, form: Form) -> loading.StoredTable:
         """All architectures in one form."""
-        with self._store.reading() as connection:
-            key = (queries.state(connection)[0], form)
-            if key not in self._tables:
-                self._tables = {k: v for k, v in self._tables.items() if k[0] == key[0]}
-                self._tables[key] = loading.load_table(connection, form)
-            return self._tables[key]
+        if form not in self._tables:
+            with self._store.reading() as connection:
+                self._tables[form] = loading.load_table(connection, form, self._generation)
+        return self._tables[form]
 
     def architecture(self, architecture_id: int, form: Form) -> Architecture | None:
         """One architecture, its tensors named by number; None where it lacks the form."""
@@ -92,20 +76,20 @@ class Search:
 
     def architectures(self, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
         """Load architectures by id, those that have the form."""
-        with self._store.reading() as connection:
-            read = self._current(queries.state(connection)[0])
-            return read.named.of(ids, form, lambda i: loading.load_architectures(connection, i, form, read.parts))
+        return self._named.of(ids, form, self._reader(loading.load_architectures, form))
 
     def shapes(self, ids: Sequence[int], form: Form) -> dict[int, Architecture]:
         """Load architectures without names and facts, to be compared only."""
-        with self._store.reading() as connection:
-            read = self._current(queries.state(connection)[0])
-            return read.shapes.of(ids, form, lambda i: loading.load_shapes(connection, i, form, read.parts))
+        return self._shapes.of(ids, form, self._reader(loading.load_shapes, form))
 
-    def _current(self, generation: int) -> _Read:
-        if self._read.generation != generation:
-            self._read = _Read(generation)
-        return self._read
+    def _reader(
+        self, load: Callable[[Connection, Sequence[int], Form, loading.Parts], dict[int, Architecture]], form: Form
+    ) -> Callable[[Sequence[int]], dict[int, Architecture]]:
+        def read(ids: Sequence[int]) -> dict[int, Architecture]:
+            with self._store.reading() as connection:
+                return load(connection, ids, form, self._parts)
+
+        return read
 
     def table_of(self, ids: NDArray[np.int64], form: Form) -> loading.StoredTable:
         """Load some architectures in one form, by ascending id; nothing else is read."""
@@ -121,40 +105,35 @@ class Search:
             In the form of the embedding's measure.
         k : int
         """
-        with self._store.reading() as connection:
-            basis = loading.load_basis(connection, embedding.MEASURE)
-        if basis is None:
+        if self._basis is None:
             return np.zeros(0, dtype=np.int64)
-        return self.vector_index().search(embedding.query_vector(target, basis), k)
+        return self.vector_index.search(embedding.query_vector(target, self._basis[1]), k)
 
     def without_vector(self, n_architectures: int) -> NDArray[np.int64]:
         """Ids of the architectures that have no vector yet; none are looked for where all have one."""
-        if len(self.vector_index()) == n_architectures:
+        if len(self.vector_index) == n_architectures:
             return np.zeros(0, dtype=np.int64)
         with self._store.reading() as connection:
-            return loading.ids_without_vector(connection)
+            ids = loading.architecture_ids(connection, self._generation)
+            known = loading.embedded_ids(connection, self._basis[0]) if self._basis else ids[:0]
+        return np.setdiff1d(ids, known)
 
-    def vector_index(self) -> vectors.VectorIndex:
-        """Load the vector file, or build it from the database where it does not fit."""
+    @cached_property
+    def _basis(self) -> tuple[int, loading.Basis] | None:
         with self._store.reading() as connection:
-            generation, made_of, digest = queries.state(connection)
-            if self._index is not None and self._index[0] == generation:
-                return self._index[1]
-            index = vectors.load(self.vector_path, digest) if made_of == generation else None
-            ids, rows = loading.load_vectors(connection) if index is None else (None, None)
-        if index is None:
-            assert ids is not None
-            assert rows is not None
-            index = vectors.build(ids, rows)
-            self._keep(index, generation)
-        self._index = (generation, index)
-        return index
+            id_ = loading.standing_basis(connection, embedding.MEASURE, self._generation)
+            return None if id_ is None else (id_, loading.load_basis(connection, id_))
 
-    def _keep(self, index: vectors.VectorIndex, generation: int) -> None:
-        digest = vectors.save(index, self.vector_path)
-        # a folder or database that cannot be written is still good for reading
-        with contextlib.suppress(IndexFileError):
-            if digest:
-                with self._store.writing() as connection:
-                    if queries.state(connection)[0] == generation:
-                        writes.put_vectors_stamp(connection, generation, digest)
+    @cached_property
+    def vector_index(self) -> vectors.VectorIndex:
+        """The vector file, made from the database where there is none that fits."""
+        with self._store.reading() as connection:
+            stamp = vectors.Stamp(queries.identity(connection), self._generation)
+        index = vectors.load(self._store.vector_path, stamp)
+        if index is None:
+            with self._store.reading() as connection:
+                ids = loading.architecture_ids(connection, self._generation)
+                basis = self._basis[0] if self._basis else -1
+                index = vectors.build(*loading.load_vectors(connection, basis, ids))
+            vectors.save(index, self._store.vector_path, stamp)
+        return index

@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import OutputError
-from transfer.weights.files import replacing, write_new
+from transfer.weights.files import replacing
 from zoo_index.catalogues.description import FEATURES
-from zoo_index.database import queries, writes
+from zoo_index.database import loading, queries, runs
+from zoo_index.database.clearing import keep_standing
+from zoo_index.database.copying import copy_content
 from zoo_index.database.migrate import REVISION
-from zoo_index.database.store import Store
+from zoo_index.database.sqlite import SqliteStore
+from zoo_index.database.store import Store, open_store
 from zoo_index.errors import IndexFileError
-from zoo_index.index.upkeep import embed_missing
+from zoo_index.index.upkeep import embed
 
-__all__ = ["data_folder", "export_snapshot", "import_snapshot", "read_provenance", "snapshot_fits"]
+__all__ = ["data_folder", "export_snapshot", "fill_from_snapshot", "read_provenance", "snapshot_fits"]
 
 _INDEX = "index.sqlite.gz"
 _PROVENANCE = "index.json"
@@ -45,8 +48,9 @@ def read_provenance(folder: Path | None = None) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def snapshot_fits(provenance: dict[str, Any] | None) -> bool:
-    """Whether the snapshot was made from the installed timm by this version of the standardization."""
+def snapshot_fits(provenance: dict[str, Any] | None = None) -> bool:
+    """Whether a snapshot, by default the shipped one, suits the installed timm and this standardization."""
+    provenance = read_provenance() if provenance is None else provenance
     try:
         installed = metadata.version("timm")
     except metadata.PackageNotFoundError:
@@ -58,15 +62,15 @@ def snapshot_fits(provenance: dict[str, Any] | None) -> bool:
     ) == (installed, FEATURES, REVISION)
 
 
-def import_snapshot(store: Store, folder: Path | None = None) -> bool:
-    """Put the snapshot in place of a missing database, if it fits.
+def fill_from_snapshot(store: Store, folder: Path | None = None) -> bool:
+    """Fill an index that no reader has seen anything of; what an unfinished refresh prepared in it goes.
 
-    A database that exists is never replaced: another process may be filling it.
+    Readers go on seeing nothing until the next generation is published.
 
     Returns
     -------
     bool
-        Whether it was imported.
+        Whether the content is that of the snapshot now; not if there is a filled index.
 
     Raises
     ------
@@ -74,26 +78,38 @@ def import_snapshot(store: Store, folder: Path | None = None) -> bool:
         If the snapshot is damaged or the database cannot be written.
     """
     folder = folder or data_folder()
-    provenance = read_provenance(folder)
-    if provenance is None or not snapshot_fits(provenance) or store.path.exists():
-        return False
+    with store.writing() as connection:
+        if queries.generation(connection):
+            return False
+        lease = runs.lease_row(connection)
+        if lease["holder"] and not lease["is_dead"]:
+            return True
+        if queries.counts(connection, 1)["architectures"]:  # it came so far before
+            return True
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = open_store(_unpack(folder, Path(scratch)))
+            with copy.reading() as source:
+                copy_content(source, connection)
+            copy.close()
+    return True
+
+
+def _unpack(folder: Path, scratch: Path) -> Path:
+    provenance = read_provenance(folder) or {}
     try:
         packed = (folder / _INDEX).read_bytes()
-    except OSError:
-        return False
+    except OSError as error:
+        raise IndexFileError(
+            f"expected the snapshot '{folder / _INDEX}', got: {error.strerror or error}"
+        ) from error
     if hashlib.sha256(packed).hexdigest() != provenance.get("sha256"):
         raise IndexFileError(
             f"expected the snapshot '{folder / _INDEX}' that its provenance describes, its checksum differs; "
             "install the package again, or run: zoo index refresh --no-snapshot"
         )
-    try:
-        store.path.parent.mkdir(parents=True, exist_ok=True)
-        return write_new(store.path, gzip.decompress(packed))
-    except OSError as error:
-        raise IndexFileError(
-            f"expected to write the index '{store.path}', got: {error.strerror or error}; "
-            "name another file with --db or ZOO_DB"
-        ) from error
+    path = scratch / "snapshot.sqlite"
+    path.write_bytes(gzip.decompress(packed))
+    return path
 
 
 def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
@@ -117,14 +133,12 @@ def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
     IndexFileError
         If the index cannot be read, or is not complete for one version of timm.
     """
-    with store.reading():  # the revision is right
-        pass
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
-            copy = Path(scratch) / "index.sqlite"
+            copy = SqliteStore(Path(scratch) / "index.sqlite")
             content = _strip(store, copy)
-            packed = gzip.compress(copy.read_bytes(), compresslevel=9, mtime=0)
+            packed = gzip.compress(copy.path.read_bytes(), compresslevel=9, mtime=0)
         provenance = {
             "timm": content["version"],
             "torch": metadata.version("torch"),
@@ -146,30 +160,32 @@ def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
     return provenance
 
 
-def _strip(store: Store, copy: Path) -> dict[str, Any]:
-    """Copy a database and drop everything that is not timm's, and what nothing points to any more."""
-    store.copy_to(copy)
-    stripped = Store(copy)
+def _strip(store: Store, copy: SqliteStore) -> dict[str, Any]:
+    """Copy an index, and drop everything that is not timm's and does not stand."""
     try:
-        with stripped.writing() as connection:
-            for row in queries.by_catalogue(connection):
-                if row["catalogue"] != _CATALOGUE:
-                    writes.drop_architectures(connection, row["catalogue"], keep=())
-            writes.drop_unused(connection)
-        embed_missing(stripped)
-        with stripped.writing() as connection:
-            writes.forget_history(connection)
-            rows = queries.by_catalogue(connection)
-            content = queries.counts(connection)
-        stripped.compact()
+        with copy.writing() as connection, store.reading() as source:
+            copy_content(source, connection)
+            number = queries.generation(source)
+            keep_standing(connection, number, [_CATALOGUE])
+        embed(copy.reading, copy.writing, _ids(copy))
+        with copy.writing() as connection:
+            keep_standing(connection, 1, [_CATALOGUE])  # a new basis, if there is one, takes the place of the old
+            rows = queries.by_catalogue(connection, 1)
+            content = queries.counts(connection, 1)
+        copy.compact()
     finally:
-        stripped.close()
+        copy.close()
     if len(rows) != 1 or content["embedded"] != content["architectures"]:
         raise IndexFileError(
             f"expected a complete index of one version of timm, found {len(rows)} versions and "
             f"{content['embedded']} of {content['architectures']} architectures embedded; run: zoo index refresh"
         )
     return {"version": rows[0]["catalogue_version"], **content}
+
+
+def _ids(copy: Store) -> list[int]:
+    with copy.reading() as connection:
+        return [int(id_) for id_ in loading.architecture_ids(connection, 1)]
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -1,9 +1,9 @@
 """The faiss index: derived from the database, stamped, rebuilt whenever it does not fit.
 
-faiss files carry no checksum, so the database keeps a digest and the generation of the file that belongs to it. A
-file that is missing, altered or of another generation is replaced, and where the folder cannot be written the index
-lives in memory. Of a large file only samples are looked at, so that opening it does not mean reading it: it is
-mapped.
+faiss files carry no checksum, so a stamp lies beside: a digest of the file, and of which generation of which index
+it is made. A file that is missing, altered or of another generation is replaced, and where the folder cannot be
+written the index lives in memory. Of a large file only samples are looked at, so that opening it does not mean
+reading it: it is mapped.
 
 Up to `MOST_FLAT` vectors every one is compared with (some tens of milliseconds for a million, docs/performance.md);
 beyond that they are put into lists, of which the nearest are searched (``IndexIVFFlat``).
@@ -12,17 +12,20 @@ beyond that they are put into lists, of which the nearest are searched (``IndexI
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
+import stat
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transfer.weights.files import replacing
 
-__all__ = ["MOST_FLAT", "VectorIndex", "build", "kind_of", "load", "save"]
+__all__ = ["MOST_FLAT", "Stamp", "VectorIndex", "build", "is_altered", "kind_of", "load", "save", "stamp_path"]
 
 MOST_FLAT = 1_000_000
 """More vectors than this are searched list by list."""
@@ -35,6 +38,9 @@ _PROBED = 1 / 32
 
 _PER_LIST = 40
 """Vectors that the lists are learned from, for each of them."""
+
+_MOST_STAMP = 1000
+"""Bytes of a stamp."""
 
 _HASHED_WHOLE = 1 << 22
 _N_SAMPLES, _SAMPLE = 64, 1 << 16
@@ -117,35 +123,80 @@ def _kind(n_lists: int = 0, n_probed: int = 0) -> str:
     return f"IVF{n_lists},Flat nprobe={n_probed}" if n_lists else "Flat"
 
 
-def save(index: VectorIndex, path: Path) -> str:
-    """Write the file by rename; return its digest, empty if it cannot be written."""
+@dataclass(frozen=True)
+class Stamp:
+    """What a vector file is made of.
+
+    Parameters
+    ----------
+    identity : str
+        Of the index.
+    generation : int
+    """
+
+    identity: str
+    generation: int
+
+
+def save(index: VectorIndex, path: Path, stamp: Stamp) -> bool:
+    """Write the file and its stamp by rename; return whether they could be written."""
     import faiss
 
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             faiss.write_index(index._index, str(temporary))
-            return _digest(temporary)
+            found = _digest(temporary)
+        with replacing(stamp_path(path)) as temporary:
+            temporary.write_text(json.dumps({**asdict(stamp), "digest": found}))
     except (OSError, RuntimeError):  # faiss raises its own for a full disk
-        return ""
+        return False
+    return True
 
 
-def load(path: Path, digest: str) -> VectorIndex | None:
-    """Map the file if it is the one with this digest; otherwise None."""
+def load(path: Path, stamp: Stamp) -> VectorIndex | None:
+    """Map the file if it is unaltered and the one with this stamp; otherwise None."""
     try:
-        if _digest(path) != digest:
+        with open_regular(stamp_path(path)) as file:
+            found = json.loads(file.read(_MOST_STAMP))
+        if found != {**asdict(stamp), "digest": _digest(path)}:
             return None
-    except OSError:
+    except (OSError, ValueError):
         return None
     import faiss
 
     return VectorIndex(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
 
 
+def is_altered(path: Path, stamp: Stamp) -> bool:
+    """Whether the file claims to have this stamp, and is not what was written."""
+    try:
+        with open_regular(stamp_path(path)) as file:
+            found = json.loads(file.read(_MOST_STAMP))
+        return bool({**found, **asdict(stamp)} == found and found["digest"] != _digest(path))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def stamp_path(path: Path) -> Path:
+    """File that says what the vector file is made of."""
+    return path.with_name(path.name + ".json")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that is no pipe or device, on which one could wait for ever."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(f"'{path}' is no regular file")
+    return os.fdopen(handle, "rb")
+
+
 def _digest(path: Path) -> str:
     """Sha256 of the size of a file and of its content, of a large one of samples: its ends are among them."""
     size = os.path.getsize(path)
     found = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if size <= _HASHED_WHOLE:
             found.update(file.read())
         for i in range(_N_SAMPLES if size > _HASHED_WHOLE else 0):

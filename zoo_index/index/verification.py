@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import loading, queries
 from zoo_index.database.store import Store
 from zoo_index.index import vectors
@@ -11,29 +12,40 @@ from zoo_index.index import vectors
 __all__ = ["verify"]
 
 
-def verify(store: Store, vector_path: Path) -> list[str]:
-    """Check the database, every fingerprint and the vector file.
-
-    Parameters
-    ----------
-    store : Store
-    vector_path : Path
+def verify(store: Store) -> list[str]:
+    """Check the database, every fingerprint, the age of what is in it, and the vector file.
 
     Returns
     -------
     list of str
-        What is wrong; empty if nothing is.
+        What is wrong, and what to do; empty if nothing is.
     """
     with store.reading() as connection:
-        found = queries.integrity(connection)
-        for id_, name, fingerprint in queries.fingerprints(connection):
+        found = store.check(connection)
+        generation = queries.generation(connection)
+        for id_, name, fingerprint in queries.fingerprints(connection, generation):
             try:
                 architecture = loading.load_architecture(connection, id_, "dpiat")
             except (KeyError, ValueError):
                 architecture = None
             if architecture is None or architecture.fingerprint != fingerprint:
                 found.append(f"architecture {name!r} differs from its fingerprint")
-        generation, made_of, digest = queries.state(connection)
-    if made_of == generation and vector_path.exists() and vectors.load(vector_path, digest) is None:
-        found.append(f"vector file '{vector_path}' was altered; run: zoo index refresh")
+        found += _outdated(queries.outdated(connection, generation, FEATURES))
+        stamp = vectors.Stamp(queries.identity(connection), generation)
+    if vectors.is_altered(store.vector_path, stamp):
+        found.append(f"vector file '{store.vector_path}' was altered; run: zoo index refresh")
+    return found
+
+
+def _outdated(rows: list[dict[str, str | None]]) -> list[str]:
+    gone = [row for row in rows if row["catalogue"] == "local" and not Path(row["path"] or "").is_file()]
+    found = [
+        f"local entry {row['name']!r} is of an older standardization, and its file '{row['path']}' is gone; "
+        f"put it back and run: zoo index refresh, or: zoo remove {row['name']}"
+        for row in gone
+    ]
+    if len(rows) > len(gone):
+        found.append(
+            f"{len(rows) - len(gone)} architectures are of an older standardization; run: zoo index refresh"
+        )
     return found

@@ -1,77 +1,54 @@
-"""Standardize many networks in worker processes.
+"""Standardize many networks in workers.
 
-A worker returns data or the text of an error, so that whatever a network's code raises ends as a note about
-that network; only the death of a process reaches the caller.
+A worker returns data or the text of an error, so that whatever a network's code does, raise, hang or die, ends as a
+note about that network.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
+from importlib import import_module
 
-from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, open_catalogue
+from zoo_index.catalogues.catalogue import CATALOGUES, Catalogue, CatalogueEntry
 from zoo_index.catalogues.description import Description
-from zoo_index.errors import CatalogueError
+from zoo_index.engines import Engine, Lost
 from zoo_index.garbage import without_collections
 
-__all__ = ["default_processes", "describe_safely", "standardize_entries"]
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
-def default_processes() -> int:
-    """One worker per core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["describe_safely", "standardize_entries"]
 
 
 def standardize_entries(
-    catalogue: Catalogue, entries: Sequence[CatalogueEntry], processes: int
+    catalogue: Catalogue, entries: Sequence[CatalogueEntry], engine: Engine, seconds: float | None
 ) -> Iterator[tuple[CatalogueEntry, Description | str]]:
-    """Describe entries in worker processes, in any order; an error comes back as its text.
+    """Describe entries in workers, in any order; what went wrong comes back as text.
 
-    Raises
+    Parameters
+    ----------
+    catalogue : Catalogue
+    entries : sequence of CatalogueEntry
+    engine : Engine
+    seconds : float, optional
+        How long one may take.
+
+    Yields
     ------
-    CatalogueError
-        If a worker process dies; what was returned until then stands.
+    entry : CatalogueEntry
+    result : Description or str
     """
-    if processes <= 1 or len(entries) <= processes:
-        for entry in entries:
-            yield entry, describe_safely(catalogue.name, entry)
-        return
-    from loky import ProcessPoolExecutor
-    from loky.process_executor import BrokenProcessPool
-
-    env = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, "1")}
-    pool = ProcessPoolExecutor(processes, env=env)
-    waiting = iter(entries)
-    running: dict[Future[Description | str], CatalogueEntry] = {}
-    try:
-        while True:
-            for entry in waiting:
-                running[pool.submit(describe_safely, catalogue.name, entry)] = entry
-                if len(running) >= 4 * processes:
-                    break
-            if not running:
-                break
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                result = future.result()  # raises while the entry still counts as running
-                yield running.pop(future), result
-    except BrokenProcessPool as error:
-        names = ", ".join(entry.architecture for entry in running.values())
-        raise CatalogueError(
-            f"expected the worker processes to live, one died while building one of: {names}; "
-            "what was finished is kept; run it again, with --processes 1 to see which one it is"
-        ) from error
-    finally:
-        pool.shutdown(wait=False, kill_workers=True)
+    module = CATALOGUES[catalogue.name]
+    results = engine.run(
+        partial(describe_safely, module), entries, seconds=seconds, prepare=partial(import_module, module)
+    )
+    for entry, outcome in results:
+        yield entry, outcome.reason if isinstance(outcome, Lost) else outcome.value
 
 
 @without_collections()
-def describe_safely(catalogue_name: str, entry: CatalogueEntry) -> Description | str:
-    """Describe one entry; any exception of its code comes back as text."""
+def describe_safely(module: str, entry: CatalogueEntry) -> Description | str:
+    """Describe one entry of the catalogue in a module; any exception of its code comes back as text."""
     try:
-        return open_catalogue(catalogue_name).describe(entry)
+        described: Description = import_module(module).CATALOGUE.describe(entry)
+        return described
     except Exception as error:  # code of whatever network: it may raise anything
         return f"{type(error).__name__}: {error}"
