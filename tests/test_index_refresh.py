@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,12 @@ from conftest import SMALL_ZOO
 import transfer
 from transfer.errors import OutputError
 from zoo_index.catalogues.catalogue import CatalogueEntry, open_catalogue
-from zoo_index.catalogues.description import FEATURES
+from zoo_index.catalogues.description import FEATURES, Description
 from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.database import loading, queries, writes
 from zoo_index.database.store import Store
-from zoo_index.errors import CatalogueError, IndexFileError, UnknownNameError
+from zoo_index.engines import Lost, open_engine
+from zoo_index.errors import IndexFileError, UnknownNameError
 from zoo_index.index import refresh, snapshot, workers
 from zoo_index.zoo import Zoo
 
@@ -122,7 +121,7 @@ def test_a_network_that_cannot_be_built_is_noted_and_the_others_stand() -> None:
         CatalogueEntry(name="nosuch.x", architecture="nosuch"),
         CatalogueEntry(name="test_vit.x", architecture="test_vit"),
     ]
-    found = dict(workers.standardize_entries(open_catalogue("timm"), entries, processes=1))
+    found = dict(workers.standardize_entries(open_catalogue("timm"), entries, open_engine("inline")))
     assert "UnknownNameError" in str(found[entries[0]])
     assert not isinstance(found[entries[1]], str)
 
@@ -154,16 +153,43 @@ def n_packages_in(status: dict[str, Any]) -> int:
     return sum(row["architectures"] for row in status["catalogues"] if row["catalogue"] == "pypi")
 
 
-def test_a_dying_worker_is_named_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [CatalogueEntry(name=f"a{i}", architecture=f"a{i}") for i in range(4)]
-    monkeypatch.setattr(workers, "describe_safely", die)
-    with pytest.raises(CatalogueError, match="one died while building one of: a0"):
-        list(workers.standardize_entries(open_catalogue("timm"), entries, processes=2))
+DEADLY = """
+import os, sys, time
+from zoo_index.catalogues import catalogue
+
+catalogue.CATALOGUES["deadly"] = "sitecustomize"
+
+def describe(entry):
+    if entry.architecture.startswith("die"):
+        os._exit(9)
+    if entry.architecture.startswith("hang"):
+        time.sleep(600)
+    return catalogue.open_catalogue("timm").describe(entry)
+
+CATALOGUE = catalogue.Catalogue("deadly", lambda: "1", list, describe)
+"""
 
 
-def die(_catalogue: str, _entry: CatalogueEntry) -> str:
-    time.sleep(0.5)
-    os._exit(9)
+def test_networks_that_kill_or_hang_their_worker_are_lost_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DEADLY)  # imported by every Python process that finds it
+    monkeypatch.syspath_prepend(tmp_path)
+    deadly = replace(open_catalogue("timm"), name="deadly")
+    names = ["test_vit", "die", "hang", "nosuch", "test_resnet"]
+    entries = [CatalogueEntry(name=name, architecture=name) for name in names]
+    with open_engine("local", 2) as engine:
+        found = {
+            entry.name: result
+            for entry, result in workers.standardize_entries(deadly, iter(entries), engine, seconds=10)
+        }
+    assert isinstance(found["test_vit"], Description)
+    assert isinstance(found["test_resnet"], Description)
+    assert "UnknownNameError" in str(found["nosuch"])
+    assert found["hang"] == Lost("took longer than 10 s", "time")
+    assert found["die"] == Lost(
+        "its worker process ended with status 9, also when it was tried again alone", "death"
+    )
 
 
 def test_unknown_timm_names_get_the_nearest() -> None:

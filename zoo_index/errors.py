@@ -7,6 +7,7 @@ from transfer.errors import InputError, ZooError
 __all__ = [
     "CatalogueError",
     "EmptyIndexError",
+    "EngineError",
     "IndexFileError",
     "NothingFoundError",
     "OfflineError",
@@ -29,6 +30,10 @@ class UnknownNameError(InputError):
 
 class CatalogueError(ZooError):
     """A catalogue that cannot be listed, or one of its networks that cannot be built."""
+
+
+class EngineError(ZooError):
+    """Worker processes or a cluster that cannot be started, reached or kept; what was finished stands."""
 
 
 class NothingFoundError(ZooError):

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from zoo_index.catalogues.catalogue import CATALOGUES, Catalogue, CatalogueEntry, open_catalogue
 from zoo_index.catalogues.description import FEATURES, Description
 from zoo_index.database import descriptions, queries, writes
+from zoo_index.engines import Lost, default_processes, open_engine
 from zoo_index.errors import UnknownNameError
 from zoo_index.index.upkeep import Progress, embed_missing
-from zoo_index.index.workers import default_processes, standardize_entries
+from zoo_index.index.workers import standardize_entries
 
 if TYPE_CHECKING:
     from zoo_index.database.store import Store
@@ -84,7 +85,9 @@ def refresh(
     Raises
     ------
     CatalogueError
-        If a catalogue cannot be listed, or worker processes die.
+        If a catalogue cannot be listed.
+    EngineError
+        If worker processes cannot be started.
     IndexFileError
         If the database cannot be written.
     """
@@ -164,13 +167,16 @@ def _refresh_catalogue(
     pending: list[tuple[CatalogueEntry, Description | str]] = []
     last_write = time.monotonic()
     try:
-        for entry, result in standardize_entries(catalogue, wanted, processes or default_processes()):
-            pending.append((entry, result))
-            if time.monotonic() - last_write > _BATCH_SECONDS:
-                write(pending)
-                pending, last_write = [], time.monotonic()
-            if progress:
-                progress(f"standardizing {catalogue.name}", n_done + n_failed + len(pending), len(wanted))
+        n_workers = processes or default_processes()
+        here = n_workers == 1 or len(wanted) <= n_workers  # too few to be worth starting workers
+        with open_engine("inline") if here else open_engine("local", n_workers) as engine:
+            for entry, result in standardize_entries(catalogue, wanted, engine):
+                pending.append((entry, result.reason if isinstance(result, Lost) else result))
+                if time.monotonic() - last_write > _BATCH_SECONDS:
+                    write(pending)
+                    pending, last_write = [], time.monotonic()
+                if progress:
+                    progress(f"standardizing {catalogue.name}", n_done + n_failed + len(pending), len(wanted))
         status = "done"
     finally:
         if pending:

@@ -1,71 +1,50 @@
-"""Standardize many networks in worker processes.
+"""Standardize many networks on an engine.
 
 A worker returns data or the text of an error, so that whatever a network's code raises ends as a note about
-that network; only the death of a process reaches the caller.
+that network; an engine says why it has nothing where that code took its process down or did not end.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, open_catalogue
 from zoo_index.catalogues.description import Description
-from zoo_index.errors import CatalogueError
+from zoo_index.engines import Done, Engine, Lost
 from zoo_index.garbage import without_collections
 
-__all__ = ["default_processes", "describe_safely", "standardize_entries"]
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
-def default_processes() -> int:
-    """One worker per core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["describe_safely", "prepare", "standardize_entries"]
 
 
 def standardize_entries(
-    catalogue: Catalogue, entries: Sequence[CatalogueEntry], processes: int
-) -> Iterator[tuple[CatalogueEntry, Description | str]]:
-    """Describe entries in worker processes, in any order; an error comes back as its text.
+    catalogue: Catalogue, entries: Iterable[CatalogueEntry], engine: Engine, seconds: float | None = None
+) -> Iterator[tuple[CatalogueEntry, Description | str | Lost]]:
+    """Describe entries on an engine, in any order.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    entries : iterable of CatalogueEntry
+    engine : Engine
+    seconds : float, optional
+        What one entry may take.
+
+    Yields
+    ------
+    entry
+    Description, str or Lost
+        The text of an error of the network's code; `Lost` where it took the worker down or too long.
 
     Raises
     ------
-    CatalogueError
-        If a worker process dies; what was returned until then stands.
+    EngineError
+        If there are no workers, or no more; what was yielded stands.
     """
-    if processes <= 1 or len(entries) <= processes:
-        for entry in entries:
-            yield entry, describe_safely(catalogue.name, entry)
-        return
-    from loky import ProcessPoolExecutor
-    from loky.process_executor import BrokenProcessPool
-
-    env = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, "1")}
-    pool = ProcessPoolExecutor(processes, env=env)
-    waiting = iter(entries)
-    running: dict[Future[Description | str], CatalogueEntry] = {}
-    try:
-        while True:
-            for entry in waiting:
-                running[pool.submit(describe_safely, catalogue.name, entry)] = entry
-                if len(running) >= 4 * processes:
-                    break
-            if not running:
-                break
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                result = future.result()  # raises while the entry still counts as running
-                yield running.pop(future), result
-    except BrokenProcessPool as error:
-        names = ", ".join(entry.architecture for entry in running.values())
-        raise CatalogueError(
-            f"expected the worker processes to live, one died while building one of: {names}; "
-            "what was finished is kept; run it again, with --processes 1 to see which one it is"
-        ) from error
-    finally:
-        pool.shutdown(wait=False, kill_workers=True)
+    describe = partial(describe_safely, catalogue.name)
+    run = engine.run(describe, entries, seconds=seconds, prepare=partial(prepare, catalogue.name))
+    for entry, outcome in run:
+        yield entry, outcome.value if isinstance(outcome, Done) else outcome
 
 
 @without_collections()
@@ -75,3 +54,10 @@ def describe_safely(catalogue_name: str, entry: CatalogueEntry) -> Description |
         return open_catalogue(catalogue_name).describe(entry)
     except Exception as error:  # code of whatever network: it may raise anything
         return f"{type(error).__name__}: {error}"
+
+
+def prepare(catalogue_name: str) -> None:
+    """Import what takes seconds, so that no entry's limit pays for it."""
+    import torch  # noqa: F401
+
+    open_catalogue(catalogue_name)
