@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from postgres import postgres_server, postgres_url
 
 from zoo_index.zoo import Zoo
+
+__all__ = ["postgres_server", "postgres_url"]  # fixtures
 
 torch.set_num_threads(1)  # several threads on busy cores are many times slower than one
 
