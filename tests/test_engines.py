@@ -32,12 +32,15 @@ DOUBLES = [("double", number) for number in range(29)]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """The address of a Dask cluster of two worker processes."""
+    import dask
     from distributed import LocalCluster
 
     path, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH"), PATH["PYTHONPATH"]
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL
-    ) as found:
+    quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),  # a Dask worker's death is felt at once
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **quiet) as found,
+    ):
         yield found.scheduler_address
     os.environ.pop("PYTHONPATH") if path is None else os.environ.__setitem__("PYTHONPATH", path)
 
@@ -220,6 +223,15 @@ def test_closing_early_ends_the_workers(engine: Engine) -> None:
     assert gone(workers(), 5) == []
 
 
+def test_closing_the_engine_ends_the_workers(engine: Engine) -> None:
+    run = engine.run(act, [("double", 1), *[("sleep", 600.0)] * 20])
+    assert next(run) == (("double", 1), Done(2))
+    engine.close()
+    assert gone(workers(), 5) == []
+    with pytest.raises(EngineError, match="it was closed; open another one"):
+        next(run)
+
+
 def test_an_error_of_the_items_ends_the_run_and_the_workers(engine: Engine) -> None:
     def items() -> Iterator[Item]:
         yield from DOUBLES
@@ -378,6 +390,14 @@ def test_a_dask_worker_that_dies_costs_nothing(cluster: str) -> None:
         os.kill(pid, signal.SIGKILL)
         found |= dict(run)
     assert [item for item in items if found[item] != Done(item[1])] == []
+
+
+def test_an_item_that_takes_its_dask_worker_down_is_lost_alone(cluster: str) -> None:
+    poison = ("kill_host", None)
+    with open_engine("dask", scheduler=cluster) as engine:
+        found = dict(engine.run(act, [*DOUBLES[:3], poison, *DOUBLES[3:]]))
+    assert reason(found, poison) == "the Dask workers that ran it died, also when it was tried again alone"
+    assert all_done(found)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nosuch://x", "  "])

@@ -19,7 +19,7 @@ from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.database import loading, queries, writes
 from zoo_index.database.store import Store
 from zoo_index.engines import Lost, open_engine
-from zoo_index.errors import IndexFileError, UnknownNameError
+from zoo_index.errors import EngineError, IndexFileError, UnknownNameError
 from zoo_index.index import refresh, snapshot, workers
 from zoo_index.zoo import Zoo
 
@@ -166,7 +166,7 @@ def describe(entry):
         time.sleep(600)
     return catalogue.open_catalogue("timm").describe(entry)
 
-CATALOGUE = catalogue.Catalogue("deadly", lambda: "1", list, describe)
+CATALOGUE = catalogue.Catalogue("deadly", catalogue.open_catalogue("timm").version, list, describe)
 """
 
 
@@ -190,6 +190,22 @@ def test_networks_that_kill_or_hang_their_worker_are_lost_alone(
     assert found["die"] == Lost(
         "its worker process ended with status 9, also when it was tried again alone", "death"
     )
+
+
+def test_workers_that_have_another_timm_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "timm-0.0.7.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: timm\nVersion: 0.0.7\n")
+    catalogue = open_catalogue("timm")
+    version = catalogue.version()
+    here = replace(catalogue, version=lambda: version)
+    monkeypatch.syspath_prepend(tmp_path)
+    entries = [CatalogueEntry(name="test_vit.x", architecture="test_vit")]
+    with (
+        open_engine("local", 1) as engine,
+        pytest.raises(EngineError, match=r"CatalogueError: expected timm 1\.\S+ with .* got 0\.0\.7 with"),
+    ):
+        list(workers.standardize_entries(here, entries, engine))
 
 
 def test_unknown_timm_names_get_the_nearest() -> None:

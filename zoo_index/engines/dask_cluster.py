@@ -14,11 +14,12 @@ import threading
 import time
 import uuid
 import warnings
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo_index.engines.child import Child, GoneError, started
-from zoo_index.engines.driving import Outcome, Task, drive, packed_job
+from zoo_index.engines.driving import Outcome, Task, closed_error, drive, packed_job
 from zoo_index.engines.engine import Done, Engine, Lost, text_of
 from zoo_index.errors import EngineError
 
@@ -54,14 +55,14 @@ class DaskEngine(Engine):
 
     def __init__(self, scheduler: str) -> None:
         try:
-            with _quiet():
-                from distributed import Client
-                from distributed.versions import VersionMismatchWarning
+            from distributed import Client
+            from distributed.versions import VersionMismatchWarning
         except ImportError as error:
             raise EngineError(
                 f"expected Dask for the engine dask, got {text_of(error)}; run: pip install 'zoo-index[dask]'"
             ) from error
         self._address = scheduler
+        self._crews: weakref.WeakSet[_Crew] = weakref.WeakSet()
         self._logs = contextlib.ExitStack()
         self._logs.enter_context(_quiet())
         try:
@@ -91,10 +92,14 @@ class DaskEngine(Engine):
         prepare: Callable[[], object] | None = None,
     ) -> Generator[tuple[Item, Done[Value] | Lost]]:
         """Call a function on every item on the cluster (see `Engine.run`)."""
-        return drive(_Crew(self._client, self._address, packed_job(function, prepare), seconds), items)
+        crew = _Crew(self._client, self._address, packed_job(function, prepare), seconds)
+        self._crews.add(crew)
+        return drive(crew, items)
 
     def close(self) -> None:
-        """Leave the cluster."""
+        """Leave the cluster, with nothing left to do."""
+        for crew in list(self._crews):
+            crew.close()
         with contextlib.suppress(Exception):  # whatever there is to complain about, it is over
             self._client.close(timeout=2)
         self._logs.close()
@@ -107,24 +112,32 @@ class _Crew:
         self._client, self._address, self._job, self._seconds = client, address, job, seconds
         self._run = uuid.uuid4().hex
         self._futures: dict[int, Future] = {}
+        self._closed = False
         self._outbox: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._looked = self._had_workers = time.monotonic()
         self.window = 2
         self._look()
 
     def submit(self, task: Task) -> None:
-        future = self._client.submit(
-            run_contained,
-            *(self._run, self._job, task.payload, self._seconds, task.alone),
-            key=f"zoo-{self._run}-{task.ticket}{'-alone' if task.alone else ''}",
-            pure=False,
-            retries=0,
-        )
+        if self._closed:
+            raise closed_error()
+        try:
+            future = self._client.submit(
+                run_contained,
+                *(self._run, self._job, task.payload, self._seconds, task.alone),
+                key=f"zoo-{self._run}-{task.ticket}{'-alone' if task.alone else ''}",
+                pure=False,
+                retries=0,
+            )
+        except Exception as error:  # of its connection
+            raise self._unreachable(text_of(error)) from error
         self._futures[task.ticket] = future
         future.add_done_callback(lambda _, ticket=task.ticket: self._outbox.put(ticket))
 
     def next(self, *, wait: bool) -> tuple[int, Outcome] | None:
         while True:
+            if self._closed:
+                raise closed_error()
             if time.monotonic() - self._looked > _LOOK_SECONDS:
                 self._look()
             try:
@@ -136,8 +149,9 @@ class _Crew:
             return ticket, self._outcome(self._futures.pop(ticket))
 
     def close(self) -> None:
-        if not self._futures and self._client.status != "running":
+        if self._closed:
             return
+        self._closed = True
         futures, self._futures = list(self._futures.values()), {}
         ending = threading.Thread(target=self._end, args=(futures,), daemon=True)
         ending.start()

@@ -10,8 +10,9 @@ from typing import Any, Protocol, TypeVar
 
 from transfer.errors import InputError
 from zoo_index.engines.engine import Done, Lost, text_of
+from zoo_index.errors import EngineError
 
-__all__ = ["Crew", "Outcome", "Task", "drive", "packed_job"]
+__all__ = ["Crew", "Outcome", "Task", "closed_error", "drive", "packed_job"]
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -53,6 +54,11 @@ class Crew(Protocol):
 
     def close(self) -> None:
         """End every worker, whatever it is doing."""
+
+
+def closed_error() -> EngineError:
+    """Return what a run raises whose engine was closed before it was over."""
+    return EngineError("expected an engine that is open until its runs are over, it was closed; open another one")
 
 
 def packed_job(function: Callable[[Any], Any], prepare: Callable[[], object] | None) -> bytes:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 from zoo_index.engines.child import Child, GoneError, started
-from zoo_index.engines.driving import Outcome, Task, drive, packed_job
+from zoo_index.engines.driving import Outcome, Task, closed_error, drive, packed_job
 from zoo_index.engines.engine import Done, Engine, Lost
 
 __all__ = ["LocalEngine"]
@@ -34,6 +35,7 @@ class LocalEngine(Engine):
 
     def __init__(self, processes: int) -> None:
         self.processes = processes
+        self._crews: weakref.WeakSet[_Crew] = weakref.WeakSet()
 
     def run(
         self,
@@ -44,7 +46,14 @@ class LocalEngine(Engine):
         prepare: Callable[[], object] | None = None,
     ) -> Generator[tuple[Item, Done[Value] | Lost]]:
         """Call a function on every item in worker processes (see `Engine.run`)."""
-        return drive(_Crew(packed_job(function, prepare), self.processes, seconds), items)
+        crew = _Crew(packed_job(function, prepare), self.processes, seconds)
+        self._crews.add(crew)
+        return drive(crew, items)
+
+    def close(self) -> None:
+        """End the workers of runs that are not over."""
+        for crew in list(self._crews):
+            crew.close()
 
 
 class _Crew:
@@ -61,6 +70,8 @@ class _Crew:
         self._closed = False
 
     def submit(self, task: Task) -> None:
+        if self._closed:
+            raise closed_error()
         if task.alone:
             self._dismiss()
         if len(self._threads) < (1 if task.alone else self._processes):
@@ -83,6 +94,7 @@ class _Crew:
             for child in self._children:
                 child.kill()
         self._dismiss()
+        self._outbox.put(closed_error())
 
     def _dismiss(self) -> None:
         """End idle workers."""

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, open_catalogue
-from zoo_index.catalogues.description import Description
+from zoo_index.catalogues.description import FEATURES, Description
 from zoo_index.engines import Done, Engine, Lost
+from zoo_index.errors import CatalogueError
 from zoo_index.garbage import without_collections
 
 __all__ = ["describe_safely", "prepare", "standardize_entries"]
@@ -42,7 +43,8 @@ def standardize_entries(
         If there are no workers, or no more; what was yielded stands.
     """
     describe = partial(describe_safely, catalogue.name)
-    run = engine.run(describe, entries, seconds=seconds, prepare=partial(prepare, catalogue.name))
+    ready = partial(prepare, catalogue.name, catalogue.version(), FEATURES)
+    run = engine.run(describe, entries, seconds=seconds, prepare=ready)
     for entry, outcome in run:
         yield entry, outcome.value if isinstance(outcome, Done) else outcome
 
@@ -56,8 +58,19 @@ def describe_safely(catalogue_name: str, entry: CatalogueEntry) -> Description |
         return f"{type(error).__name__}: {error}"
 
 
-def prepare(catalogue_name: str) -> None:
-    """Import what takes seconds, so that no entry's limit pays for it."""
+def prepare(catalogue_name: str, version: str, features: int) -> None:
+    """Import what takes seconds, so that no entry's limit pays for it, and compare versions.
+
+    Raises
+    ------
+    CatalogueError
+        If this worker, on another machine, would describe networks otherwise.
+    """
     import torch  # noqa: F401
 
-    open_catalogue(catalogue_name)
+    found = open_catalogue(catalogue_name).version()
+    if (found, FEATURES) != (version, features):
+        raise CatalogueError(
+            f"expected {catalogue_name} {version or 'not installed'} with standardization {features}, as where the "
+            f"index is, got {found or 'not installed'} with {FEATURES}"
+        )
