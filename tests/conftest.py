@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from postgres import postgres_server, postgres_url
 
 import transfer
 from zoo_index.catalogues.catalogue import CatalogueEntry
@@ -15,6 +16,8 @@ from zoo_index.database import descriptions, queries
 from zoo_index.database.publishing import Changes, Listing, publish
 from zoo_index.database.store import Connection, Store, open_store
 from zoo_index.zoo import Zoo
+
+__all__ = ["postgres_server", "postgres_url"]  # fixtures
 
 torch.set_num_threads(1)  # several threads on busy cores are many times slower than one
 
@@ -50,10 +53,11 @@ def zoo(small_index: Path, tmp_path: Path) -> Zoo:
     return Zoo(path)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store of one's own."""
-    found = open_store(tmp_path / "zoo.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store of one's own, on every kind of database."""
+    is_file = request.param == "sqlite"
+    found = open_store(tmp_path / "zoo.db" if is_file else request.getfixturevalue("postgres_url"))
     yield found
     found.close()
 

@@ -11,11 +11,12 @@ from functools import partial
 from importlib import import_module
 
 from zoo_index.catalogues.catalogue import CATALOGUES, Catalogue, CatalogueEntry
-from zoo_index.catalogues.description import Description
+from zoo_index.catalogues.description import FEATURES, Description
 from zoo_index.engines import Engine, Lost
+from zoo_index.errors import CatalogueError
 from zoo_index.garbage import without_collections
 
-__all__ = ["describe_safely", "standardize_entries"]
+__all__ = ["describe_safely", "prepare", "standardize_entries"]
 
 
 def standardize_entries(
@@ -35,11 +36,15 @@ def standardize_entries(
     ------
     entry : CatalogueEntry
     result : Description or str
+
+    Raises
+    ------
+    EngineError
+        If there are no workers, or no more; what was yielded stands.
     """
     module = CATALOGUES[catalogue.name]
-    results = engine.run(
-        partial(describe_safely, module), entries, seconds=seconds, prepare=partial(import_module, module)
-    )
+    ready = partial(prepare, module, catalogue.version(), FEATURES)
+    results = engine.run(partial(describe_safely, module), entries, seconds=seconds, prepare=ready)
     for entry, outcome in results:
         yield entry, outcome.reason if isinstance(outcome, Lost) else outcome.value
 
@@ -52,3 +57,22 @@ def describe_safely(module: str, entry: CatalogueEntry) -> Description | str:
         return described
     except Exception as error:  # code of whatever network: it may raise anything
         return f"{type(error).__name__}: {error}"
+
+
+def prepare(module: str, version: str, features: int) -> None:
+    """Import what takes seconds, so that no entry's limit pays for it, and compare versions.
+
+    Raises
+    ------
+    CatalogueError
+        If this worker, on another machine, would describe networks otherwise.
+    """
+    import torch  # noqa: F401
+
+    catalogue = import_module(module).CATALOGUE
+    found = catalogue.version()
+    if (found, FEATURES) != (version, features):
+        raise CatalogueError(
+            f"expected {catalogue.name} {version or 'not installed'} with standardization {features}, as where the "
+            f"index is, got {found or 'not installed'} with {FEATURES}"
+        )

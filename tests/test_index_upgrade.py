@@ -1,0 +1,205 @@
+"""Indexes that older versions made, opened with this one."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from zoo_index.catalogues.description import FEATURES
+from zoo_index.database import migrate
+from zoo_index.database.migrate import REVISION, migrations_folder
+from zoo_index.database.schema import METADATA
+from zoo_index.zoo import Zoo
+
+FROZEN = Path(__file__).parent / "assets" / "frozen"
+REVISIONS = sorted(path.name.partition(".")[0] for path in FROZEN.glob("*.sqlite.gz"))
+WITH_METRICS = [revision for revision in REVISIONS if revision >= "0004"]
+KEPT = {
+    "entry": "name, catalogue, tag, family, position, license, input_size, n_classes, hub_id, url, path",
+    "architecture": "name, catalogue, catalogue_version, features, fingerprint, n_params, dpiat_items, paper_items",
+    "layer": "id, form, digest, canonical",
+    "block": "id, form, digest, layer_ids",
+    "run": "id, kind, status, n_planned, n_done, n_failed, detail",
+    "failure": "catalogue, name, error",
+    "metric": "dataset, name, top1, top5, image_size",
+}
+"""What no migration may touch."""
+
+
+def unpack(revision: str, folder: Path) -> Path:
+    path = folder / "zoo.db"
+    path.write_bytes(gzip.decompress((FROZEN / f"{revision}.sqlite.gz").read_bytes()))
+    return path
+
+
+@pytest.fixture(params=REVISIONS)
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """An index as code of some revision left it."""
+    return unpack(request.param, tmp_path)
+
+
+@pytest.fixture
+def zoo(old: Path) -> Iterator[Zoo]:
+    """The same, migrated by a transaction that does nothing else."""
+    found = Zoo(old)
+    with found.store.writing():
+        pass
+    yield found
+    found.store.close()
+
+
+def rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    with sqlite3.connect(path) as raw:
+        tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return {
+            table: raw.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2").fetchall()
+            for table, columns in KEPT.items()
+            if table in tables
+        }
+
+
+def revision_of(path: Path) -> str:
+    with sqlite3.connect(path) as raw:
+        return str(raw.execute("SELECT version_num FROM zoo_alembic_version").fetchone()[0])
+
+
+def test_every_older_schema_is_frozen() -> None:
+    known = {path.name.partition("_")[0] for path in (migrations_folder() / "versions").glob("*_*.py")}
+    assert known - {REVISION} <= set(REVISIONS) <= known
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_frozen_index_is_small_and_speaks_of_no_machine(revision: str, tmp_path: Path) -> None:
+    assert (FROZEN / f"{revision}.sqlite.gz").stat().st_size < 300_000
+    path = unpack(revision, tmp_path)
+    assert revision_of(path) == revision
+    paths = [row[-1] for row in rows(path)["entry"] if row[-1]]
+    assert sorted(paths) == ["/data/efficientnet-lite0.pth", "/data/mine.safetensors"]
+    assert not any(word in path.read_bytes() for word in (b"/home/", b"/root/", b"/tmp/", b"site-packages"))
+
+
+def test_an_old_index_becomes_one_of_today(old: Path) -> None:
+    before = rows(old)
+    store = Zoo(old).store
+    with store.writing() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": "zoo_alembic_version"})
+        assert compare_metadata(context, METADATA) == []
+    store.close()
+    assert revision_of(old) == REVISION
+    after = rows(old)
+    assert {table: after[table] for table in before} == before
+    assert (len(after["architecture"]), len(after["entry"]), len(after["failure"])) == (8, 14, 1)
+    with sqlite3.connect(old) as raw:
+        assert raw.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+@pytest.mark.parametrize("revision", WITH_METRICS)
+def test_metrics_outlive_migrations(revision: str, tmp_path: Path) -> None:
+    path = unpack(revision, tmp_path)
+    with Zoo(path).store.writing():
+        pass
+    assert [row[:2] for row in rows(path)["metric"]] == [
+        ("imagenet", name) for name in ("efficientnet_lite0.ra_in1k", "resnet18.a1_in1k", "vgg11.tv_in1k")
+    ]
+
+
+def test_a_migrated_index_answers(zoo: Zoo) -> None:
+    assert {entry["name"] for entry in zoo.entries()} >= {"test_vit.r160_in1k", "mine", "efficientnet_lite0.pypi"}
+    assert zoo.entry("mine")["license"] == "apache-2.0"
+    found = zoo.recommend("test_resnet").results
+    assert (found[0].name, round(found[0].similarity, 6)) == ("test_resnet.r160_in1k", 1.0)
+    assert {"mine", "resnet18.a1_in1k"} <= {result.name for result in found}
+    assert zoo.verify() == []
+
+
+def test_a_refresh_brings_what_catalogues_list_up_to_date(zoo: Zoo) -> None:
+    names = ["test_vit", "test_resnet", "test_efficientnet", "resnet18", "vgg11", "efficientnet_lite0"]
+    report = zoo.refresh(only=names, processes=1)
+    assert (report.removed, report.failed) == (0, {})
+    with sqlite3.connect(zoo.store.path) as raw:
+        found = raw.execute("SELECT DISTINCT features FROM architecture WHERE catalogue != 'local'").fetchall()
+        assert found == [(FEATURES,)]
+        assert raw.execute("SELECT count(*) FROM entry").fetchone() == (14,)
+        assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert zoo.verify() == []
+
+
+# --- migrations that fail ----------------------------------------------------------------------------------
+
+BROKEN = '''"""The last migration.
+
+Revision ID: zz
+Revises: {newest}
+"""
+
+import os, signal
+import sqlalchemy as sa
+from alembic import op
+
+revision = "zz"
+down_revision = "{newest}"
+
+
+def upgrade() -> None:
+    op.add_column("architecture", sa.Column("more", sa.LargeBinary(), nullable=True))
+    op.execute("UPDATE entry SET license = 'lost'")
+    op.execute("DELETE FROM layer")
+    {end}
+'''
+
+
+def broken_migrations(folder: Path, end: str) -> Path:
+    """Today's migrations, and one more that fails when it has done half of its work."""
+    shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "zz_broken.py").write_text(BROKEN.format(newest=REVISION, end=end))
+    return folder
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = old.read_bytes()
+    folder = broken_migrations(tmp_path / "migrations", "raise ZeroDivisionError")
+    monkeypatch.setattr(migrate, "migrations_folder", lambda: folder)
+    monkeypatch.setattr(migrate, "REVISION", "zz")
+    store = Zoo(old).store
+    with pytest.raises(ZeroDivisionError), store.writing():
+        pass
+    store.close()
+    assert old.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("zoo.db")] == ["zoo.db"]
+
+
+def test_a_program_killed_while_it_migrates_leaves_the_index_as_it_was(old: Path, tmp_path: Path) -> None:
+    before = old.read_bytes()
+    # with hardly any cache, so that half of the work is in the file when the program dies
+    end = 'op.execute("PRAGMA cache_spill = 1"); op.get_bind().exec_driver_sql("PRAGMA cache_size = 1")'
+    end += "; op.execute(\"UPDATE block SET digest = digest || 'x'\"); os.kill(os.getpid(), signal.SIGKILL)"
+    folder = broken_migrations(tmp_path / "migrations", end)
+    code = (
+        "import sys; from pathlib import Path; from zoo_index.database import migrate, store\n"
+        "migrate.migrations_folder = lambda: Path(sys.argv[2]); migrate.REVISION = 'zz'\n"
+        "with store.Store(Path(sys.argv[1])).writing(): pass"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(old), str(folder)], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert old.read_bytes() != before  # half of the work, and the journal that takes it back
+    assert old.with_name("zoo.db-journal").exists()
+    with sqlite3.connect(old) as raw:
+        assert raw.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+    assert old.read_bytes() == before
+    with Zoo(old).store.writing():
+        pass
+    assert revision_of(old) == REVISION
