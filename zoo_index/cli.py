@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,8 @@ import click
 
 from transfer.errors import InputError, ZooError
 from transfer.weights.files import check_writable
-from zoo_index.cli_common import console, print_json, zoo_of
+from zoo_index._streams import are_cut, finish, prepare
+from zoo_index.cli_common import page, print_json, say, zoo_of
 from zoo_index.cli_options import (
     filter_options,
     filters_from,
@@ -26,6 +29,7 @@ from zoo_index.cli_options import (
     transfer_options,
 )
 from zoo_index.cli_upkeep import UPKEEP
+from zoo_index.plain_text import plain
 
 if TYPE_CHECKING:
     from transfer.options import ChannelChoice, ImageChannels
@@ -36,27 +40,64 @@ __all__ = ["cli", "main"]
 class _Group(click.Group):
     """The one place where errors become messages and exit codes."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _plain_usage_errors(), _quiet_when_cut():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _plain_usage_errors(), _quiet_when_cut():
+                return super().invoke(ctx)
         except ZooError as error:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"Error: {error}", err=True)
+            say(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("Interrupted; what was finished is kept, the same command goes on from there.", err=True)
+            say("Interrupted; what was finished is kept, the same command goes on from there.", err=True)
             ctx.exit(130)
+
+
+@contextmanager
+def _plain_usage_errors() -> Iterator[None]:
+    """Print what was typed as plain text in the messages about it."""
+    try:
+        yield
+    except click.UsageError as error:
+        text = error.format_message()
+        printed = "\n".join(map(plain, text.split("\n")))
+        if printed == text:
+            raise
+        raise click.UsageError(printed, error.ctx) from error
+
+
+@contextmanager
+def _quiet_when_cut() -> Iterator[None]:
+    """End well where nobody reads any more, as in ``zoo list | head -1``."""
+    try:
+        yield
+    except BrokenPipeError:
+        if not are_cut():  # a pipe of our own
+            raise
+        raise SystemExit(0) from None
 
 
 def main() -> None:
     """Run the command line."""
+    prepare()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        cli(standalone_mode=True)
-    except BrokenPipeError:  # zoo list | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        try:
+            cli(standalone_mode=True)
+        finally:
+            finish()
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        say(f"Error: expected room for what is printed, got: {error.strerror}; print it elsewhere", err=True)
+        sys.exit(1)
 
 
 def _question(source: str, similarity: float) -> None:
@@ -65,7 +106,7 @@ def _question(source: str, similarity: float) -> None:
 
     judged = verdict(similarity)
     if not judged.is_useful:
-        click.echo(
+        say(
             f"Warning: {source} has too little in common with the target (similarity {similarity:.3f}), "
             f"expected benefit: {judged.benefit}; {judged.evidence}; train from random initialisation instead",
             err=True,
@@ -115,7 +156,7 @@ def list_command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     else:
         from zoo_index._render import show_entries
 
-        show_entries(console(), entries)
+        show_entries(page(), entries)
     if not entries:
         ctx.exit(1)
 
@@ -132,7 +173,7 @@ def show_command(ctx: click.Context, name: str, as_json: bool) -> None:
     else:
         from zoo_index._render import show_entry
 
-        show_entry(console(), entry)
+        show_entry(page(), entry)
 
 
 @cli.command("recommend")
@@ -164,7 +205,7 @@ def recommend_command(
     else:
         from zoo_index._render import show_recommendations
 
-        show_recommendations(console(), answer)
+        show_recommendations(page(), answer)
 
 
 @cli.command("similarity")
@@ -182,7 +223,7 @@ def similarity_command(
     if as_json:
         print_json({"source": source, "target": target, "measure": measure, "similarity": value})
     else:
-        click.echo(f"{value:.6f}")
+        say(f"{value:.6f}")
 
 
 @cli.command("plan")
@@ -214,7 +255,7 @@ def plan_command(
     else:
         from zoo_index._render import show_plan
 
-        show_plan(console(), plan, source=source, target=target, verbose=verbose)
+        show_plan(page(), plan, source=source, target=target, verbose=verbose)
 
 
 @cli.command("transfer")
@@ -283,7 +324,7 @@ def transfer_command(
     else:
         from zoo_index._render import show_report
 
-        show_report(console(), report, verbose=verbose)
+        show_report(page(), report, verbose=verbose)
     if report.method == "dpiat":  # verdicts are of its similarity
         _question(report.source, report.similarity)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from zoo_index.cli_common import console, print_json, zoo_of
+from zoo_index.cli_common import page, print_json, say, zoo_of
 from zoo_index.cli_options import json_option
 
 __all__ = ["UPKEEP"]
@@ -40,7 +40,7 @@ def refresh_command(
     else:
         from zoo_index._render import show_refresh
 
-        show_refresh(console(), report)
+        show_refresh(page(), report)
     if report.failed:
         ctx.exit(1)
 
@@ -58,7 +58,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     else:
         from zoo_index._render import show_status
 
-        show_status(console(), status)
+        show_status(page(), status)
 
 
 @index.command("export")
@@ -71,9 +71,7 @@ def export_command(ctx: click.Context, folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(provenance)
     else:
-        click.echo(
-            f"snapshot of timm {provenance['timm']} ({provenance['architectures']} architectures) in {folder}"
-        )
+        say(f"snapshot of timm {provenance['timm']} ({provenance['architectures']} architectures) in {folder}")
 
 
 @index.command("verify")
@@ -85,7 +83,8 @@ def verify_command(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json({"problems": wrong})
     else:
-        click.echo("\n".join(wrong) or "the index is sound")
+        for text in wrong or ["the index is sound"]:
+            say(text)
     if wrong:
         ctx.exit(1)
 
@@ -105,7 +104,7 @@ def add_command(
     if as_json:
         print_json(entry)
     else:
-        click.echo(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
+        say(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
 
 
 @click.group()
@@ -128,7 +127,7 @@ def metrics_import_command(ctx: click.Context, file: Path, dataset: str | None, 
     else:
         from zoo_index._render import show_metrics
 
-        show_metrics(console(), report)
+        show_metrics(page(), report)
 
 
 @click.command("doctor")
@@ -146,7 +145,7 @@ def doctor_command(ctx: click.Context, as_json: bool) -> None:
     else:
         from zoo_index._render import show_findings
 
-        show_findings(console(), findings)
+        show_findings(page(), findings)
     if any(finding.status == "problem" for finding in findings):
         ctx.exit(1)
 

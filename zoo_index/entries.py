@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_index.database import queries
 from zoo_index.errors import UnknownNameError
+from zoo_index.plain_text import plain
 
 if TYPE_CHECKING:
     from zoo_index.database.store import Store
@@ -65,14 +66,14 @@ class Entries:
         if found is not None:
             return found
         with self._store.reading() as connection:
-            names = queries.names_like(connection, name)
+            names = queries.names_like(connection, plain(name))
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
         raise UnknownNameError(f"expected an entry or architecture of the index, got {name!r}; {hint}")
 
     def get(self, name: str) -> Entry | None:
         """Return the entry that `find` would, or None."""
-        if not self._store.exists():
+        if not self._store.exists() or any("\ud800" <= char <= "\udfff" for char in name):  # no text, so no name
             return None
         with self._store.reading() as connection:
             rows = queries.entry_rows(connection, name=name)

@@ -10,6 +10,7 @@ from typing import Any
 from transfer.errors import InputError
 from zoo_index.database import queries, writes
 from zoo_index.database.store import Store
+from zoo_index.plain_text import check_name, plain
 
 __all__ = ["MetricsReport", "import_metrics", "read_results"]
 
@@ -56,12 +57,13 @@ def import_metrics(store: Store, path: Path, dataset: str | None = None) -> Metr
     Raises
     ------
     InputError
-        If the file cannot be read, or none of its names is an entry of the index.
+        If the file cannot be read, none of its names is an entry of the index, or one cannot be printed.
     """
     results = read_results(path)
     dataset = path.stem.removeprefix(_PREFIX) if dataset is None else dataset
     if not dataset.strip():
         raise InputError("expected the name of a data set, got an empty one; name it with --dataset")
+    check_name(dataset, "a data set's name (--dataset)")
     with store.writing() as connection:
         known = queries.entry_names(connection)
         unmatched = sorted(row["name"] for row in results if row["name"] not in known)
@@ -70,7 +72,7 @@ def import_metrics(store: Store, path: Path, dataset: str | None = None) -> Metr
                 f"expected results of entries of the index in '{path}', none of its {len(results)} names is one "
                 f"(the first is {results[0]['name']!r}); names are those of: zoo list"
             )
-        run = writes.start_run(connection, "metrics", len(results), f"{dataset} from {path.name}")
+        run = writes.start_run(connection, "metrics", len(results), f"{dataset} from {plain(path.name)}")
         writes.put_metrics(connection, dataset, results)
         writes.end_run(connection, run, "done", len(results) - len(unmatched), 0)
         writes.raise_generation(connection)
@@ -108,6 +110,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
                     raise InputError(
                         f"expected a model and its top1 in {where}, got {row['model']!r}, {row['top1']!r}"
                     )
+                check_name(name, f"the name of a model in {where}")
                 if top1 > best.get(name, -1.0):
                     best[name] = top1
                     found[name] = {

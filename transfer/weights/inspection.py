@@ -17,8 +17,9 @@ def find_file(path: Path) -> Path:
     Raises
     ------
     CheckpointError
-        If there is neither.
+        If there is neither, or its name is no text.
     """
+    _check_is_text(path)
     try:
         if path.is_dir():
             return _index_in(path)
@@ -29,6 +30,18 @@ def find_file(path: Path) -> Path:
     except OSError as error:
         raise _unreadable(path, error) from error
     return path
+
+
+def _check_is_text(path: Path) -> None:
+    """Refuse a path that no file can have, or that the readers of files cannot take."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        is_text = False
+    else:
+        is_text = "\0" not in str(path)
+    if not is_text:
+        raise CheckpointError(f"expected a weights file whose name is text, got {str(path)!r}; rename it")
 
 
 def _index_in(folder: Path) -> Path:

@@ -10,6 +10,7 @@ from zoo_index.catalogues.checkpoint import describe_checkpoint
 from zoo_index.database import descriptions, queries, writes
 from zoo_index.database.store import Store
 from zoo_index.index.upkeep import embed_missing
+from zoo_index.plain_text import check_name
 
 __all__ = ["add_checkpoint"]
 
@@ -33,7 +34,7 @@ def add_checkpoint(
     Raises
     ------
     InputError
-        If the name is taken or not usable.
+        If the name is taken or not usable, the licence or the family cannot be printed, or the path not be kept.
     CheckpointError
         If the file cannot be read.
     """
@@ -41,7 +42,11 @@ def add_checkpoint(
         raise InputError(
             f"expected a name without '/', '\\', ':', '.' (which sets off a tag) and outer spaces, got {name!r}"
         )
+    check_name(name, "a name")
+    check_name(license or "", "a licence")
+    check_name(family, "a family")
     path = checkpoint.resolve()
+    _check_path(path)
     description = describe_checkpoint(name, path)
     entry = CatalogueEntry(name=name, architecture=name, license=license, family=family, path=str(path))
     with store.writing() as connection:
@@ -53,3 +58,12 @@ def add_checkpoint(
         writes.end_run(connection, run, "done", 1, 0)
         writes.raise_generation(connection)
     embed_missing(store)
+
+
+def _check_path(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"expected a path that is text, '{path}' has bytes that are no UTF-8; rename the file, or its folder"
+        ) from error
