@@ -20,7 +20,9 @@ GATEKEEPERS = {
     "alembic": {"zoo_index/database/migrate.py"},
     "loky": {"zoo_index/index/workers.py"},
     "safetensors": {"transfer/weights/safetensors_format.py"},
-    "huggingface_hub": {"zoo_index/weights.py"},
+    "huggingface_hub": {"zoo_index/fetching.py", "zoo_index/weights.py"},
+    "urllib": {"zoo_index/connecting.py", "zoo_index/downloading.py", "zoo_index/fetching.py"},
+    "http": {"zoo_index/connecting.py", "zoo_index/downloading.py"},
     "rich": {"zoo_index/_page.py", "zoo_index/_progress.py"},
     "sqlalchemy": {
         "zoo_index/database/descriptions.py",

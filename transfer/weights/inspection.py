@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 from transfer.errors import CheckpointError
 
-__all__ = ["damaged", "find_file", "first_bytes"]
+__all__ = ["damaged", "find_file", "first_bytes", "is_weights", "starts_like_weights"]
+
+_MAX_HEADER = 100_000_000
+"""Bytes; what safetensors allows."""
 
 _INDEXES = (".safetensors.index.json", ".index.json")
 
@@ -89,3 +94,35 @@ def damaged(path: Path, error: Exception) -> CheckpointError:
         f"expected a safetensors or torch weights file, '{path}' is damaged or something else ({detail}); "
         "download it again, or check what it is"
     )
+
+
+def starts_like_weights(start: bytes) -> bool:
+    """Whether a file that begins so (some ten bytes) can be a safetensors or a torch file."""
+    return start[8:9] == b"{" or start.startswith(b"PK\x03\x04") or (start[:1] == b"\x80" and start[1:2] <= b"\x05")
+
+
+def is_weights(path: Path) -> bool:
+    """Whether a file can be weights, by a cheap look: a web page is none, nor is a file that is cut off.
+
+    Of a safetensors file the header is read, which says how long the file is; of a torch file, which is a zip
+    archive, the directory at its end; a torch file of the older kind only shows how it begins.
+    """
+    try:
+        if not path.is_file():  # reading a pipe would wait for ever
+            return False
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(9)
+            if not starts_like_weights(start):
+                return False
+            if start[8:] != b"{":
+                return start[:1] == b"\x80" or zipfile.is_zipfile(file)
+            n_header = int.from_bytes(start[:8], "little")
+            if n_header > min(_MAX_HEADER, size - 8):
+                return False
+            file.seek(8)
+            header = json.loads(file.read(n_header))
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        return bool(8 + n_header + max(ends, default=0) == size)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return False
