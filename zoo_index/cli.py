@@ -15,8 +15,9 @@ import click
 from transfer.errors import InputError, ZooError
 from transfer.weights.files import check_writable
 from zoo_index._streams import are_cut, finish, prepare
-from zoo_index.cli_common import page, print_json, say, zoo_of
+from zoo_index.cli_common import complain, page, print_json, say, zoo_of
 from zoo_index.cli_options import (
+    PATH,
     filter_options,
     filters_from,
     input_option,
@@ -53,10 +54,10 @@ class _Group(click.Group):
         except ZooError as error:
             if ctx.params.get("debug"):
                 raise
-            say(f"Error: {error}", err=True)
+            complain(f"Error: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            say("Interrupted; what was finished is kept, the same command goes on from there.", err=True)
+            complain("Interrupted; what was finished is kept, the same command goes on from there.")
             ctx.exit(130)
 
 
@@ -96,7 +97,7 @@ def main() -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
-        say(f"Error: expected room for what is printed, got: {error.strerror}; print it elsewhere", err=True)
+        complain(f"Error: expected room for what is printed, got: {error.strerror}; print it elsewhere")
         sys.exit(1)
 
 
@@ -106,10 +107,9 @@ def _question(source: str, similarity: float) -> None:
 
     judged = verdict(similarity)
     if not judged.is_useful:
-        say(
+        complain(
             f"Warning: {source} has too little in common with the target (similarity {similarity:.3f}), "
             f"expected benefit: {judged.benefit}; {judged.evidence}; train from random initialisation instead",
-            err=True,
         )
 
 
@@ -119,9 +119,7 @@ def _terminate(_signal: int, _frame: object) -> None:
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option(
-    "--db", type=click.Path(path_type=Path), help="Index to use; default: ZOO_DB or the user's data folder."
-)
+@click.option("--db", type=PATH, help="Index to use; default: ZOO_DB or the user's data folder.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="zoo-index", prog_name="zoo")
 @click.pass_context
@@ -263,8 +261,8 @@ def plan_command(
 @input_option
 @click.option("--source", "-s", help="Entry, architecture or checkpoint.")
 @click.option("--auto", is_flag=True, help="Take the best recommended source.")
-@click.option("--weights", type=click.Path(path_type=Path), help="File with the weights of --source.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: the target's name, .safetensors.")
+@click.option("--weights", type=PATH, help="File with the weights of --source.")
+@click.option("--output", "-o", type=PATH, help="Default: the target's name, .safetensors.")
 @transfer_options
 @reading_options
 @proof_options

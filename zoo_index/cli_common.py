@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from zoo_index._page import Page
     from zoo_index.zoo import Zoo
 
-__all__ = ["page", "print_json", "say", "zoo_of"]
+__all__ = ["complain", "page", "print_json", "say", "zoo_of"]
 
 _MOST_IN_A_MESSAGE = 10_000
 
@@ -32,9 +33,15 @@ def page() -> Page:
     return Page()
 
 
-def say(text: str, *, err: bool = False) -> None:
+def say(text: str) -> None:
     """Print one line of plain text, whatever it is made of."""
-    click.echo(plain(text, _MOST_IN_A_MESSAGE), err=err)
+    click.echo(plain(text, _MOST_IN_A_MESSAGE))
+
+
+def complain(text: str) -> None:
+    """Print one line of plain text on stderr; where nobody reads that, the exit status tells it."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(plain(text, _MOST_IN_A_MESSAGE), err=True)
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from zoo_index.cli_common import page, print_json, say, zoo_of
-from zoo_index.cli_options import json_option
+from zoo_index.cli_options import PATH, json_option
 
 __all__ = ["UPKEEP"]
 
@@ -62,7 +62,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 
 
 @index.command("export")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @json_option
 @click.pass_context
 def export_command(ctx: click.Context, folder: Path, as_json: bool) -> None:
@@ -90,7 +90,7 @@ def verify_command(ctx: click.Context, as_json: bool) -> None:
 
 
 @click.command("add")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=PATH)
 @click.option("--name", required=True, help="What to call it.")
 @click.option("--license", "license_", help="Licence of the weights.")
 @click.option("--family", default="", help="Family to list it under.")
@@ -113,7 +113,7 @@ def metrics() -> None:
 
 
 @metrics.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--dataset", help="What was measured on; default: what the file name says (results-imagenet.csv).")
 @json_option
 @click.pass_context

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transfer.errors import InputError
+from transfer.weights.files import check_path, open_regular
 from zoo_index.database import queries, writes
 from zoo_index.database.store import Store
 from zoo_index.plain_text import check_name, plain
@@ -16,6 +19,8 @@ __all__ = ["MetricsReport", "import_metrics", "read_results"]
 
 _COLUMNS = ("model", "top1")
 _PREFIX = "results-"
+_MAX_BYTES = 100_000_000
+"""Some hundred times what timm publishes."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +97,12 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     InputError
         If it is no such file; the message says in which line.
     """
+    check_path(path)
     found: dict[str, dict[str, Any]] = {}
     best: dict[str, float] = {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open_regular(path) as opened, io.TextIOWrapper(opened, "utf-8-sig", newline="") as file:
+            _check_size(os.fstat(opened.fileno()).st_size, path)
             reader = csv.DictReader(file)
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
@@ -128,6 +135,13 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     if max(best.values()) <= 1:
         raise InputError(f"expected top1 in percent in '{path}', the largest is {max(best.values())}; times 100?")
     return list(found.values())
+
+
+def _check_size(size: int, path: Path) -> None:
+    if size > _MAX_BYTES:
+        raise InputError(
+            f"expected a CSV of at most {_MAX_BYTES:,} bytes at '{path}', got {size:,}; check what it is"
+        )
 
 
 def _percent(text: str | None, column: str, where: str) -> float | None:

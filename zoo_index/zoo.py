@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from transfer.errors import InputError
 from transfer.execution.coverage import LEAST_COVERAGE, check_least
 from transfer.structure.standardization import as_module, check_form
+from transfer.weights.files import check_path
 from zoo_index.answers import Filters
 from zoo_index.database.store import default_path
 from zoo_index.keeping import Keeper
@@ -43,7 +44,14 @@ def open_zoo(path: str | os.PathLike[str] | None = None) -> Zoo:
     Returns
     -------
     Zoo
+
+    Raises
+    ------
+    InputError
+        If no file can have that path.
     """
+    if path is not None:
+        check_path(path)
     return Zoo(Path(path) if path is not None else default_path())
 
 

@@ -7,8 +7,12 @@ import zipfile
 from pathlib import Path
 
 from transfer.errors import CheckpointError
+from transfer.weights.files import open_regular
 
-__all__ = ["damaged", "find_file", "first_bytes", "is_weights", "starts_like_weights"]
+__all__ = ["check_count", "damaged", "find_file", "first_bytes", "is_weights", "starts_like_weights"]
+
+_MAX_TENSORS = 200_000
+"""The largest networks have some 20,000; a header of empty tensors could keep what follows busy for long."""
 
 _MAX_HEADER = 100_000_000
 """Bytes; what safetensors allows."""
@@ -69,7 +73,7 @@ def first_bytes(path: Path) -> bytes:
         If there is no readable file, or it is empty.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(9)
     except FileNotFoundError:
         raise CheckpointError(f"expected a weights file, found nothing at '{path}'; check the path") from None
@@ -78,6 +82,19 @@ def first_bytes(path: Path) -> bytes:
     if not start:
         raise CheckpointError(f"expected a weights file, got an empty file '{path}'; download it again")
     return start
+
+
+def check_count(n: int, path: Path) -> None:
+    """Refuse more tensors than any network has, before anything is done with each of them.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if n > _MAX_TENSORS:
+        raise CheckpointError(
+            f"expected at most {_MAX_TENSORS:,} tensors in '{path}', got {n:,}; do not trust this file"
+        )
 
 
 def _unreadable(path: Path, error: OSError) -> CheckpointError:
@@ -108,10 +125,8 @@ def is_weights(path: Path) -> bool:
     archive, the directory at its end; a torch file of the older kind only shows how it begins.
     """
     try:
-        if not path.is_file():  # reading a pipe would wait for ever
-            return False
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(9)
             if not starts_like_weights(start):
                 return False

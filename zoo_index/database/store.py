@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +92,13 @@ class Store:
                 try:
                     migrate(connection, str(self.path))
                     yield connection
+                    connection.exec_driver_sql("COMMIT")
                 except BaseException:
-                    connection.exec_driver_sql("ROLLBACK")
+                    with suppress(
+                        DBAPIError
+                    ):  # after a full disk SQLite has already done so; the first error counts
+                        connection.exec_driver_sql("ROLLBACK")
                     raise
-                connection.exec_driver_sql("COMMIT")
 
     def exists(self) -> bool:
         """Whether there is a database with tables."""
@@ -148,14 +151,9 @@ class Store:
                 f"{error}); move the file away and make it anew: zoo index refresh"
             ) from error
         except DBAPIError as error:
-            is_busy = "locked" in str(error.orig)
-            remedy = (
-                "another process is using it, try again when that is done"
-                if is_busy
-                else "check the disk and the permissions, or name another file with --db or ZOO_DB"
-            )
             raise IndexFileError(
-                f"expected to {verb} the index '{self.path}', the database says: {error.orig}; {remedy}"
+                f"expected to {verb} the index '{self.path}', the database says: {error.orig}; "
+                f"{_remedy(error.orig)}"
             ) from error
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, IndexFileError):
@@ -164,6 +162,17 @@ class Store:
                 f"expected to {verb} the index '{self.path}', got: {error}; "
                 "check the permissions, or name another file with --db or ZOO_DB"
             ) from error
+
+
+def _remedy(error: object) -> str:
+    """Say what to do about an error of the database."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says where it happened
+    if "locked" in str(error):
+        return "another process is using it, try again when that is done"
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        what = "the disk is full" if code == sqlite3.SQLITE_FULL else "the disk is full, limited, or fails"
+        return f"{what}, what was there before is kept: make room, or name another file with --db or ZOO_DB"
+    return "check the disk and the permissions, or name another file with --db or ZOO_DB"
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from transfer.errors import InputError
+from transfer.weights.files import check_path
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.checkpoint import describe_checkpoint
 from zoo_index.database import descriptions, queries, writes
@@ -45,8 +46,7 @@ def add_checkpoint(
     check_name(name, "a name")
     check_name(license or "", "a licence")
     check_name(family, "a family")
-    path = checkpoint.resolve()
-    _check_path(path)
+    path = _resolve(checkpoint)
     description = describe_checkpoint(name, path)
     entry = CatalogueEntry(name=name, architecture=name, license=license, family=family, path=str(path))
     with store.writing() as connection:
@@ -60,10 +60,16 @@ def add_checkpoint(
     embed_missing(store)
 
 
-def _check_path(path: Path) -> None:
+def _resolve(checkpoint: Path) -> Path:
+    """Return the whole path, which is to be kept as text."""
+    check_path(checkpoint)
     try:
+        path = checkpoint.resolve()
         str(path).encode()
+    except (OSError, RuntimeError) as error:  # links that lead to themselves
+        raise InputError(f"expected a weights file at '{checkpoint}', got: {error}; check the path") from error
     except UnicodeEncodeError as error:
         raise InputError(
             f"expected a path that is text, '{path}' has bytes that are no UTF-8; rename the file, or its folder"
         ) from error
+    return path

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import sqlite3
 import tempfile
 from datetime import UTC, datetime
 from importlib import metadata
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import OutputError
-from transfer.weights.files import replacing, write_new
+from transfer.weights.files import check_path, replacing, write_new
 from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import queries, writes
+from zoo_index.database.filling import fill_empty
 from zoo_index.database.migrate import REVISION
 from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError
@@ -61,7 +63,7 @@ def snapshot_fits(provenance: dict[str, Any] | None) -> bool:
 def import_snapshot(store: Store, folder: Path | None = None) -> bool:
     """Put the snapshot in place of a missing database, if it fits.
 
-    A database that exists is never replaced: another process may be filling it.
+    A database that exists is never replaced: another process may be filling it. A file of no bytes is filled.
 
     Returns
     -------
@@ -75,7 +77,13 @@ def import_snapshot(store: Store, folder: Path | None = None) -> bool:
     """
     folder = folder or data_folder()
     provenance = read_provenance(folder)
-    if provenance is None or not snapshot_fits(provenance) or store.path.exists():
+    is_made = store.path.is_file()  # by an interrupted start, or by hand: a file of no bytes is no index yet
+    if (
+        provenance is None
+        or not snapshot_fits(provenance)
+        or store.exists()
+        or (store.path.exists() and not is_made)
+    ):
         return False
     try:
         packed = (folder / _INDEX).read_bytes()
@@ -88,11 +96,16 @@ def import_snapshot(store: Store, folder: Path | None = None) -> bool:
         )
     try:
         store.path.parent.mkdir(parents=True, exist_ok=True)
-        return write_new(store.path, gzip.decompress(packed))
-    except OSError as error:
+        if not is_made:
+            return write_new(store.path, gzip.decompress(packed))
+        with tempfile.TemporaryDirectory() as scratch:
+            unpacked = Path(scratch) / "index.sqlite"
+            unpacked.write_bytes(gzip.decompress(packed))
+            return fill_empty(store.path, unpacked)
+    except (OSError, sqlite3.Error) as error:
         raise IndexFileError(
-            f"expected to write the index '{store.path}', got: {error.strerror or error}; "
-            "name another file with --db or ZOO_DB"
+            f"expected to write the index '{store.path}', got: {getattr(error, 'strerror', None) or error}; "
+            "make room for it, or name another file with --db or ZOO_DB"
         ) from error
 
 
@@ -114,9 +127,12 @@ def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
     ------
     OutputError
         If the folder cannot be written.
+    InputError
+        If no folder can have that path.
     IndexFileError
         If the index cannot be read, or is not complete for one version of timm.
     """
+    check_path(folder)
     with store.reading():  # the revision is right
         pass
     try:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.weights.files import replacing
+from transfer.weights.files import open_regular, replacing
 
 __all__ = ["MOST_FLAT", "VectorIndex", "build", "kind_of", "load", "save"]
 
@@ -143,9 +143,9 @@ def load(path: Path, digest: str) -> VectorIndex | None:
 
 def _digest(path: Path) -> str:
     """Sha256 of the size of a file and of its content, of a large one of samples: its ends are among them."""
-    size = os.path.getsize(path)
-    found = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        found = hashlib.sha256(str(size).encode())
         if size <= _HASHED_WHOLE:
             found.update(file.read())
         for i in range(_N_SAMPLES if size > _HASHED_WHOLE else 0):
