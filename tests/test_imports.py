@@ -26,8 +26,10 @@ GATEKEEPERS = {
     "loky": set(),
     "multiprocessing": set(),
     "safetensors": {"transfer/weights/safetensors_format.py"},
-    "huggingface_hub": {"zoo_index/weights.py"},
-    "rich": {"zoo_index/_render.py", "zoo_index/_progress.py", "zoo_index/cli_common.py"},
+    "huggingface_hub": {"zoo_index/fetching.py", "zoo_index/weights.py"},
+    "urllib": {"zoo_index/connecting.py", "zoo_index/downloading.py", "zoo_index/fetching.py"},
+    "http": {"zoo_index/connecting.py", "zoo_index/downloading.py"},
+    "rich": {"zoo_index/_page.py", "zoo_index/_progress.py"},
     "sqlalchemy": {
         str(path.relative_to(ROOT))
         for path in (ROOT / "zoo_index" / "database").glob("*.py")
@@ -95,6 +97,30 @@ def test_the_packages_of_transfer_import_one_way() -> None:
 def test_each_library_has_its_gatekeepers(library: str) -> None:
     users = {str(path.relative_to(ROOT)) for path in SOURCES if library in imported(path)}
     assert users == GATEKEEPERS[library]
+
+
+PRINTERS = {
+    "zoo_index/_page.py": {"print"},
+    "zoo_index/_progress.py": {"print"},
+    "zoo_index/_streams.py": {"print"},
+    "zoo_index/cli_common.py": {"echo"},
+}
+"""The modules that print, by what they print with; each makes plain text of what it prints."""
+
+
+def printing(path: Path) -> set[str]:
+    """What a module calls that puts text on a stream."""
+    called = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    names = {function.id for function in called if isinstance(function, ast.Name)}
+    names |= {function.attr for function in called if isinstance(function, ast.Attribute)}
+    return names & {"print", "echo", "secho", "print_exception", "print_exc"}
+
+
+def test_few_modules_print_and_those_print_plain_text() -> None:
+    found = {str(path.relative_to(ROOT)): printing(path) for path in SOURCES}
+    assert {path: names for path, names in found.items() if names} == PRINTERS
+    for path in PRINTERS:
+        assert "zoo_index.plain_text import" in (ROOT / path).read_text()
 
 
 def modules_after(code: str, *arguments: str) -> set[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from zoo_index.plain_text import plain
 
 __all__ = ["progress_bar"]
 
@@ -18,13 +21,18 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}
 
         def advance(phase: str, done: int, planned: int) -> None:
             if phase not in tasks:
-                tasks[phase] = bar.add_task(phase, total=planned)
+                tasks[phase] = bar.add_task(plain(phase), total=planned)
             bar.update(tasks[phase], completed=done)
 
         yield advance
@@ -37,6 +45,7 @@ def _lines() -> Callable[[str, int, int], None]:
         tenth = 10 * done // max(planned, 1)
         if shown.get(phase) != tenth:
             shown[phase] = tenth
-            print(f"{phase}: {done} of {planned}", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # nobody reads it any more
+                print(plain(f"{phase}: {done} of {planned}"), file=sys.stderr, flush=True)
 
     return log

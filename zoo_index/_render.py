@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from zoo_index._page import Cell, Page, Piece
 from zoo_index.answers import RANKING_DATASET
 from zoo_index.verdicts import USEFUL
 
@@ -42,6 +39,9 @@ _STATUS_STYLE = {
     "identity": "blue",
     "fresh": "red",
 }
+_NUMBERS = ("#", "similarity", "paper", "coverage", "params", "tensors", "elements", "written")
+"""Columns that are aligned to the right."""
+
 _MAX_PARTS = 40
 """Rows of a report that still fit a screen or two."""
 
@@ -50,66 +50,74 @@ _FUNCTION_STYLE = {"equal": "green", "near": "cyan", "other": "yellow", "unknown
 _FINDING_STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
-def show_recommendations(console: Console, answer: Recommendations) -> None:
+def show_recommendations(page: Page, answer: Recommendations) -> None:
     """Print the ranking."""
     target = answer.target
-    console.print(
-        f"target [bold]{target['name']}[/]: {_count(target['params'])} parameters, "
-        f"{target['layers']} layers, {target['blocks']} blocks"
+    page.line(
+        "target ",
+        (target["name"], "bold"),
+        f": {_count(target['params'])} parameters, {target['layers']} layers, {target['blocks']} blocks",
     )
-    table = _table("#", "source", "similarity", "benefit", "paper", "coverage", "params", "license", "weights")
-    for result in answer.results:
-        here = Text("here", "green") if result.available else Text("hub", "dim")
-        table.add_row(
+    rows: list[list[Cell]] = [
+        [
             str(result.rank),
             result.name,
             f"{result.similarity:.3f}",
-            Text(result.benefit or "-", _BENEFIT_STYLE.get(result.benefit or "", "")),
+            (result.benefit or "-", _BENEFIT_STYLE.get(result.benefit or "", "")),
             "-" if result.paper_similarity is None else f"{result.paper_similarity:.3f}",
             f"{result.coverage:.1%}",
             _count(result.params),
             result.license or "unknown",
-            here,
+            ("here", "green") if result.available else ("hub", "dim"),
+        ]
+        for result in answer.results
+    ]
+    columns = ("#", "source", "similarity", "benefit", "paper", "coverage", "params", "license", "weights")
+    page.table(columns, rows, _NUMBERS)
+    _show_verdict(page, answer.results)
+    page.line(
+        (
+            f"measure {answer.measure}; {answer.n_considered} architectures considered, {answer.n_scored} scored "
+            f"exactly, {answer.seconds:.2f} s; coverage is the part of the target that a transfer fills",
+            "dim",
         )
-    console.print(table)
-    _show_verdict(console, answer.results)
-    console.print(
-        f"[dim]measure {answer.measure}; {answer.n_considered} architectures considered, {answer.n_scored} scored "
-        f"exactly, {answer.seconds:.2f} s; coverage is the part of the target that a transfer fills[/]"
     )
 
 
-def _show_verdict(console: Console, results: Sequence[Recommendation]) -> None:
+def _show_verdict(page: Page, results: Sequence[Recommendation]) -> None:
     """Say what to expect of the most useful result, and on what grounds."""
     judged = [result for result in results if result.benefit is not None]
     if not judged:
         return
     best = min(judged, key=lambda result: list(_BENEFIT_STYLE).index(str(result.benefit)))
-    style = _BENEFIT_STYLE[str(best.benefit)]
-    if best.benefit not in USEFUL:
-        console.print(
-            f"[{style}]no useful source[/]: expected benefit of the best: {best.benefit}; {best.evidence}"
-        )
+    benefit = str(best.benefit)
+    style = _BENEFIT_STYLE[benefit]
+    if benefit not in USEFUL:
+        page.line(("no useful source", style), f": expected benefit of the best: {benefit}; {best.evidence}")
     else:
-        console.print(f"expected benefit of {best.name}: [{style}]{best.benefit}[/]; {best.evidence}")
+        page.line(f"expected benefit of {best.name}: ", (benefit, style), f"; {best.evidence}")
 
 
-def show_report(console: Console, report: TransferReport, *, verbose: bool) -> None:
+def show_report(page: Page, report: TransferReport, *, verbose: bool) -> None:
     """Print what a transfer did."""
-    console.print(
-        f"[bold]{report.source}[/] -> [bold]{report.target}[/] by {report.method}: "
-        f"similarity {report.similarity:.3f}, "
-        f"{report.coverage:.1%} of the target's elements written, {report.seconds:.2f} s on {report.device}"
+    page.line(
+        *_pair(report.source, report.target),
+        f" by {report.method}: similarity {report.similarity:.3f}, "
+        f"{report.coverage:.1%} of the target's elements written, {report.seconds:.2f} s on {report.device}",
     )
-    _show_tensors(console, report.tensors, verbose=verbose)
+    _show_tensors(page, report.tensors, verbose=verbose)
     if report.function is not None:
-        _show_function(console, report.function)
-    _show_note(console, report.note)
+        _show_function(page, report.function)
+    _show_note(page, report.note)
     if report.output:
-        console.print(f"saved to [bold]{report.output}[/]")
+        page.line("saved to ", (report.output, "bold"))
 
 
-def _show_function(console: Console, function: Function) -> None:
+def _pair(source: str, target: str) -> tuple[Piece, ...]:
+    return (source, "bold"), " -> ", (target, "bold")
+
+
+def _show_function(page: Page, function: Function) -> None:
     """Say whether the target computes what the source does."""
     found = []
     if function.difference is not None:
@@ -118,26 +126,27 @@ def _show_function(console: Console, function: Function) -> None:
     if function.correlation is not None and function.verdict != "equal":
         found.append(f"they correlate by {function.correlation:.2f}")
     found += [function.reason] if function.reason else []
-    line = Text.assemble("function  ", (function.verdict, _FUNCTION_STYLE[function.verdict]))
-    console.print(line.append(": " + "; ".join(found) if found else ""))
+    verdict = (function.verdict, _FUNCTION_STYLE[function.verdict])
+    page.line("function  ", verdict, ": " + "; ".join(found) if found else "")
 
 
-def show_plan(console: Console, plan: TransferPlan, *, source: str, target: str, verbose: bool) -> None:
+def show_plan(page: Page, plan: TransferPlan, *, source: str, target: str, verbose: bool) -> None:
     """Print what a transfer would do."""
-    console.print(
-        f"[bold]{source}[/] -> [bold]{target}[/] by {plan.method}: similarity {plan.similarity:.3f}, "
-        f"{plan.coverage:.1%} of the target's elements would be written"
+    page.line(
+        *_pair(source, target),
+        f" by {plan.method}: similarity {plan.similarity:.3f}, "
+        f"{plan.coverage:.1%} of the target's elements would be written",
     )
-    _show_tensors(console, plan.tensors, verbose=verbose)
-    _show_note(console, plan.note)
+    _show_tensors(page, plan.tensors, verbose=verbose)
+    _show_note(page, plan.note)
 
 
-def _show_note(console: Console, note: str) -> None:
+def _show_note(page: Page, note: str) -> None:
     if note:
-        console.print(f"[yellow]Note:[/] {note}")
+        page.line(("Note:", "yellow"), f" {note}")
 
 
-def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose: bool) -> None:
+def _show_tensors(page: Page, tensors: Sequence[PlannedTensor], *, verbose: bool) -> None:
     meaning = {
         "copied": "equal shape, copied whole",
         "cropped": "filled from a part of a larger tensor",
@@ -146,36 +155,35 @@ def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose
         "identity": "set to change nothing: inserted, or absent in the source",
         "fresh": "not from the source",
     }
-    summary = _table("tensors", "status", "meaning", "elements", "written")
+    rows: list[list[Cell]] = []
     for status, text in meaning.items():
         chosen = [t for t in tensors if t.status == status]
         n_elements = sum(_size(t.shape) for t in chosen)
         n_written = sum(t.n_written for t in chosen)
-        summary.add_row(
-            str(len(chosen)), Text(status, _STATUS_STYLE[status]), text, f"{n_elements:,}", f"{n_written:,}"
-        )
-    console.print(summary)
+        rows.append([str(len(chosen)), (status, _STATUS_STYLE[status]), text, f"{n_elements:,}", f"{n_written:,}"])
+    page.table(("tensors", "status", "meaning", "elements", "written"), rows, _NUMBERS)
     if verbose:
-        _show_each(console, tensors)
+        _show_each(page, tensors)
     else:
-        _show_parts(console, tensors)
+        _show_parts(page, tensors)
 
 
-def _show_each(console: Console, tensors: Sequence[PlannedTensor]) -> None:
-    table = _table("target tensor", "shape", "status", "source tensor", "shape", "reason")
-    for tensor in tensors:
-        table.add_row(
+def _show_each(page: Page, tensors: Sequence[PlannedTensor]) -> None:
+    rows: list[list[Cell]] = [
+        [
             tensor.name,
             _shape(tensor.shape),
-            Text(tensor.status, _STATUS_STYLE[tensor.status]),
+            (tensor.status, _STATUS_STYLE[tensor.status]),
             tensor.source or "-",
             _shape(tensor.source_shape) if tensor.source_shape is not None else "-",
             tensor.reason,
-        )
-    console.print(table)
+        ]
+        for tensor in tensors
+    ]
+    page.table(("target tensor", "shape", "status", "source tensor", "shape", "reason"), rows)
 
 
-def _show_parts(console: Console, tensors: Sequence[PlannedTensor]) -> None:
+def _show_parts(page: Page, tensors: Sequence[PlannedTensor]) -> None:
     """Print one row per part of the target: the dotted prefixes, as long as they are few enough to read."""
     parts: dict[str, list[PlannedTensor]] = {}
     for depth in (3, 2, 1):
@@ -185,16 +193,18 @@ def _show_parts(console: Console, tensors: Sequence[PlannedTensor]) -> None:
             parts.setdefault(".".join(path[:depth]) or tensor.name, []).append(tensor)
         if len(parts) <= _MAX_PARTS:
             break
-    table = _table("part of the target", "tensors", "what happened", "written", "fed by")
+    rows: list[list[Cell]] = []
     for part, members in parts.items():
         counts = {status: sum(t.status == status for t in members) for status in _STATUS_STYLE}
-        what = Text(", ").join(Text(f"{n} {status}", _STATUS_STYLE[status]) for status, n in counts.items() if n)
+        what: list[Piece] = []
+        for status in filter(counts.get, counts):
+            what += [", "] * bool(what) + [(f"{counts[status]} {status}", _STATUS_STYLE[status])]
         n_written = sum(t.n_written for t in members)
         share = n_written / max(sum(_size(t.shape) for t in members), 1)
         sources = _common_paths([t.source for t in members if t.source])
-        table.add_row(part, str(len(members)), what, f"{share:.0%}", sources)
-    console.print(table)
-    console.print("[dim]every tensor: --verbose or --json[/]")
+        rows.append([part, str(len(members)), what, f"{share:.0%}", sources])
+    page.table(("part of the target", "tensors", "what happened", "written", "fed by"), rows, _NUMBERS)
+    page.line(("every tensor: --verbose or --json", "dim"))
 
 
 def _common_paths(names: Sequence[str]) -> str:
@@ -214,123 +224,107 @@ def _common_paths(names: Sequence[str]) -> str:
     return ", ".join(tops[:3]) + (f" and {len(tops) - 3} more" if len(tops) > 3 else "")
 
 
-def show_entries(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Print entries, in plain columns: laying out two thousand rows as a rich table takes seconds."""
+def show_entries(page: Page, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Print entries."""
     header = ("entry", "family", "params", "input", "classes", "license", "weights")
-    rows = [
-        header,
-        *(
-            (
-                entry["name"],
-                entry["family"] or "-",
-                _count(entry["n_params"]),
-                entry["input_size"] or "-",
-                str(entry["n_classes"] or "-"),
-                entry["license"] or "unknown",
-                "here" if entry["available"] else "hub",
-            )
-            for entry in entries
-        ),
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    print("\n".join(lines), file=console.file)
+    rows = (
+        (
+            entry["name"],
+            entry["family"] or "-",
+            _count(entry["n_params"]),
+            entry["input_size"] or "-",
+            str(entry["n_classes"] or "-"),
+            entry["license"] or "unknown",
+            "here" if entry["available"] else "hub",
+        )
+        for entry in entries
+    )
+    page.columns(header, rows)
     n = len({entry["architecture_id"] for entry in entries})
-    console.print(f"[dim]{len(entries)} entries of {n} architectures[/]")
+    page.line((f"{len(entries)} entries of {n} architectures", "dim"))
 
 
-def show_entry(console: Console, entry: Mapping[str, Any]) -> None:
+def show_entry(page: Page, entry: Mapping[str, Any]) -> None:
     """Print one entry in full."""
-    console.print(f"[bold]{entry['name']}[/]")
-    _show_pairs(console, ((key, value) for key, value in entry.items() if key not in ("name", "id", "position")))
+    page.line((entry["name"], "bold"))
+    _show_pairs(page, ((key, value) for key, value in entry.items() if key not in ("name", "id", "position")))
 
 
-def show_status(console: Console, status: Mapping[str, Any]) -> None:
+def show_status(page: Page, status: Mapping[str, Any]) -> None:
     """Print what is in the index."""
     _show_pairs(
-        console,
+        page,
         ((key, value) for key, value in status.items() if not isinstance(value, list | dict)),
     )
     for dataset, n in status["metrics"].items():
-        console.print(f"results on {dataset}: {n} weight sets")
+        page.line(f"results on {dataset}: {n} weight sets")
     for row in status["catalogues"]:
-        console.print(
-            f"catalogue {row['catalogue']} {row['catalogue_version']}: {row['architectures']} architectures"
-        )
+        page.line(f"catalogue {row['catalogue']} {row['catalogue_version']}: {row['architectures']} architectures")
     run = status["last_run"]
     if run:
-        console.print(
+        page.line(
             f"last run: {run['kind']} {run['detail']}: {run['status']}, "
             f"{run['n_done']} of {run['n_planned']} done, {run['n_failed']} failed, "
             f"started {run['started_utc']} UTC"
         )
     for failure in status["failed"]:
-        console.print(f"[red]failed[/] {failure['catalogue']} {failure['name']}: {failure['error']}")
+        page.line(("failed", "red"), f" {failure['catalogue']} {failure['name']}: {failure['error']}")
 
 
-def show_refresh(console: Console, report: RefreshReport) -> None:
+def show_refresh(page: Page, report: RefreshReport) -> None:
     """Print what a refresh did."""
     if report.from_snapshot:
-        console.print("started from the shipped snapshot, which fits the installed timm")
-    console.print(
+        page.line("started from the shipped snapshot, which fits the installed timm")
+    page.line(
         f"{len(report.new)} architectures new, {len(report.changed)} changed, {report.unchanged} unchanged, "
         f"{len(report.retired)} retired, {len(report.failed)} failed; {report.entries_changed} entries changed; "
         f"generation {report.generation}, run {report.run} {report.status}, {report.seconds:.1f} s"
     )
     for old, name in report.renamed.items():
-        console.print(f"renamed {old}: {name}")
+        page.line(f"renamed {old}: {name}")
     for name in report.stale:
-        console.print(f"stale {name}: of an older standardization, and its file is gone")
+        page.line(f"stale {name}: of an older standardization, and its file is gone")
     for name, error in report.failed.items():
-        console.print(f"[red]failed[/] {name}: {error}")
+        page.line(("failed", "red"), f" {name}: {error}")
 
 
-def show_difference(console: Console, found: Difference) -> None:
+def show_difference(page: Page, found: Difference) -> None:
     """Print what changed between two generations."""
-    console.print(f"generation {found.since} to {found.until}")
+    page.line(f"generation {found.since} to {found.until}")
     for what in ("new", "changed", "retired"):
         for kind, names in (
             ("architecture", getattr(found, what)),
             ("entry", getattr(found, f"entries_{what}")),
         ):
             for name in names:
-                console.print(f"{what:8} {kind:13} {name}")
+                page.line(f"{what:8} {kind:13} {name}")
 
 
-def show_metrics(console: Console, report: MetricsReport) -> None:
+def show_metrics(page: Page, report: MetricsReport) -> None:
     """Print what an import of results did."""
-    console.print(
-        f"results on [bold]{report.dataset}[/] of {report.results} weight sets, {report.matched} in the index"
+    page.line(
+        "results on ",
+        (report.dataset, "bold"),
+        f" of {report.results} weight sets, {report.matched} in the index",
     )
     if report.unmatched:
         shown = ", ".join(report.unmatched[:5])
         rest = f" and {len(report.unmatched) - 5} more" if len(report.unmatched) > 5 else ""
-        console.print(f"[dim]kept, but not in the index: {shown}{rest}[/]")
+        page.line((f"kept, but not in the index: {shown}{rest}", "dim"))
     if report.dataset != RANKING_DATASET:
-        console.print(f"[dim]kept; sources are ordered by results on {RANKING_DATASET}[/]")
+        page.line((f"kept; sources are ordered by results on {RANKING_DATASET}", "dim"))
 
 
-def show_findings(console: Console, findings: Iterable[Finding]) -> None:
+def show_findings(page: Page, findings: Iterable[Finding]) -> None:
     """Print what the doctor found."""
-    table = _table("topic", "status", "found")
-    for finding in findings:
-        table.add_row(finding.topic, Text(finding.status, _FINDING_STYLE[finding.status]), finding.text)
-    console.print(table)
+    rows: list[list[Cell]] = [
+        [finding.topic, (finding.status, _FINDING_STYLE[finding.status]), finding.text] for finding in findings
+    ]
+    page.table(("topic", "status", "found"), rows)
 
 
-def _show_pairs(console: Console, pairs: Iterable[tuple[str, Any]]) -> None:
-    table = Table.grid(padding=(0, 2))
-    for key, value in pairs:
-        table.add_row(Text(key, "dim"), "-" if value in (None, "") else str(value))
-    console.print(table)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        is_number = column in ("#", "similarity", "paper", "coverage", "params", "tensors", "elements", "written")
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
-    return table
+def _show_pairs(page: Page, pairs: Iterable[tuple[str, Any]]) -> None:
+    page.pairs((key, "-" if value in (None, "") else str(value)) for key, value in pairs)
 
 
 def _count(n: int) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,10 @@ import click
 
 from transfer.errors import InputError, ZooError
 from transfer.weights.files import check_writable
-from zoo_index.cli_common import console, print_json, zoo_of
+from zoo_index._streams import are_cut, finish, prepare
+from zoo_index.cli_common import complain, page, print_json, say, zoo_of
 from zoo_index.cli_options import (
+    PATH,
     filter_options,
     filters_from,
     input_option,
@@ -26,6 +30,7 @@ from zoo_index.cli_options import (
     transfer_options,
 )
 from zoo_index.cli_upkeep import UPKEEP
+from zoo_index.plain_text import plain
 
 if TYPE_CHECKING:
     from transfer.options import ChannelChoice, ImageChannels
@@ -36,27 +41,64 @@ __all__ = ["cli", "main"]
 class _Group(click.Group):
     """The one place where errors become messages and exit codes."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _plain_usage_errors(), _quiet_when_cut():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _plain_usage_errors(), _quiet_when_cut():
+                return super().invoke(ctx)
         except ZooError as error:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"Error: {error}", err=True)
+            complain(f"Error: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("Interrupted; what was finished is kept, the same command goes on from there.", err=True)
+            complain("Interrupted; what was finished is kept, the same command goes on from there.")
             ctx.exit(130)
+
+
+@contextmanager
+def _plain_usage_errors() -> Iterator[None]:
+    """Print what was typed as plain text in the messages about it."""
+    try:
+        yield
+    except click.UsageError as error:
+        text = error.format_message()
+        printed = "\n".join(map(plain, text.split("\n")))
+        if printed == text:
+            raise
+        raise click.UsageError(printed, error.ctx) from error
+
+
+@contextmanager
+def _quiet_when_cut() -> Iterator[None]:
+    """End well where nobody reads any more, as in ``zoo list | head -1``."""
+    try:
+        yield
+    except BrokenPipeError:
+        if not are_cut():  # a pipe of our own
+            raise
+        raise SystemExit(0) from None
 
 
 def main() -> None:
     """Run the command line."""
+    prepare()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        cli(standalone_mode=True)
-    except BrokenPipeError:  # zoo list | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        try:
+            cli(standalone_mode=True)
+        finally:
+            finish()
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        complain(f"Error: expected room for what is printed, got: {error.strerror}; print it elsewhere")
+        sys.exit(1)
 
 
 def _question(source: str, similarity: float) -> None:
@@ -65,10 +107,9 @@ def _question(source: str, similarity: float) -> None:
 
     judged = verdict(similarity)
     if not judged.is_useful:
-        click.echo(
+        complain(
             f"Warning: {source} has too little in common with the target (similarity {similarity:.3f}), "
             f"expected benefit: {judged.benefit}; {judged.evidence}; train from random initialisation instead",
-            err=True,
         )
 
 
@@ -117,7 +158,7 @@ def list_command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     else:
         from zoo_index._render import show_entries
 
-        show_entries(console(), entries)
+        show_entries(page(), entries)
     if not entries:
         ctx.exit(1)
 
@@ -134,7 +175,7 @@ def show_command(ctx: click.Context, name: str, as_json: bool) -> None:
     else:
         from zoo_index._render import show_entry
 
-        show_entry(console(), entry)
+        show_entry(page(), entry)
 
 
 @cli.command("recommend")
@@ -166,7 +207,7 @@ def recommend_command(
     else:
         from zoo_index._render import show_recommendations
 
-        show_recommendations(console(), answer)
+        show_recommendations(page(), answer)
 
 
 @cli.command("similarity")
@@ -184,7 +225,7 @@ def similarity_command(
     if as_json:
         print_json({"source": source, "target": target, "measure": measure, "similarity": value})
     else:
-        click.echo(f"{value:.6f}")
+        say(f"{value:.6f}")
 
 
 @cli.command("plan")
@@ -216,7 +257,7 @@ def plan_command(
     else:
         from zoo_index._render import show_plan
 
-        show_plan(console(), plan, source=source, target=target, verbose=verbose)
+        show_plan(page(), plan, source=source, target=target, verbose=verbose)
 
 
 @cli.command("transfer")
@@ -224,8 +265,8 @@ def plan_command(
 @input_option
 @click.option("--source", "-s", help="Entry, architecture or checkpoint.")
 @click.option("--auto", is_flag=True, help="Take the best recommended source.")
-@click.option("--weights", type=click.Path(path_type=Path), help="File with the weights of --source.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: the target's name, .safetensors.")
+@click.option("--weights", type=PATH, help="File with the weights of --source.")
+@click.option("--output", "-o", type=PATH, help="Default: the target's name, .safetensors.")
 @transfer_options
 @reading_options
 @proof_options
@@ -285,7 +326,7 @@ def transfer_command(
     else:
         from zoo_index._render import show_report
 
-        show_report(console(), report, verbose=verbose)
+        show_report(page(), report, verbose=verbose)
     if report.method == "dpiat":  # verdicts are of its similarity
         _question(report.source, report.similarity)
 

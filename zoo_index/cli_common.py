@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from zoo_index.plain_text import plain
 
+if TYPE_CHECKING:
+    from zoo_index._page import Page
     from zoo_index.zoo import Zoo
 
-__all__ = ["console", "print_json", "zoo_of"]
+__all__ = ["complain", "page", "print_json", "say", "zoo_of"]
+
+_MOST_IN_A_MESSAGE = 10_000
 
 
 def zoo_of(ctx: click.Context) -> Zoo:
@@ -23,14 +26,24 @@ def zoo_of(ctx: click.Context) -> Zoo:
     return open_zoo(ctx.find_root().obj)
 
 
-def console() -> Console:
+def page() -> Page:
     """Return where tables go."""
-    from rich.console import Console
+    from zoo_index._page import Page
 
-    width = None if sys.stdout.isatty() else 150
-    return Console(width=width, highlight=False, soft_wrap=False)
+    return Page()
+
+
+def say(text: str) -> None:
+    """Print one line of plain text, whatever it is made of."""
+    click.echo(plain(text, _MOST_IN_A_MESSAGE))
+
+
+def complain(text: str) -> None:
+    """Print one line of plain text on stderr; where nobody reads that, the exit status tells it."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(plain(text, _MOST_IN_A_MESSAGE), err=True)
 
 
 def print_json(value: Any) -> None:
-    """Print one document."""
-    click.echo(json.dumps(value, indent=2, default=str))
+    """Print one document; JSON itself escapes what does not print."""
+    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=True))

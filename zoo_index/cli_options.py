@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from zoo_index.answers import Filters
 
 __all__ = [
+    "PATH",
     "filter_options",
     "filters_from",
     "input_option",
@@ -26,6 +28,18 @@ __all__ = [
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _AnyPath(click.ParamType[Path]):
+    """A path as it was typed; what reads or writes there looks at it."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return Path(value)
+
+
+PATH = _AnyPath()
 
 _PARTS = (
     *("quiet-head", "zero-new-inputs", "identity-blocks", "split-fused", "resample"),

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from transfer.weights.files import check_writable
-from zoo_index.cli_common import console, print_json, zoo_of
-from zoo_index.cli_options import json_option
+from zoo_index.cli_common import page, print_json, say, zoo_of
+from zoo_index.cli_options import PATH, json_option
 
 __all__ = ["UPKEEP"]
 
@@ -29,7 +29,7 @@ _PARTIAL = 3
 @click.option("--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True)
 @click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster, such as tcp://10.0.0.5:8786.")
 @click.option("--item-seconds", type=click.FloatRange(1), help="Give up a network that takes longer. Default: 600.")
-@click.option("--metrics-file", type=click.Path(path_type=Path), help="Write figures for Prometheus (textfile).")
+@click.option("--metrics-file", type=PATH, help="Write figures for Prometheus (textfile).")
 @json_option
 @click.pass_context
 def refresh_command(
@@ -71,7 +71,7 @@ def refresh_command(
     else:
         from zoo_index._render import show_refresh
 
-        show_refresh(console(), report)
+        show_refresh(page(), report)
     if report.status == "partial":
         ctx.exit(_PARTIAL)
 
@@ -89,11 +89,11 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     else:
         from zoo_index._render import show_status
 
-        show_status(console(), status)
+        show_status(page(), status)
 
 
 @index.command("export")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @json_option
 @click.pass_context
 def export_command(ctx: click.Context, folder: Path, as_json: bool) -> None:
@@ -102,9 +102,7 @@ def export_command(ctx: click.Context, folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(provenance)
     else:
-        click.echo(
-            f"snapshot of timm {provenance['timm']} ({provenance['architectures']} architectures) in {folder}"
-        )
+        say(f"snapshot of timm {provenance['timm']} ({provenance['architectures']} architectures) in {folder}")
 
 
 @index.command("verify")
@@ -116,7 +114,8 @@ def verify_command(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json({"problems": wrong})
     else:
-        click.echo("\n".join(wrong) or "the index is sound")
+        for text in wrong or ["the index is sound"]:
+            say(text)
     if wrong:
         ctx.exit(1)
 
@@ -136,7 +135,7 @@ def diff_command(ctx: click.Context, since: int | None, until: int | None, as_js
     else:
         from zoo_index._render import show_difference
 
-        show_difference(console(), found)
+        show_difference(page(), found)
 
 
 @index.command("vacuum")
@@ -153,7 +152,7 @@ def vacuum_command(ctx: click.Context, keep_days: float, as_json: bool) -> None:
     if as_json:
         print_json(asdict(cleared))
     else:
-        click.echo(
+        say(
             f"deleted {cleared.architectures} architectures, {cleared.entries} entries, {cleared.blocks} blocks "
             f"and {cleared.layers} layers"
         )
@@ -165,11 +164,11 @@ def vacuum_command(ctx: click.Context, keep_days: float, as_json: bool) -> None:
 def remove_command(ctx: click.Context, name: str) -> None:
     """Take an entry that was added with `zoo add` out of the index; its file stays."""
     zoo_of(ctx).remove(name)
-    click.echo(f"removed {name}")
+    say(f"removed {name}")
 
 
 @click.command("add")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=PATH)
 @click.option("--name", required=True, help="What to call it.")
 @click.option("--license", "license_", help="Licence of the weights.")
 @click.option("--family", default="", help="Family to list it under.")
@@ -183,7 +182,7 @@ def add_command(
     if as_json:
         print_json(entry)
     else:
-        click.echo(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
+        say(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
 
 
 @click.group()
@@ -192,7 +191,7 @@ def metrics() -> None:
 
 
 @metrics.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--dataset", help="What was measured on; default: what the file name says (results-imagenet.csv).")
 @json_option
 @click.pass_context
@@ -206,7 +205,7 @@ def metrics_import_command(ctx: click.Context, file: Path, dataset: str | None, 
     else:
         from zoo_index._render import show_metrics
 
-        show_metrics(console(), report)
+        show_metrics(page(), report)
 
 
 @click.command("doctor")
@@ -227,7 +226,7 @@ def doctor_command(ctx: click.Context, repair: bool, as_json: bool) -> None:
     else:
         from zoo_index._render import show_findings
 
-        show_findings(console(), findings)
+        show_findings(page(), findings)
     if any(finding.status == "problem" for finding in findings):
         ctx.exit(1)
 

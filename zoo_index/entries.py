@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_index.database import queries
 from zoo_index.errors import UnknownNameError
+from zoo_index.plain_text import plain
 
 if TYPE_CHECKING:
     from zoo_index.database.store import Store
@@ -70,14 +71,14 @@ class Entries:
         names = []
         if self._generation:
             with self._store.reading() as connection:
-                names = queries.names_like(connection, self._generation, name)
+                names = queries.names_like(connection, self._generation, plain(name))
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
         raise UnknownNameError(f"expected an entry or architecture of the index, got {name!r}; {hint}")
 
     def get(self, name: str) -> Entry | None:
         """Return the entry that `find` would, or None."""
-        if not self._generation:
+        if not self._generation or any("\ud800" <= char <= "\udfff" for char in name):  # no text, so no name
             return None
         found = self._named(name)
         for other in () if found else self._later_names(name):

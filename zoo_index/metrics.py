@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transfer.errors import InputError
+from transfer.weights.files import check_path, open_regular
 from zoo_index.database import queries, runs, writes
 from zoo_index.database.store import Store
+from zoo_index.plain_text import check_name, plain
 
 __all__ = ["MetricsReport", "import_metrics", "read_results"]
 
 _COLUMNS = ("model", "top1")
 _PREFIX = "results-"
+_MAX_BYTES = 100_000_000
+"""Some hundred times what timm publishes."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,13 @@ def import_metrics(store: Store, path: Path, dataset: str | None = None) -> Metr
     Raises
     ------
     InputError
-        If the file cannot be read, or none of its names is an entry of the index.
+        If the file cannot be read, none of its names is an entry of the index, or one cannot be printed.
     """
     results = read_results(path)
     dataset = path.stem.removeprefix(_PREFIX) if dataset is None else dataset
     if not dataset.strip():
         raise InputError("expected the name of a data set, got an empty one; name it with --dataset")
+    check_name(dataset, "a data set's name (--dataset)")
     with store.writing() as connection:
         known = queries.entry_names(connection, queries.generation(connection))
         unmatched = sorted(row["name"] for row in results if row["name"] not in known)
@@ -70,7 +77,7 @@ def import_metrics(store: Store, path: Path, dataset: str | None = None) -> Metr
                 f"expected results of entries of the index in '{path}', none of its {len(results)} names is one "
                 f"(the first is {results[0]['name']!r}); names are those of: zoo list"
             )
-        run = runs.start_run(connection, "metrics", detail=f"{dataset} from {path.name}")
+        run = runs.start_run(connection, "metrics", detail=f"{dataset} from {plain(path.name)}")
         writes.put_metrics(connection, dataset, results)
         generation = writes.raise_generation(connection, run)
         runs.end_run(
@@ -97,10 +104,12 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     InputError
         If it is no such file; the message says in which line.
     """
+    check_path(path)
     found: dict[str, dict[str, Any]] = {}
     best: dict[str, float] = {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open_regular(path) as opened, io.TextIOWrapper(opened, "utf-8-sig", newline="") as file:
+            _check_size(os.fstat(opened.fileno()).st_size, path)
             reader = csv.DictReader(file)
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
@@ -115,6 +124,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
                     raise InputError(
                         f"expected a model and its top1 in {where}, got {row['model']!r}, {row['top1']!r}"
                     )
+                check_name(name, f"the name of a model in {where}")
                 if top1 > best.get(name, -1.0):
                     best[name] = top1
                     found[name] = {
@@ -132,6 +142,13 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     if max(best.values()) <= 1:
         raise InputError(f"expected top1 in percent in '{path}', the largest is {max(best.values())}; times 100?")
     return list(found.values())
+
+
+def _check_size(size: int, path: Path) -> None:
+    if size > _MAX_BYTES:
+        raise InputError(
+            f"expected a CSV of at most {_MAX_BYTES:,} bytes at '{path}', got {size:,}; check what it is"
+        )
 
 
 def _percent(text: str | None, column: str, where: str) -> float | None:

@@ -13,8 +13,8 @@ from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo_index.answers import Filters
 from zoo_index.entries import Entry
 from zoo_index.errors import NothingFoundError
+from zoo_index.fetching import fetch
 from zoo_index.targets import is_path, open_target
-from zoo_index.weights import fetch
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError, TargetError
+from transfer.weights.files import check_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -94,6 +95,7 @@ def build_target(spec: str, *, device: str = "cpu", example: object = None) -> n
     TargetError, UnknownNameError, InputError
         As `open_target`; also for a checkpoint, which has no module to write into.
     """
+    check_path(spec)
     code = split_code(spec)
     network = _build_from_code(*code, device, example) if code is not None else _build_by_name(spec, device)
     if example is not None:

@@ -1,6 +1,6 @@
-"""Where the weights of an entry are: on disk, in a cache, or on a hub.
+"""Which weights are on this machine: in a file of their own, or in the cache of a hub or of torch.
 
-A missing connection is noticed within seconds; what is in a cache is used without asking the hub.
+What lies in a cache and is no weights file, such as a web page or half a download, does not count.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo_index.errors import OfflineError, WeightsUnavailableError
+from transfer.weights.inspection import is_weights
 
-__all__ = ["Availability", "fetch", "hub_cache"]
-
-_CONNECT_SECONDS = 4.0
+__all__ = ["Availability", "file_names", "hub_cache", "torch_cache"]
 
 _FILENAMES = ("model.safetensors", "pytorch_model.bin")
 """Names timm gives its weights on the hub, in the order it looks for them."""
@@ -45,97 +43,19 @@ class Availability:
         if hub_id and "models--" + hub_id.replace("/", "--") in self._cached:
             from huggingface_hub import try_to_load_from_cache
 
-            for filename in _filenames(entry):
+            for filename in file_names(entry):
                 found = try_to_load_from_cache(hub_id, filename, cache_dir=self._cache)
-                if isinstance(found, str):
+                if isinstance(found, str) and is_weights(Path(found)):
                     return Path(found)
         if entry["url"]:
-            path = _torch_cache() / str(entry["url"]).rpartition("/")[2]
-            if path.is_file():
+            path = torch_cache() / str(entry["url"]).rpartition("/")[2]
+            if is_weights(path):
                 return path
         return None
 
 
-def fetch(entry: Mapping[str, Any]) -> Path:
-    """Return the file with the weights of an entry, downloading it if need be.
-
-    Raises
-    ------
-    OfflineError
-        If it has to be downloaded and the hub cannot be reached.
-    WeightsUnavailableError
-        If the entry names no place, or the download fails.
-    """
-    found = Availability().find(entry)
-    if found:
-        return found
-    name = entry["name"]
-    remedy = "or give the file: --weights FILE, or take a source that is at hand: zoo list --available"
-    if entry["path"]:
-        raise WeightsUnavailableError(
-            f"expected the weights of {name!r} at '{entry['path']}', found nothing; put the file back, {remedy}"
-        )
-    if entry["hub_id"]:
-        return _from_hub(entry, remedy)
-    if entry["url"]:
-        return _from_url(entry, remedy)
-    raise WeightsUnavailableError(
-        f"expected to know where the weights of {name!r} are, the catalogue does not say; "
-        "give the file: --weights FILE"
-    )
-
-
-def _from_hub(entry: Mapping[str, Any], remedy: str) -> Path:
-    from huggingface_hub import constants, get_session, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    hub_id = entry["hub_id"]
-    needs = f"{entry['name']!r} needs {_filenames(entry)[0]} of {hub_id}"
-    if constants.HF_HUB_OFFLINE:
-        raise OfflineError(f"{needs}, which is not in the cache, and HF_HUB_OFFLINE is set; unset it, {remedy}")
-    try:  # the download itself retries for half a minute before it gives up
-        get_session().head(constants.ENDPOINT, timeout=_CONNECT_SECONDS)
-    except Exception as error:  # httpx raises errors of many roots, depending on its version
-        raise OfflineError(
-            f"{needs} from {constants.ENDPOINT}, which cannot be reached ({type(error).__name__}); "
-            f"connect to the network, {remedy}"
-        ) from error
-    for filename in _filenames(entry):
-        try:
-            return Path(hf_hub_download(hub_id, filename))
-        except EntryNotFoundError:
-            continue
-        except Exception as error:
-            raise WeightsUnavailableError(f"{needs}, the download failed: {error}; try again, {remedy}") from error
-    raise WeightsUnavailableError(f"{needs}, the hub has no such file; {remedy}")
-
-
-def _from_url(entry: Mapping[str, Any], remedy: str) -> Path:
-    from urllib.parse import urlparse
-    from urllib.request import urlopen
-
-    import torch
-
-    url = str(entry["url"])
-    needs = f"{entry['name']!r} needs {url}"
-    if urlparse(url).scheme != "https":
-        raise WeightsUnavailableError(f"{needs}, which is no https address; {remedy}")
-    try:
-        urlopen(url, timeout=_CONNECT_SECONDS).close()
-    except (TimeoutError, OSError) as error:
-        raise OfflineError(
-            f"{needs}, which cannot be reached ({error}); connect to the network, {remedy}"
-        ) from error
-    path = _torch_cache() / url.rpartition("/")[2]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.hub.download_url_to_file(url, str(path), progress=False)
-    except OSError as error:
-        raise WeightsUnavailableError(f"{needs}, the download failed: {error}; try again, {remedy}") from error
-    return path
-
-
-def _filenames(entry: Mapping[str, Any]) -> tuple[str, ...]:
+def file_names(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names that the weights of an entry may have on the hub, the likely one first."""
     return (entry["hub_filename"],) if entry["hub_filename"] else _FILENAMES
 
 
@@ -147,6 +67,7 @@ def hub_cache() -> Path:
     ).expanduser()
 
 
-def _torch_cache() -> Path:
+def torch_cache() -> Path:
+    """Return the folder that torch keeps downloaded checkpoints in, without importing torch."""
     home = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch")
     return home.expanduser() / "hub" / "checkpoints"

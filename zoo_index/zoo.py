@@ -43,6 +43,11 @@ def open_zoo(place: str | os.PathLike[str] | None = None) -> Zoo:
     Returns
     -------
     Zoo
+
+    Raises
+    ------
+    InputError
+        If no file can have that path.
     """
     return Zoo(place if place is not None else default_place())
 

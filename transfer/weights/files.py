@@ -1,22 +1,26 @@
-"""Writing files so that a reader finds the old one or the new one, whole."""
+"""Opening what is a file, and writing files so that a reader finds the old one or the new one, whole."""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from transfer.errors import OutputError
+from transfer.errors import InputError, OutputError
+from transfer.weights.temporaries import beside
 
-__all__ = ["check_writable", "replacing", "write_new"]
+__all__ = ["check_path", "check_writable", "open_regular", "replacing", "write_new"]
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary file beside `path` to write to; it takes the place of `path` if all goes well.
+
+    What earlier writers of `path` left when they were killed is removed.
 
     Parameters
     ----------
@@ -33,20 +37,16 @@ def replacing(path: Path) -> Iterator[Path]:
     OSError
         If the folder cannot be written, or the disk is full.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-        os.chmod(name, _mode(path))  # only now: some writers put a file of their own in its place
-        with open(name, "rb+") as file:
+    with beside(path) as folder:  # a folder: some writers make temporary files of their own beside what they write
+        temporary = folder / path.name
+        temporary.touch()
+        yield temporary
+        os.chmod(temporary, _mode(path))  # only now: some writers put a file of their own in its place
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         if path.exists() and not path.is_file():
             raise FileExistsError(17, "there is a folder, a pipe or a device of that name", str(path))
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+        os.replace(temporary, path)
 
 
 def _mode(path: Path) -> int:
@@ -66,7 +66,10 @@ def check_writable(output: Path) -> None:
     ------
     OutputError
         If its folder does not exist or cannot be written, or it is a folder or a device itself.
+    InputError
+        If no file can have that path.
     """
+    check_path(output)
     folder = output.parent
     if os.path.isdir(output):  # unlike Path.is_dir, it raises nothing, whatever the name
         raise OutputError(f"expected a file as output, '{output}' is a folder; name a file in it")
@@ -91,16 +94,50 @@ def write_new(path: Path, data: bytes) -> bool:
     OSError
         If the folder cannot be written, or the disk is full.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    with beside(path) as folder:
+        temporary = folder / path.name
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, _mode(path))
-        os.link(name, path)
-    except FileExistsError:
-        return False
-    finally:
-        os.unlink(name)
+        os.chmod(temporary, _mode(path))
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
     return True
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that no file can have.
+
+    Raises
+    ------
+    InputError
+        If it has a NUL in it.
+    """
+    if "\0" in os.fspath(path):
+        raise InputError(f"expected a path, got {os.fspath(path)!r} with a NUL in it; leave that out")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, and nothing else: a pipe would be waited for, a device may never end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is a folder, a pipe or a device.
+    """
+    _check_regular(os.stat(path), path)  # before, since opening a device may already do something
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    try:
+        _check_regular(os.fstat(file.fileno()), path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device", str(path))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from transfer.errors import CheckpointError, OutputError
 from transfer.structure.records import Signature
 from transfer.weights.files import replacing
-from transfer.weights.inspection import damaged
+from transfer.weights.inspection import check_count, damaged
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +44,9 @@ def read_header(path: Path) -> tuple[dict[str, Signature], bool]:
 
     try:
         with safe_open(path, framework="np") as file:
-            order = _stored_order(file.metadata())
             names = set(file.keys())
+            check_count(len(names), path)
+            order = _stored_order(file.metadata())
             is_ordered = order is not None and set(order) == names
             if order is None or not is_ordered:
                 order = natural_order(names)

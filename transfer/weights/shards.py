@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from transfer.errors import CheckpointError
+from transfer.weights.inspection import check_count
 
 __all__ = ["check_shards", "read_index"]
 
@@ -46,6 +47,7 @@ def read_index(path: Path) -> dict[str, Path]:
         raise _no_index(path, f"{type(error).__name__}: {error}"[:200]) from error
     if not is_map or not places:
         raise _no_index(path, "a weight_map without tensors" if is_map else "another weight_map")
+    check_count(len(places), path)
     return {name: _beside(path, file) for name, file in places.items()}
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfer.errors import CheckpointError
 from transfer.structure.records import Signature
-from transfer.weights.inspection import damaged, first_bytes
+from transfer.weights.inspection import check_count, damaged, first_bytes
 from transfer.weights.wrappers import EMA_KEYS, PLAIN_KEYS, averaged, choose_names, unwrap
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def read_state(path: Path, *, ema: bool | None = False) -> dict[str, torch.Tenso
     state = unwrap(content if nested is None else nested, torch.Tensor)
     if state is None:
         raise _no_state(content, path)
+    check_count(len(state), path)
     if nested is None:
         chosen = choose_names(state, path, ema=ema)
         state = {name: state[stored] for name, stored in chosen.items()}

@@ -8,6 +8,7 @@ instead of failing.
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,10 @@ class SqliteStore(Store):
     def _remedy(self, error: DBAPIError) -> str:
         if "locked" in str(error.orig):
             return "another process is using it, try again when that is done"
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the rest says where it happened
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            what = "the disk is full" if code == sqlite3.SQLITE_FULL else "the disk is full, limited, or fails"
+            return f"{what}, what was there before is kept: make room, or name another file with --db or ZOO_DB"
         return "check the disk and the permissions, or name another file with --db or ZOO_DB"
 
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from transfer.errors import InputError
+from transfer.weights.files import check_path
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.checkpoint import describe_checkpoint
 from zoo_index.database import descriptions, queries, runs
@@ -13,6 +14,7 @@ from zoo_index.database.publishing import Listing, next_architectures, publish, 
 from zoo_index.database.store import Connection, Store
 from zoo_index.errors import UnknownNameError
 from zoo_index.index.upkeep import embed
+from zoo_index.plain_text import check_name
 
 __all__ = ["add_checkpoint", "remove_entry"]
 
@@ -36,7 +38,7 @@ def add_checkpoint(
     Raises
     ------
     InputError
-        If the name is taken or not usable.
+        If the name is taken or not usable, the licence or the family cannot be printed, or the path not be kept.
     CheckpointError
         If the file cannot be read.
     """
@@ -44,7 +46,10 @@ def add_checkpoint(
         raise InputError(
             f"expected a name without '/', '\\', ':', '.' (which sets off a tag) and outer spaces, got {name!r}"
         )
-    path = checkpoint.resolve()
+    check_name(name, "a name")
+    check_name(license or "", "a licence")
+    check_name(family, "a family")
+    path = _resolve(checkpoint)
     description = describe_checkpoint(name, path)
     entry = CatalogueEntry(name=name, architecture=name, license=license, family=family, path=str(path))
     listing = Listing(_CATALOGUE, [entry], is_whole=False)
@@ -78,3 +83,18 @@ def remove_entry(store: Store, name: str) -> None:
                 f"expected an entry that was added with zoo add, got {name!r}; see: zoo list --catalogue local"
             )
         runs.end_run(connection, run, "done", n_planned=1, n_done=1, n_retired=1, generation=generation)
+
+
+def _resolve(checkpoint: Path) -> Path:
+    """Return the whole path, which is to be kept as text."""
+    check_path(checkpoint)
+    try:
+        path = checkpoint.resolve()
+        str(path).encode()
+    except (OSError, RuntimeError) as error:  # links that lead to themselves
+        raise InputError(f"expected a weights file at '{checkpoint}', got: {error}; check the path") from error
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"expected a path that is text, '{path}' has bytes that are no UTF-8; rename the file, or its folder"
+        ) from error
+    return path

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import OutputError
-from transfer.weights.files import replacing
+from transfer.weights.files import check_path, replacing
 from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import loading, queries, runs
 from zoo_index.database.clearing import keep_standing
@@ -130,9 +130,12 @@ def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
     ------
     OutputError
         If the folder cannot be written.
+    InputError
+        If no folder can have that path.
     IndexFileError
         If the index cannot be read, or is not complete for one version of timm.
     """
+    check_path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:

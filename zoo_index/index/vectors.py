@@ -15,15 +15,14 @@ import hashlib
 import json
 import math
 import os
-import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transfer.weights.files import replacing
+from transfer.weights.files import open_regular, replacing
 
 __all__ = ["MOST_FLAT", "Stamp", "VectorIndex", "build", "is_altered", "kind_of", "load", "save", "stamp_path"]
 
@@ -183,20 +182,11 @@ def stamp_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file that is no pipe or device, on which one could wait for ever."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(f"'{path}' is no regular file")
-    return os.fdopen(handle, "rb")
-
-
 def _digest(path: Path) -> str:
     """Sha256 of the size of a file and of its content, of a large one of samples: its ends are among them."""
-    size = os.path.getsize(path)
-    found = hashlib.sha256(str(size).encode())
     with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        found = hashlib.sha256(str(size).encode())
         if size <= _HASHED_WHOLE:
             found.update(file.read())
         for i in range(_N_SAMPLES if size > _HASHED_WHOLE else 0):

@@ -1,0 +1,108 @@
+"""What people read on stdout: lines and tables of plain text with styles. The only module that prints tables.
+
+Every string that goes out passes through `plain`, here and nowhere else; renderers never see the library, so none
+can forget it. Markup, emoji codes and highlighting are off: styles are given beside the text, never within it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from zoo_index.plain_text import plain
+
+__all__ = ["Cell", "Page", "Piece"]
+
+Piece = str | tuple[str, str]
+"""A text, or a text and its style, e.g. ``('copied', 'green')``."""
+
+Cell = Piece | list[Piece]
+"""One piece, or a list of several that follow each other."""
+
+_WIDTH = 150
+"""Columns where there is no terminal to ask."""
+
+_MOST_IN_A_CELL = 1000
+"""Characters; a longer one would fill screens. The whole text is in the JSON document."""
+
+_MOST_IN_A_LINE = 10_000
+
+
+class _Console(Console):
+    """Leaves it to the command what a pipe without a reader means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+class Page:
+    """Lines and tables on stdout."""
+
+    def __init__(self) -> None:
+        width = None if sys.stdout.isatty() else _WIDTH
+        self._console = _Console(width=width, markup=False, emoji=False, highlight=False)
+
+    def line(self, *pieces: Piece) -> None:
+        """Print one paragraph."""
+        self._console.print(_text(pieces, _MOST_IN_A_LINE))
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]], numbers: Iterable[str] = ()) -> None:
+        """Print a table that is laid out to the width of the terminal.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Headings.
+        rows : iterable of sequence of pieces
+        numbers : iterable of str
+            Headings of the columns that are aligned to the right.
+        """
+        made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        numbers = set(numbers)
+        for column in columns:
+            made.add_column(_cell(column), justify="right" if column in numbers else "left", overflow="fold")
+        for row in rows:
+            made.add_row(*map(_cell, row))
+        self._console.print(made)
+
+    def pairs(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Print names and their values in two columns."""
+        made = Table.grid(padding=(0, 2))
+        for key, value in rows:
+            made.add_row(_cell((key, "dim")), _cell(value))
+        self._console.print(made)
+
+    def columns(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print many rows as they are: laying out two thousand of them as a table takes seconds."""
+        written = [[plain(text, _MOST_IN_A_CELL) for text in row] for row in (header, *rows)]
+        sizes = [[_width(text) for text in row] for row in written]
+        widths = [max(column) for column in zip(*sizes, strict=True)]
+        lines = [
+            "  ".join(
+                text + " " * (width - size) for text, size, width in zip(row, own, widths, strict=True)
+            ).rstrip()
+            for row, own in zip(written, sizes, strict=True)
+        ]
+        print("\n".join(lines), file=self._console.file)
+
+
+def _cell(cell: Cell) -> Text:
+    return _text(cell if isinstance(cell, list) else [cell], _MOST_IN_A_CELL)
+
+
+def _text(pieces: Sequence[Piece], most: int) -> Text:
+    made = Text(overflow="fold")
+    for piece in pieces:
+        text, style = (piece, "") if isinstance(piece, str) else piece
+        made.append(plain(text, most), style)
+    return made
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes on a terminal: wide characters take two."""
+    return len(text) if text.isascii() else cell_len(text)

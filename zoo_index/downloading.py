@@ -1,0 +1,281 @@
+"""One weights file over HTTP: few and short retries, the truth about what went wrong, nothing kept but weights.
+
+A server that cannot be reached is known after two seconds. A download that breaks off goes on from where it was.
+"""
+
+from __future__ import annotations
+
+import http.client
+import math
+import re
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from transfer.weights.files import replacing
+from transfer.weights.inspection import is_weights, starts_like_weights
+from zoo_index.connecting import UnsafeRedirectError, make_opener
+
+__all__ = ["DownloadError", "Headers", "UnreachableError", "download"]
+
+Headers = Mapping[str, str]
+"""Headers of the answers, names in lower case; of several, as after a redirect, the first that has one counts."""
+
+_READ_SECONDS = 10.0
+_TRIES = 3
+_PAUSES = (0.5, 1.0)
+"""Seconds before the second and the third try."""
+
+_LONGEST_WAIT = 5
+"""Seconds that a server may ask for and get."""
+
+_ENOUGH = 16 << 20
+"""Bytes after which a download that breaks off has not failed, but goes on."""
+
+_FIRST, _PIECE = 1 << 12, 1 << 18
+_SLOWEST, _PATIENCE = 1000, 30.0
+"""Bytes per second that are little more than nothing, and seconds after which that counts as a stall."""
+
+_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+
+
+class DownloadError(Exception):
+    """What went wrong, in words that follow on the name of a server.
+
+    Parameters
+    ----------
+    reason : str
+    advice : str
+        What to do.
+    status : int
+        Of the answer, 0 if that was not what was wrong.
+    code : str
+        The hub's own word for it.
+    """
+
+    def __init__(self, reason: str, advice: str, status: int = 0, code: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.advice, self.status, self.code = reason, advice, status, code
+
+
+class UnreachableError(DownloadError):
+    """There is no connection to the server."""
+
+
+def download(
+    url: str,
+    place: Callable[[Headers], Path],
+    *,
+    token: str | None = None,
+    seconds: float = _READ_SECONDS,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Download a weights file to a temporary one, look at it, and put it in its place.
+
+    Parameters
+    ----------
+    url : str
+        ``http`` or ``https``; from the latter no redirect leads to the former.
+    place : callable
+        Returns where the file goes, in an existing folder, given the headers of the answers.
+    token : str, optional
+        Shown to the server of the address only.
+    seconds : float
+        How long the server may be silent.
+    progress : callable, optional
+        Called with the bytes that are there and the bytes to come in all, where they are known.
+
+    Returns
+    -------
+    Path
+        What `place` returned. Whatever stood there is replaced.
+
+    Raises
+    ------
+    UnreachableError
+        If there is no connection.
+    DownloadError
+        If the server refuses, breaks off for good, or sends something else.
+    OSError
+        If the file cannot be written.
+    """
+    source = _Source(url, token, seconds)
+    pieces = source.pieces()
+    first = next(pieces, (0, b""))
+    if not starts_like_weights(first[1]):
+        raise _no_weights(first[1], source.headers)
+    with replacing(place(source.headers)) as temporary:
+        with temporary.open("rb+") as file:
+            for position, piece in _chain(first, pieces):
+                file.seek(position)
+                file.write(piece)
+                if progress and source.size:
+                    progress(position + len(piece), source.size)
+            file.truncate()
+        if not is_weights(temporary):
+            raise DownloadError("sent a file that is cut off or no weights file", "try again later")
+        return place(source.headers)
+
+
+def _chain(first: tuple[int, bytes], rest: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    yield first
+    yield from rest
+
+
+def _no_weights(start: bytes, headers: Headers) -> DownloadError:
+    if "html" in headers.get("content-type", "") or start.lstrip().startswith(b"<"):
+        return DownloadError(
+            "answered with a web page where weights were expected",
+            "see in a browser whether this network wants a login first, or which mirror HF_ENDPOINT names",
+        )
+    return DownloadError(f"sent no weights file, it starts with {start[:16]!r}", "try again later")
+
+
+class _Source:
+    """A file of a server, read in pieces."""
+
+    def __init__(self, url: str, token: str | None, seconds: float) -> None:
+        self.headers: dict[str, str] = {}
+        self.size: int | None = None
+        self._request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "zoo"})
+        if token:
+            self._request.add_unredirected_header("Authorization", f"Bearer {token}")
+        self._seconds = seconds
+        self._etag = ""
+        self._opener = make_opener(self._note)
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Yield positions and bytes; a server that cannot go on from the middle starts at 0 again."""
+        done = failures = 0
+        while True:
+            begun, wait = done, 0.0
+            try:
+                with closing(self._open(done)) as response:
+                    done = begun = done if response.status == 206 else 0
+                    for piece in _read(response):
+                        yield done, piece
+                        done += len(piece)
+                if self.size is None or done == self.size:
+                    return
+                error = DownloadError(f"broke off after {done:,} of {self.size:,} bytes", "try again")
+            except _AgainError as caught:
+                error, wait = caught.error, caught.wait
+            except TimeoutError:
+                error = DownloadError(f"fell silent after {done:,} bytes", "try again later")
+            except (OSError, http.client.HTTPException) as caught:
+                error = DownloadError(f"broke off after {done:,} bytes ({_describe(caught)})", "try again")
+            failures = 1 if done - begun > _ENOUGH else failures + 1
+            if failures == _TRIES or wait > _LONGEST_WAIT:
+                raise error
+            time.sleep(max(wait, _PAUSES[failures - 1]))
+
+    def _open(self, done: int) -> http.client.HTTPResponse:
+        if done:
+            self._request.add_header("Range", f"bytes={done}-")
+            if self._etag:
+                self._request.add_header("If-Range", self._etag)
+        try:
+            response: http.client.HTTPResponse = self._opener.open(self._request, timeout=self._seconds)
+        except urllib.error.HTTPError as error:
+            with closing(error):
+                raise _judge(error) from error
+        except urllib.error.URLError as error:
+            raise UnreachableError(
+                f"cannot be reached ({_describe(error.reason)})", "connect to the network"
+            ) from error
+        except UnsafeRedirectError as error:
+            raise DownloadError(
+                f"leads to {error.url!r}, which is no https address", "check this network"
+            ) from error
+        except ValueError as error:  # an address with characters that none can have
+            raise DownloadError(f"has an address that is none ({error})", "check the address") from error
+        self._note(response.headers)
+        self._etag = response.headers.get("ETag", "")
+        length = response.headers.get("Content-Length", "")
+        whole = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if response.status == 206 and (whole is None or int(whole[1]) != done):
+            response.close()
+            raise DownloadError("sent another part of the file than was asked for", "try again", 206)
+        size = whole[2] if response.status == 206 and whole else length
+        self.size = int(size) if size.isascii() and size.isdecimal() else None
+        return response
+
+    def _note(self, headers: Any) -> None:
+        for name, value in headers.items():
+            self.headers.setdefault(name.lower(), value)
+
+
+def _read(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    started, n_bytes, piece = time.monotonic(), 0, response.read(_FIRST)
+    while piece:
+        yield piece
+        n_bytes += len(piece)
+        passed = time.monotonic() - started
+        if passed > _PATIENCE and n_bytes < _SLOWEST * passed:
+            raise TimeoutError
+        piece = response.read1(_PIECE)
+
+
+class _AgainError(Exception):
+    """An answer after which it is worth trying again."""
+
+    def __init__(self, error: DownloadError, wait: float) -> None:
+        super().__init__(str(error))
+        self.error, self.wait = error, wait
+
+
+def _judge(answer: urllib.error.HTTPError) -> Exception:
+    """Say what an answer means that is no success."""
+    status, code = answer.code, answer.headers.get("X-Error-Code", "")
+    wait = _asked_wait(answer.headers)
+    if status == 429:
+        when = f"in {math.ceil(wait)} s" if wait else "later"
+        error = DownloadError("limits how often it is asked (HTTP 429)", f"try again {when}", status, code)
+    elif status >= 500 or status == 408:
+        error = DownloadError(f"is broken at the moment (HTTP {status})", "try again later", status, code)
+    elif status in (401, 403) and code != "RepoNotFound":
+        error = DownloadError(
+            f"grants no access to it (HTTP {status}{', gated' if code == 'GatedRepo' else ''})",
+            "ask for access on its page and give a token: hf auth login, or HF_TOKEN",
+            status,
+            code,
+        )
+    elif code == "RepoNotFound":
+        error = DownloadError(
+            f"has no such repository, or a private one (HTTP {status})",
+            "check the name, or give a token: hf auth login, or HF_TOKEN",
+            status,
+            code,
+        )
+    elif status in (404, 410):
+        error = DownloadError(f"has no such file (HTTP {status})", "check the name", status, code)
+    else:
+        error = DownloadError(f"answered with HTTP {status}", "try again later", status, code)
+    return _AgainError(error, wait) if status in _AGAIN else error
+
+
+def _asked_wait(headers: Any) -> float:
+    """Seconds that a server asks to wait, 0 if it does not say."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        when = parsedate_to_datetime(text)
+    except ValueError:
+        rated = re.search(r";\s*t\s*=\s*(\d{1,9})", headers.get("RateLimit", ""))
+        return float(rated[1]) if rated else 0.0
+    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _describe(error: object) -> str:
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split())[:200] or type(error).__name__

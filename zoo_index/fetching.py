@@ -1,0 +1,187 @@
+"""Get the weights of an entry: from this machine, else from the hub or the address that its catalogue names.
+
+Files of a hub are kept as the hub's own library keeps them, so that either finds what the other downloaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ipaddress
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from transfer.weights.files import replacing
+from zoo_index.downloading import DownloadError, Headers, UnreachableError, download
+from zoo_index.errors import OfflineError, WeightsUnavailableError
+from zoo_index.weights import Availability, file_names, hub_cache, torch_cache
+
+__all__ = ["fetch"]
+
+_REMEDY = "or give the file: --weights FILE, or take a source that is at hand: zoo list --available"
+
+_LOOPBACK = "ZOO_LOOPBACK_HTTP"
+"""Environment variable; if it is 1, weights may come by plain http from this machine itself."""
+
+
+def fetch(entry: Mapping[str, Any]) -> Path:
+    """Return the file with the weights of an entry, downloading it if need be.
+
+    Parameters
+    ----------
+    entry : mapping
+        With ``name``, ``path``, ``hub_id``, ``hub_filename`` and ``url``.
+
+    Raises
+    ------
+    OfflineError
+        If it has to be downloaded and the hub cannot be reached.
+    WeightsUnavailableError
+        If the entry names no place, the hub refuses, or the download fails; nothing is kept then.
+    """
+    found = Availability().find(entry)
+    if found:
+        return found
+    name = entry["name"]
+    if entry["path"]:
+        raise WeightsUnavailableError(
+            f"expected the weights of {name!r} at '{entry['path']}', found nothing; put the file back, {_REMEDY}"
+        )
+    if entry["hub_id"]:
+        return _from_hub(entry)
+    if entry["url"]:
+        return _from_url(entry)
+    raise WeightsUnavailableError(
+        f"expected to know where the weights of {name!r} are, the catalogue does not say; "
+        "give the file: --weights FILE"
+    )
+
+
+def _from_hub(entry: Mapping[str, Any]) -> Path:
+    from huggingface_hub import constants, get_token, hf_hub_url
+
+    hub_id, names = str(entry["hub_id"]), file_names(entry)
+    needs = f"{entry['name']!r} needs {names[0]} of {hub_id}"
+    if constants.HF_HUB_OFFLINE:
+        raise OfflineError(f"{needs}, which is not in the cache, and HF_HUB_OFFLINE is set; unset it, {_REMEDY}")
+    storage = hub_cache() / f"models--{hub_id.replace('/', '--')}"
+    with _explained(f"{needs} from {constants.ENDPOINT}"):
+        for name in names:
+            kept = _Kept(storage, name)
+            try:
+                url = hf_hub_url(hub_id, name)
+                with _shown(f"{hub_id} {name}") as progress:
+                    download(
+                        url,
+                        kept.place,
+                        token=get_token(),
+                        seconds=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+                        progress=progress,
+                    )
+                return kept.link()
+            except DownloadError as error:
+                if error.status not in (404, 410) or error.code == "RepoNotFound" or name == names[-1]:
+                    raise
+    raise AssertionError("the last name returns or raises")
+
+
+class _Kept:
+    """A file in the hub's cache: its content under ``blobs``, and a link to it under its commit and its name."""
+
+    def __init__(self, storage: Path, name: str) -> None:
+        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+            raise DownloadError(f"is asked for a file {name!r} outside its folder", "check the catalogue")
+        self._storage, self._name = storage, name
+        self._commit, self._blob = "", Path()
+
+    def place(self, headers: Headers) -> Path:
+        """Return where the content goes."""
+        self._commit = headers.get("x-repo-commit", "")
+        if not re.fullmatch(r"[0-9A-Za-z]{7,64}", self._commit):
+            raise DownloadError(
+                "answered with a file, but not as a hub does (no X-Repo-Commit)", "check what HF_ENDPOINT names"
+            )
+        etag = headers.get("x-linked-etag") or headers.get("etag", "")
+        etag = etag.removeprefix("W/").strip('"')
+        if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_-]{7,127}", etag):
+            etag = hashlib.sha256(f"{self._commit}/{self._name}/{etag}".encode()).hexdigest()
+        self._blob = self._storage / "blobs" / etag
+        self._blob.parent.mkdir(parents=True, exist_ok=True)
+        return self._blob
+
+    def link(self) -> Path:
+        """Make the content known under its name, and return that."""
+        pointer = self._storage / "snapshots" / self._commit / self._name
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            pointer.unlink()
+        try:
+            pointer.symlink_to(os.path.relpath(self._blob, pointer.parent))
+        except FileExistsError:  # another process has just done the same
+            pass
+        except OSError:  # no links here
+            os.replace(self._blob, pointer)
+        reference = self._storage / "refs" / "main"
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(reference) as temporary:
+            temporary.write_text(self._commit)
+        return pointer
+
+
+def _from_url(entry: Mapping[str, Any]) -> Path:
+    url = str(entry["url"])
+    needs = f"{entry['name']!r} needs {url}"
+    if not _is_safe(url):
+        raise WeightsUnavailableError(f"{needs}, which is no https address; {_REMEDY}")
+    path = torch_cache() / url.rpartition("/")[2]
+    with _explained(f"{needs} from {urlsplit(url).netloc}"), _shown(path.name) as progress:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return download(url, lambda _: path, progress=progress)
+
+
+def _is_safe(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "https":
+            return True
+        is_own = parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+    return is_own and os.environ.get(_LOOPBACK) == "1"
+
+
+@contextmanager
+def _explained(needs: str) -> Iterator[None]:
+    """Say what was needed, what went wrong and what to do."""
+    try:
+        yield
+    except UnreachableError as error:
+        raise OfflineError(f"{needs}, which {error.reason}; {error.advice}, {_REMEDY}") from error
+    except DownloadError as error:
+        raise WeightsUnavailableError(f"{needs}, which {error.reason}; {error.advice}, {_REMEDY}") from error
+    except OSError as error:
+        where = f" '{error.filename}'" if error.filename else ""
+        raise WeightsUnavailableError(
+            f"{needs}, it could not be written{where}: {error.strerror or error}; make room for it, or name other "
+            "folders with HF_HUB_CACHE and TORCH_HOME"
+        ) from error
+    except ValueError as error:  # the hub's library refuses the name
+        raise WeightsUnavailableError(f"{needs}, which cannot be: {error}; {_REMEDY}") from error
+
+
+@contextmanager
+def _shown(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show on a terminal how a download goes on."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from zoo_index._progress import progress_bar
+
+    with progress_bar() as advance:
+        yield lambda done, planned: advance(f"{what}, MiB", done >> 20, planned >> 20)
