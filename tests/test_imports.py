@@ -18,6 +18,7 @@ GATEKEEPERS = {
     "llvmlite": {"transfer/alignment/_machine_code.py"},
     "click": {f"zoo_index/{name}.py" for name in ("cli", "cli_common", "cli_options", "cli_upkeep")},
     "alembic": {"zoo_index/database/migrate.py"},
+    "psutil": {"zoo_index/contained/processes.py"},
     "loky": {"zoo_index/index/workers.py"},
     "safetensors": {"transfer/weights/safetensors_format.py"},
     "huggingface_hub": {"zoo_index/weights.py"},

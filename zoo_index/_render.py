@@ -13,13 +13,11 @@ from zoo_index.answers import RANKING_DATASET
 from zoo_index.verdicts import USEFUL
 
 if TYPE_CHECKING:
-    from transfer.execution.apply import TransferReport
-    from transfer.execution.proof import Function
-    from transfer.planning.planned import PlannedTensor, TransferPlan
     from zoo_index.answers import Recommendation, Recommendations
     from zoo_index.doctor import Finding
     from zoo_index.index.refresh import RefreshReport
     from zoo_index.metrics import MetricsReport
+    from zoo_index.shown import ShownFunction, ShownPlan, ShownReport, ShownTensor
 
 __all__ = [
     "show_entries",
@@ -93,7 +91,7 @@ def _show_verdict(console: Console, results: Sequence[Recommendation]) -> None:
         console.print(f"expected benefit of {best.name}: [{style}]{best.benefit}[/]; {best.evidence}")
 
 
-def show_report(console: Console, report: TransferReport, *, verbose: bool) -> None:
+def show_report(console: Console, report: ShownReport, *, verbose: bool) -> None:
     """Print what a transfer did."""
     console.print(
         f"[bold]{report.source}[/] -> [bold]{report.target}[/] by {report.method}: "
@@ -108,7 +106,7 @@ def show_report(console: Console, report: TransferReport, *, verbose: bool) -> N
         console.print(f"saved to [bold]{report.output}[/]")
 
 
-def _show_function(console: Console, function: Function) -> None:
+def _show_function(console: Console, function: ShownFunction) -> None:
     """Say whether the target computes what the source does."""
     found = []
     if function.difference is not None:
@@ -121,7 +119,7 @@ def _show_function(console: Console, function: Function) -> None:
     console.print(line.append(": " + "; ".join(found) if found else ""))
 
 
-def show_plan(console: Console, plan: TransferPlan, *, source: str, target: str, verbose: bool) -> None:
+def show_plan(console: Console, plan: ShownPlan, *, source: str, target: str, verbose: bool) -> None:
     """Print what a transfer would do."""
     console.print(
         f"[bold]{source}[/] -> [bold]{target}[/] by {plan.method}: similarity {plan.similarity:.3f}, "
@@ -136,7 +134,7 @@ def _show_note(console: Console, note: str) -> None:
         console.print(f"[yellow]Note:[/] {note}")
 
 
-def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose: bool) -> None:
+def _show_tensors(console: Console, tensors: Sequence[ShownTensor], *, verbose: bool) -> None:
     meaning = {
         "copied": "equal shape, copied whole",
         "cropped": "filled from a part of a larger tensor",
@@ -160,7 +158,7 @@ def _show_tensors(console: Console, tensors: Sequence[PlannedTensor], *, verbose
         _show_parts(console, tensors)
 
 
-def _show_each(console: Console, tensors: Sequence[PlannedTensor]) -> None:
+def _show_each(console: Console, tensors: Sequence[ShownTensor]) -> None:
     table = _table("target tensor", "shape", "status", "source tensor", "shape", "reason")
     for tensor in tensors:
         table.add_row(
@@ -174,9 +172,9 @@ def _show_each(console: Console, tensors: Sequence[PlannedTensor]) -> None:
     console.print(table)
 
 
-def _show_parts(console: Console, tensors: Sequence[PlannedTensor]) -> None:
+def _show_parts(console: Console, tensors: Sequence[ShownTensor]) -> None:
     """Print one row per part of the target: the dotted prefixes, as long as they are few enough to read."""
-    parts: dict[str, list[PlannedTensor]] = {}
+    parts: dict[str, list[ShownTensor]] = {}
     for depth in (3, 2, 1):
         parts = {}
         for tensor in tensors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from transfer.errors import OutputError
 
-__all__ = ["check_writable", "replacing", "write_new"]
+__all__ = ["cannot_write", "check_writable", "private_folder", "put_in_place", "replacing", "write_new"]
 
 
 @contextmanager
@@ -37,16 +38,63 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(name)
-        os.chmod(name, _mode(path))  # only now: some writers put a file of their own in its place
-        with open(name, "rb+") as file:
-            os.fsync(file.fileno())
-        if path.exists() and not path.is_file():
-            raise FileExistsError(17, "there is a folder, a pipe or a device of that name", str(path))
-        os.replace(name, path)
+        put_in_place(Path(name), path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+
+
+@contextmanager
+def private_folder(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path`, of one's own, where another process may write; it is removed in the end.
+
+    Parameters
+    ----------
+    path : Path
+        In an existing folder; what is written is brought there by `put_in_place`.
+
+    Yields
+    ------
+    Path
+
+    Raises
+    ------
+    OutputError
+        If there can be no such folder.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(file: Path, path: Path) -> None:
+    """Let a file that is complete take the place of `path`, in the same file system, with its permissions.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written, or there is something else than a file.
+    """
+    os.chmod(file, _mode(path))  # only now: some writers put a file of their own in its place
+    with open(file, "rb+") as opened:
+        os.fsync(opened.fileno())
+    if path.exists() and not path.is_file():
+        raise FileExistsError(17, "there is a folder, a pipe or a device of that name", str(path))
+    os.replace(file, path)
+
+
+def cannot_write(path: Path, error: Exception) -> OutputError:
+    """Return the error that says so."""
+    return OutputError(
+        f"expected to write '{path}', failed: {getattr(error, 'strerror', None) or error}; "
+        "choose another file with --output"
+    )
 
 
 def _mode(path: Path) -> int:
