@@ -175,7 +175,7 @@ class Child:
         except subprocess.TimeoutExpired:
             return self.refuse("it closed the channel")
         what = f"expected {self._spec!r} to build a network, its process"
-        when = f"before it answered (at {self._step!r})" if self._step else "before it was asked"
+        when = "before it answered" + (f" (at {self._step!r})" if self._step else "")
         if code >= 0:
             return TargetError(f"{what} ended with exit status {code} {when}; leave out what ends it (os._exit)")
         hint = "; the system sends it where memory runs out" if code == -signal.SIGKILL else ""

@@ -37,7 +37,7 @@ class Readable:
     def __call__(self, data: bytes, *, is_last: bool = False) -> str:
         """Return the text of the next piece."""
         text = self._decoder.decode(data, is_last)
-        if self._ended and text.startswith("\n"):
-            text = text[1:]
-        self._ended = text.endswith("\r") or (self._ended and not text)
+        if text:
+            rest = text[1:] if self._ended and text[0] == "\n" else text
+            self._ended, text = text[-1] == "\r", rest
         return readable(text.replace("\r\n", "\n").replace("\r", "\n"))
