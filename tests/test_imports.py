@@ -123,6 +123,29 @@ def test_recommending_for_an_indexed_name_needs_neither_torch_nor_timm(
     assert not modules_after(RUN, "recommend", "--target", "test_vit", "--json") & {"torch", "timm", "sklearn"}
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("recommend",),
+        ("plan", "-s", "test_resnet", "--verbose"),
+        ("transfer", "-s", "{weights}", "-o", "{weights}.safetensors"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_code_is_imported_by_a_process_of_its_own(
+    command: tuple[str, ...], small_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setenv("ZOO_DB", str(small_index))
+    network = tmp_path / "net.py"
+    network.write_text("import torch\ndef build_model():\n    return torch.nn.Linear(3, 4)\n")
+    torch.save(torch.nn.Linear(3, 4).state_dict(), tmp_path / "weights.pth")
+    arguments = [part.format(weights=tmp_path / "weights.pth") for part in command]
+    assert not modules_after(RUN, *arguments, "--target", str(network)) & {"torch", "timm", "sklearn"}
+    assert (tmp_path / "weights.pth.safetensors").exists() == (command[0] == "transfer")
+
+
 def test_importing_the_packages_imports_nothing_heavy() -> None:
     assert not modules_after("import transfer, zoo_index, zoo_index.errors, transfer.errors") & (
         HEAVY | {"sqlalchemy", "click", "rich"}

@@ -133,16 +133,17 @@ class Child:
                     return self.refuse(error)
             now = time.monotonic()
             if self._step and now - self._since > self._limits.seconds:
+                most = f"{self._limits.seconds:g} s"
                 return TargetError(
-                    f"expected {self._spec!r} to take at most {self._limits.seconds:g} s for a step, "
-                    f"{self._step!r} took longer; mend the code, or allow more: {SECONDS}=600"
+                    f"expected {self._spec!r} to take at most {most} for a step, {self._step!r} took longer; "
+                    f"mend the code, or allow more: {SECONDS}={10 * self._limits.seconds:g}"
                 )
             if now >= look_at:
                 if taken := self._memory_beyond():
-                    most = as_size(self._limits.memory)
+                    most, more = as_size(self._limits.memory), 1 + 2 * self._limits.memory // 2**30
                     return TargetError(
                         f"expected {self._spec!r} to take at most {most} of memory, it took {as_size(taken)} "
-                        f"(at {self._step or 'rest'!r}); make it smaller, or allow more: {MEMORY}=64G"
+                        f"(at {self._step or 'rest'!r}); make it smaller, or allow more: {MEMORY}={more}G"
                     )
                 done = time.monotonic()
                 look_at = done + max(_INTERVAL, 10 * (done - now))

@@ -49,5 +49,5 @@ def _show(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except (OSError, ValueError):  # nobody reads it
+    except (AttributeError, OSError, ValueError):  # nobody reads it, or there is none
         pass

@@ -50,7 +50,8 @@ def command_line(**start: Any) -> list[str]:
     **start
         Arguments of `guardian.main`.
     """
-    switches = ["-P", *(["-B"] if sys.dont_write_bytecode else []), *(["-s"] if sys.flags.no_user_site else [])]
+    flags = {"-B": sys.dont_write_bytecode, "-s": sys.flags.no_user_site, "-E": sys.flags.ignore_environment}
+    switches = ["-P", *(flag for flag, is_set in flags.items() if is_set)]
     switches += [f"-W{option}" for option in sys.warnoptions]
     path = [os.fspath(place) for place in sys.path]
     return [sys.executable, *switches, "-c", _START, json.dumps({"path": path, **start})]
