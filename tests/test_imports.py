@@ -16,7 +16,7 @@ GATEKEEPERS = {
     "faiss": {"zoo_index/index/vectors.py"},
     "numba": {"transfer/alignment/_machine_code.py"},
     "llvmlite": {"transfer/alignment/_machine_code.py"},
-    "psutil": {"zoo_index/database/holder.py"},
+    "psutil": {"zoo_index/contained/processes.py"},
     "psycopg": set(),  # SQLAlchemy loads it
     "sklearn": {"zoo_index/index/embedding.py"},
     "click": {f"zoo_index/{name}.py" for name in ("cli", "cli_common", "cli_options", "cli_upkeep")},
@@ -33,7 +33,7 @@ GATEKEEPERS = {
     "sqlalchemy": {
         str(path.relative_to(ROOT))
         for path in (ROOT / "zoo_index" / "database").glob("*.py")
-        if path.name not in ("__init__.py", "holder.py")
+        if path.name != "__init__.py"
     },
 }
 TRANSFER_MAY_IMPORT = {"torch", "numpy", "numba", "llvmlite", "safetensors", "transfer", *sys.stdlib_module_names}
@@ -59,7 +59,7 @@ def test_transfer_stands_alone() -> None:
 
 
 LAYERS = [
-    {"errors", "wiring"},
+    {"errors", "processes", "wiring"},
     {"tracing"},
     {"structure", "regions"},
     {"operators", "options", "rearrangement"},
@@ -147,6 +147,29 @@ def test_recommending_for_an_indexed_name_needs_neither_torch_nor_timm(
 ) -> None:
     monkeypatch.setenv("ZOO_DB", str(small_index))
     assert not modules_after(RUN, "recommend", "--target", "test_vit", "--json") & {"torch", "timm", "sklearn"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("recommend",),
+        ("plan", "-s", "test_resnet", "--verbose"),
+        ("transfer", "-s", "{weights}", "-o", "{weights}.safetensors"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_code_is_imported_by_a_process_of_its_own(
+    command: tuple[str, ...], small_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setenv("ZOO_DB", str(small_index))
+    network = tmp_path / "net.py"
+    network.write_text("import torch\ndef build_model():\n    return torch.nn.Linear(3, 4)\n")
+    torch.save(torch.nn.Linear(3, 4).state_dict(), tmp_path / "weights.pth")
+    arguments = [part.format(weights=tmp_path / "weights.pth") for part in command]
+    assert not modules_after(RUN, *arguments, "--target", str(network)) & {"torch", "timm", "sklearn"}
+    assert (tmp_path / "weights.pth.safetensors").exists() == (command[0] == "transfer")
 
 
 def test_importing_the_packages_imports_nothing_heavy() -> None:

@@ -10,14 +10,12 @@ from zoo_index.answers import RANKING_DATASET
 from zoo_index.verdicts import USEFUL
 
 if TYPE_CHECKING:
-    from transfer.execution.apply import TransferReport
-    from transfer.execution.proof import Function
-    from transfer.planning.planned import PlannedTensor, TransferPlan
     from zoo_index.answers import Recommendation, Recommendations
     from zoo_index.doctor import Finding
     from zoo_index.index.history import Difference
     from zoo_index.index.refresh import RefreshReport
     from zoo_index.metrics import MetricsReport
+    from zoo_index.shown import ShownFunction, ShownPlan, ShownReport, ShownTensor
 
 __all__ = [
     "show_entries",
@@ -98,7 +96,7 @@ def _show_verdict(page: Page, results: Sequence[Recommendation]) -> None:
         page.line(f"expected benefit of {best.name}: ", (benefit, style), f"; {best.evidence}")
 
 
-def show_report(page: Page, report: TransferReport, *, verbose: bool) -> None:
+def show_report(page: Page, report: ShownReport, *, verbose: bool) -> None:
     """Print what a transfer did."""
     page.line(
         *_pair(report.source, report.target),
@@ -117,7 +115,7 @@ def _pair(source: str, target: str) -> tuple[Piece, ...]:
     return (source, "bold"), " -> ", (target, "bold")
 
 
-def _show_function(page: Page, function: Function) -> None:
+def _show_function(page: Page, function: ShownFunction) -> None:
     """Say whether the target computes what the source does."""
     found = []
     if function.difference is not None:
@@ -130,7 +128,7 @@ def _show_function(page: Page, function: Function) -> None:
     page.line("function  ", verdict, ": " + "; ".join(found) if found else "")
 
 
-def show_plan(page: Page, plan: TransferPlan, *, source: str, target: str, verbose: bool) -> None:
+def show_plan(page: Page, plan: ShownPlan, *, source: str, target: str, verbose: bool) -> None:
     """Print what a transfer would do."""
     page.line(
         *_pair(source, target),
@@ -146,7 +144,7 @@ def _show_note(page: Page, note: str) -> None:
         page.line(("Note:", "yellow"), f" {note}")
 
 
-def _show_tensors(page: Page, tensors: Sequence[PlannedTensor], *, verbose: bool) -> None:
+def _show_tensors(page: Page, tensors: Sequence[ShownTensor], *, verbose: bool) -> None:
     meaning = {
         "copied": "equal shape, copied whole",
         "cropped": "filled from a part of a larger tensor",
@@ -168,7 +166,7 @@ def _show_tensors(page: Page, tensors: Sequence[PlannedTensor], *, verbose: bool
         _show_parts(page, tensors)
 
 
-def _show_each(page: Page, tensors: Sequence[PlannedTensor]) -> None:
+def _show_each(page: Page, tensors: Sequence[ShownTensor]) -> None:
     rows: list[list[Cell]] = [
         [
             tensor.name,
@@ -183,9 +181,9 @@ def _show_each(page: Page, tensors: Sequence[PlannedTensor]) -> None:
     page.table(("target tensor", "shape", "status", "source tensor", "shape", "reason"), rows)
 
 
-def _show_parts(page: Page, tensors: Sequence[PlannedTensor]) -> None:
+def _show_parts(page: Page, tensors: Sequence[ShownTensor]) -> None:
     """Print one row per part of the target: the dotted prefixes, as long as they are few enough to read."""
-    parts: dict[str, list[PlannedTensor]] = {}
+    parts: dict[str, list[ShownTensor]] = {}
     for depth in (3, 2, 1):
         parts = {}
         for tensor in tensors:

@@ -92,6 +92,22 @@ def find_candidates(
     return Candidates(table, {id_: admitted[id_] for id_ in ids}, n)
 
 
+def load(search: Search, entries: Entries, form: Form) -> None:
+    """Read what `find_candidates` takes for any target, so that it is there when it is asked for.
+
+    Parameters
+    ----------
+    search : Search
+    entries : Entries
+    form : {'dpiat', 'paper'}
+    """
+    if form != embedding.MEASURE or entries.n_architectures <= embedding.MOST_EXACT:
+        entries.all  # noqa: B018 - kept
+        search.table(form)
+    else:
+        search.vector_index  # noqa: B018
+
+
 def _everything(
     search: Search, entries: Entries, form: Form, admits: Callable[[Entry], bool], filters: str
 ) -> Candidates:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from zoo_index.cli_options import (
     transfer_options,
 )
 from zoo_index.cli_upkeep import UPKEEP
+from zoo_index.contained import questions
 from zoo_index.plain_text import plain
 
 if TYPE_CHECKING:
@@ -199,8 +201,14 @@ def recommend_command(
     **options: Any,
 ) -> None:
     """Rank the pretrained networks as sources for TARGET."""
-    answer = zoo_of(ctx).recommend(
-        target, k=k, measure=measure, exact=exact, filters=filters_from(options), example=example
+    answer = questions.recommend(
+        partial(zoo_of, ctx),
+        target,
+        k=k,
+        measure=measure,
+        exact=exact,
+        filters=filters_from(options),
+        example=example,
     )
     if as_json:
         print_json(answer.to_json())
@@ -221,7 +229,7 @@ def similarity_command(
     ctx: click.Context, source: str, target: str, example: str | None, measure: str, as_json: bool
 ) -> None:
     """Say how much of TARGET the SOURCE can supply, from 0 to 1."""
-    value = zoo_of(ctx).similarity(source, target, measure=measure, example=example)
+    value = questions.similarity(partial(zoo_of, ctx), source, target, measure=measure, example=example)
     if as_json:
         print_json({"source": source, "target": target, "measure": measure, "similarity": value})
     else:
@@ -251,13 +259,14 @@ def plan_command(
 ) -> None:
     """Show what a transfer would do to every tensor of TARGET; no weights are read."""
     chosen = options_from(no_head, without, channels, image_channels)
-    plan = zoo_of(ctx).plan(source, target, method=method, options=chosen, example=example)
+    plan = questions.plan(partial(zoo_of, ctx), source, target, method=method, options=chosen, example=example)
     if as_json:
-        print_json({"source": source, "target": target, **plan.to_json()})
+        print_json({"source": source, "target": target, **plan})
     else:
         from zoo_index._render import show_plan
+        from zoo_index.shown import ShownPlan
 
-        show_plan(page(), plan, source=source, target=target, verbose=verbose)
+        show_plan(page(), ShownPlan.from_json(plan), source=source, target=target, verbose=verbose)
 
 
 @cli.command("transfer")
@@ -306,7 +315,8 @@ def transfer_command(
     if output.suffix in (".pth", ".pt", ".bin", ".ckpt"):  # torch.load would fail on it
         raise InputError(f"expected an output that ends in .safetensors, which is what is written, got '{output}'")
     check_writable(output)
-    report = zoo_of(ctx).transfer_to_file(
+    report = questions.transfer_to_file(
+        partial(zoo_of, ctx),
         target,
         output,
         source,
@@ -322,13 +332,14 @@ def transfer_command(
         device=device,
     )
     if as_json:
-        print_json(report.to_json())
+        print_json(report)
     else:
         from zoo_index._render import show_report
+        from zoo_index.shown import ShownReport
 
-        show_report(page(), report, verbose=verbose)
-    if report.method == "dpiat":  # verdicts are of its similarity
-        _question(report.source, report.similarity)
+        show_report(page(), ShownReport.from_json(report), verbose=verbose)
+    if report["method"] == "dpiat":  # verdicts are of its similarity
+        _question(report["source"], report["similarity"])
 
 
 def default_output(target: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from transfer.errors import InputError
 
-__all__ = ["MOST_IN_A_NAME", "check_name", "plain"]
+__all__ = ["MOST_IN_A_NAME", "check_name", "plain", "plain_lines"]
 
 MOST_IN_A_NAME = 200
 """Characters; the longest name of timm has some 70."""
@@ -40,6 +40,13 @@ def plain(text: str, most: int | None = None) -> str:
     if most is not None and len(text) > most:
         return text[: most - len(_CUT)] + _CUT
     return text
+
+
+def plain_lines(text: str) -> str:
+    """As `plain` for a text of lines: line breaks and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in "\n\t" or char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def check_name(text: str, what: str) -> str:

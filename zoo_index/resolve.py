@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
 from transfer.structure.records import Architecture, Form
 from transfer.structure.standardization import FORMS, as_module, standardize
 from zoo_index.entries import Entries, Entry
-from zoo_index.targets import open_target, split_code
+from zoo_index.targets import name_for, open_target, split_code
 from zoo_index.view import View
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     NetworkSpec = nn.Module | Architecture | Checkpoint | str | os.PathLike[str]
 
-__all__ = ["Resolved", "network_of", "resolve"]
+__all__ = ["Resolved", "described", "name_of", "network_of", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,21 @@ def network_of(spec: NetworkSpec, entries: Entries, example: object = None) -> A
         if example is not None:
             _give(spec, example)
         return spec
+    return open_target(name_of(str(spec), entries), example)
+
+
+def name_of(spec: str, entries: Entries) -> str:
+    """Return what `targets.open_target` calls a specification, which may be a name of the index.
+
+    Parameters
+    ----------
+    spec : str
+    entries : Entries
+    """
     entry = _indexed(spec, entries)
     if entry is None:
-        return open_target(str(spec), example)
-    name = entry["path"] or (entry["name"] if entry["catalogue"] == "timm" else entry["architecture"])
-    return open_target(name, example)
+        return spec
+    return str(entry["path"] or (entry["name"] if entry["catalogue"] == "timm" else entry["architecture"]))
 
 
 def _give(network: object, example: object) -> None:
@@ -82,12 +91,13 @@ def _give(network: object, example: object) -> None:
     give_example(module, example)
 
 
-def resolve(spec: NetworkSpec, form: Form, view: View, example: object = None) -> Resolved:
+def resolve(spec: NetworkSpec | Resolved, form: Form, view: View, example: object = None) -> Resolved:
     """Standardize whatever a specification means.
 
     Parameters
     ----------
-    spec : nn.Module, Architecture, Checkpoint, str or path
+    spec : nn.Module, Architecture, Checkpoint, str, path or Resolved
+        What is resolved already is returned.
     form : {'dpiat', 'paper'}
         Must be among the forms of the result.
     view : View
@@ -102,6 +112,8 @@ def resolve(spec: NetworkSpec, form: Form, view: View, example: object = None) -
     TargetError, CheckpointError, UnknownNameError, InputError
         As `targets.open_target`.
     """
+    if isinstance(spec, Resolved):
+        return spec
     entry = _indexed(spec, view.entries) if example is None else None
     if entry is not None:
         stored = {wanted: view.search.architecture(entry["architecture_id"], wanted) for wanted in FORMS}
@@ -113,11 +125,22 @@ def resolve(spec: NetworkSpec, form: Form, view: View, example: object = None) -
         standardize(network, method=form)
         return Resolved(network.fingerprint[:12], network.n_elements, {network.form: network})
     module = as_module(network)
-    forms = {wanted: standardize(network, method=wanted) for wanted in FORMS if module or wanted == form}
     if module is not None:
-        return Resolved(_name(spec), sum(p.numel() for p in module.parameters()), forms)
-    forms["dpiat"] = standardize(network)
-    return Resolved(_name(spec), forms["dpiat"].n_elements, forms)
+        return described(module, name_for(spec))
+    forms = {form: standardize(network, method=form), "dpiat": standardize(network)}
+    return Resolved(name_for(spec), forms["dpiat"].n_elements, forms)
+
+
+def described(module: nn.Module, name: str) -> Resolved:
+    """Standardize a network in every form.
+
+    Parameters
+    ----------
+    module : nn.Module
+    name : str
+    """
+    forms = {form: standardize(module, method=form) for form in FORMS}
+    return Resolved(name, sum(p.numel() for p in module.parameters()), forms)
 
 
 def _indexed(spec: object, entries: Entries) -> Entry | None:
@@ -125,11 +148,3 @@ def _indexed(spec: object, entries: Entries) -> Entry | None:
     if not isinstance(spec, str) or split_code(spec) or os.path.isfile(spec):
         return None
     return entries.get(spec)
-
-
-def _name(spec: object) -> str:
-    if isinstance(spec, str | os.PathLike):
-        _, attribute = split_code(str(spec)) or ("", "")
-        return attribute or Path(spec).name
-    file = getattr(spec, "path", None)
-    return file.name if isinstance(file, Path) else type(spec).__name__

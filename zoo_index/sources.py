@@ -21,7 +21,25 @@ if TYPE_CHECKING:
 
     from transfer.structure.records import Architecture
 
-__all__ = ["Source", "open_source", "structure_of"]
+__all__ = ["Place", "Source", "find_source", "open_source", "structure_of"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a source lies, its weights at hand.
+
+    Parameters
+    ----------
+    name : str
+    path : str
+        Of the file, or the index of several.
+    entry : mapping or None
+        What the index knows of it; None for a file that the user named.
+    """
+
+    name: str
+    path: str
+    entry: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,15 +62,13 @@ class Source:
     note: str = ""
 
 
-def open_source(
+def find_source(
     source: str | os.PathLike[str],
     filters: Filters,
     find: Callable[[str], Entry],
     weights: str | os.PathLike[str] | None,
-    *,
-    ema: bool = False,
-) -> Source:
-    """Open a checkpoint, or the weights of an entry, downloading them if need be.
+) -> Place:
+    """Find a checkpoint, or the weights of an entry, downloading them if need be; nothing is read yet.
 
     Parameters
     ----------
@@ -64,17 +80,15 @@ def open_source(
         Returns the entry of a name.
     weights : path, optional
         File with the weights of the entry.
-    ema : bool
-        Take the averaged weights (see `open_checkpoint`).
 
     Raises
     ------
     InputError
-        If weights or filters are given for a file, or the weights are not those of the entry.
+        If weights or filters are given for a file.
     NothingFoundError
         If the entry does not pass the filters.
-    WeightsUnavailableError, CheckpointError
-        If the weights cannot be had or read.
+    WeightsUnavailableError
+        If the weights cannot be had.
     """
     if is_path(str(source)):
         if weights is not None:
@@ -86,17 +100,37 @@ def open_source(
                 f"expected an entry of the index with filters ({filters.describe()}), '{source}' is a file, of "
                 "which nothing is known; leave the filters out"
             )
-        from zoo_index.catalogues.transformers_structure import structure_beside
-
-        checkpoint = open_checkpoint(source, ema=ema)
-        return Source(str(source), checkpoint, *structure_beside(checkpoint))
+        return Place(str(source), str(source))
     entry = find(str(source))
     if not filters.admits(entry) or (filters.available and not (entry["available"] or weights)):
         raise NothingFoundError(
             f"expected a source that passes the filters ({filters.describe()}), {entry['name']!r} does not"
         )
-    checkpoint = open_checkpoint(weights if weights is not None else fetch(entry), ema=ema)
-    return Source(str(entry["name"]), checkpoint, structure_of(entry, checkpoint))
+    return Place(str(entry["name"]), str(weights if weights is not None else fetch(entry)), entry)
+
+
+def open_source(place: Place, *, ema: bool = False) -> Source:
+    """Read the header of a source and, where the file does not tell it, the structure.
+
+    Parameters
+    ----------
+    place : Place
+    ema : bool
+        Take the averaged weights (see `open_checkpoint`).
+
+    Raises
+    ------
+    InputError
+        If the weights are not those of the entry.
+    CheckpointError
+        If the file cannot be read.
+    """
+    checkpoint = open_checkpoint(place.path, ema=ema)
+    if place.entry is not None:
+        return Source(place.name, checkpoint, structure_of(place.entry, checkpoint))
+    from zoo_index.catalogues.transformers_structure import structure_beside
+
+    return Source(place.name, checkpoint, *structure_beside(checkpoint))
 
 
 def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from transfer.weights.checkpoint import Checkpoint
 
-__all__ = ["build_target", "is_checkpoint", "is_path", "open_target", "split_code"]
+__all__ = ["build_target", "is_checkpoint", "is_path", "name_for", "open_target", "split_code"]
 
 _FACTORIES = ("build_model", "make_model", "model")
 _EXAMPLE = "example_input"
@@ -42,6 +42,15 @@ def split_code(spec: str) -> tuple[str, str] | None:
     if path and attribute.isidentifier():
         return path, attribute
     return None
+
+
+def name_for(spec: object) -> str:
+    """Return what a target is called in answers: a name in code, a file's name, the class of a network."""
+    if isinstance(spec, str | os.PathLike):
+        _, attribute = split_code(str(spec)) or ("", "")
+        return attribute or Path(spec).name
+    file = getattr(spec, "path", None)
+    return file.name if isinstance(file, Path) else type(spec).__name__
 
 
 def open_target(spec: str, example: object = None) -> nn.Module | Checkpoint:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from transfer.options import Options
     from transfer.planning.planned import TransferPlan
     from zoo_index.answers import Recommendations
-    from zoo_index.resolve import NetworkSpec
+    from zoo_index.resolve import NetworkSpec, Resolved
 
 __all__ = ["Zoo", "open_zoo"]
 
@@ -81,7 +80,7 @@ class Zoo(Keeper):
 
     def recommend(
         self,
-        target: NetworkSpec,
+        target: NetworkSpec | Resolved,
         *,
         k: int = 10,
         measure: str = "dpiat",
@@ -93,7 +92,7 @@ class Zoo(Keeper):
 
         Parameters
         ----------
-        target : nn.Module, Architecture, Checkpoint or str
+        target : nn.Module, Architecture, Checkpoint, Resolved or str
             A string is what the command line takes: file, file:Name, module:Name, timm name or checkpoint.
         k : int
             Number of results.
@@ -122,7 +121,7 @@ class Zoo(Keeper):
 
     def recommend_many(
         self,
-        targets: Iterable[NetworkSpec],
+        targets: Iterable[NetworkSpec | Resolved],
         *,
         k: int = 10,
         measure: str = "dpiat",
@@ -170,16 +169,44 @@ class Zoo(Keeper):
                 is_available=lambda entry: availability.find(entry) is not None,
             )
 
+    def get_ready(self, measure: str = "dpiat") -> None:
+        """Load what `recommend` takes for any target, while something else is waited for.
+
+        Raises
+        ------
+        EmptyIndexError
+            If there is no index.
+        """
+        view = self.ensure()
+        import zoo_index.recommend  # noqa: F401 - takes a while
+        from transfer.alignment._machine_code import kernels
+        from zoo_index.candidates import load
+
+        kernels()
+        load(view.search, view.entries, check_form(measure, "measure"))
+
+    def resolved(self, spec: NetworkSpec | Resolved, *, measure: str = "dpiat", example: object = None) -> Resolved:
+        """Standardize whatever a specification means, at least in the form of a measure (see `resolve.resolve`)."""
+        from zoo_index.resolve import resolve
+
+        return resolve(spec, check_form(measure, "measure"), self._started(), example)
+
     def similarity(
-        self, source: NetworkSpec, target: NetworkSpec, *, measure: str = "dpiat", example: object = None
+        self,
+        source: NetworkSpec | Resolved,
+        target: NetworkSpec | Resolved,
+        *,
+        measure: str = "dpiat",
+        example: object = None,
     ) -> float:
         """How much of the target, which takes `example` (see `transfer.plan`), the source can supply, in [0, 1]."""
         from transfer.alignment.similarity import similarity
-        from zoo_index.resolve import resolve
 
         form = check_form(measure, "measure")
-        view = self._started()
-        resolved = [resolve(spec, form, view, given) for spec, given in ((source, None), (target, example))]
+        resolved = [
+            self.resolved(spec, measure=measure, example=given)
+            for spec, given in ((source, None), (target, example))
+        ]
         return similarity(*(network.forms[form] for network in resolved), measure=form)
 
     def plan(
@@ -208,6 +235,12 @@ class Zoo(Keeper):
         entries = self._started().entries
         networks = [network_of(source, entries), network_of(target, entries, example)]
         return plan(*networks, method=method, options=options)
+
+    def name_of(self, spec: str) -> str:
+        """Return what `targets.open_target` calls a specification, which may be a name of the index."""
+        from zoo_index.resolve import name_of
+
+        return name_of(spec, self._started().entries)
 
     def transfer(
         self,
@@ -264,40 +297,33 @@ class Zoo(Keeper):
         CoverageError
             If less than `min_coverage` of the target would be filled.
         """
-        from transfer.execution.apply import transfer
         from transfer.tracing.given import give_example
-        from transfer.weights.devices import find_device, move_to
-        from zoo_index.sources import open_source
-        from zoo_index.targets import build_target
+        from zoo_index.sources import find_source
+        from zoo_index.transfers import build_on, fill
 
         form = check_form(method)
         check_least(min_coverage)
         filters = filters or Filters()
-        place = find_device(device)
         module = as_module(target)
         name = type(target).__name__ if module is not None else str(target)
         if module is None:
-            module = move_to(build_target(str(target), example=example), place)
+            module = build_on(device, str(target), example)
         elif example is not None:
             give_example(module, example)
         if source is None:
             # the measure follows the method, so that the recommended source suits what is done with it
             source = self.recommend(module, k=1, measure=form, filters=filters).results[0].name
-        opened = open_source(source, filters, self.entry, weights, ema=ema)
-        report = transfer(
-            opened.checkpoint,
+        report = fill(
             module,
+            find_source(source, filters, self.entry, weights),
             method=form,
             options=options,
-            source_structure=opened.structure,
             min_coverage=min_coverage,
             verify=verify,
             allow_nonfinite=allow_nonfinite,
-            source_name=opened.name,
+            ema=ema,
             target_name=name,
         )
-        if opened.note:
-            report = replace(report, note="; ".join(filter(None, (report.note, opened.note))))
         return module, report
 
     def transfer_to_file(
@@ -324,8 +350,6 @@ class Zoo(Keeper):
         OutputError
             If the file cannot be written.
         """
-        from transfer.weights.checkpoint import save_module
+        from zoo_index.transfers import save
 
-        module, report = self.transfer(target, source, **options)
-        save_module(module, output, {"zoo.source": report.source, "zoo.method": report.method})
-        return replace(report, output=str(output))
+        return save(*self.transfer(target, source, **options), output)

@@ -109,6 +109,7 @@ def transfer(
     ema: bool = False,
     source_name: str = "",
     target_name: str = "",
+    progress: Callable[[str], object] | None = None,
 ) -> TransferReport:
     """Copy the parameters of a source into a target, in place.
 
@@ -135,6 +136,8 @@ def transfer(
         Take the averaged weights of the file that `source` leads to (see `open_checkpoint`).
     source_name, target_name : str
         For the report; by default the class or file name.
+    progress : callable, optional
+        Called with each step as it begins: ``plan``, ``copy``, ``verify``.
 
     Returns
     -------
@@ -168,16 +171,20 @@ def transfer(
         )
     check_least(min_coverage)
     structure = source_structure if source_structure is not None else network
+    begin = progress or (lambda step: None)
+    begin("plan")
     planned = plan(structure, target, method=method, options=options, example=example)
     _writable_state(target)  # what is wrong with it comes first
     check_coverage(planned.coverage, min_coverage, source_name or _name(network))
     with _reader(network) as found:
+        begin("copy")
         module = structure if isinstance(structure, nn.Module) else None
         read, notes = prepared(found, planned, options or Options(), module)
         report = apply_plan(planned, read, target, allow_nonfinite=allow_nonfinite)
         seconds = time.perf_counter() - started
         function = None
         if verify:
+            begin("verify")
             prove_again = _prover(network, structure, target, found)
             function = prove_again()
             write = partial(apply_plan, read=read, target=target, allow_nonfinite=allow_nonfinite)

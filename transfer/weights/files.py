@@ -13,7 +13,15 @@ from typing import BinaryIO
 from transfer.errors import InputError, OutputError
 from transfer.weights.temporaries import beside
 
-__all__ = ["check_path", "check_writable", "open_regular", "replacing", "write_new"]
+__all__ = [
+    "cannot_write",
+    "check_path",
+    "check_writable",
+    "open_regular",
+    "private_folder",
+    "put_in_place",
+    "replacing",
+]
 
 
 @contextmanager
@@ -41,12 +49,56 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = folder / path.name
         temporary.touch()
         yield temporary
-        os.chmod(temporary, _mode(path))  # only now: some writers put a file of their own in its place
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        if path.exists() and not path.is_file():
-            raise FileExistsError(17, "there is a folder, a pipe or a device of that name", str(path))
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
+
+
+@contextmanager
+def private_folder(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path`, of one's own, where another process may write; it is removed in the end.
+
+    Parameters
+    ----------
+    path : Path
+        In an existing folder; what is written is brought there by `put_in_place`.
+
+    Yields
+    ------
+    Path
+
+    Raises
+    ------
+    OutputError
+        If there can be no such folder.
+    """
+    try:
+        with beside(path) as folder:
+            yield folder
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def put_in_place(file: Path, path: Path) -> None:
+    """Let a file that is complete take the place of `path`, in the same file system, with its permissions.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written, or there is something else than a file.
+    """
+    os.chmod(file, _mode(path))  # only now: some writers put a file of their own in its place
+    with open(file, "rb+") as opened:
+        os.fsync(opened.fileno())
+    if path.exists() and not path.is_file():
+        raise FileExistsError(17, "there is a folder, a pipe or a device of that name", str(path))
+    os.replace(file, path)
+
+
+def cannot_write(path: Path, error: Exception) -> OutputError:
+    """Return the error that says so."""
+    return OutputError(
+        f"expected to write '{path}', failed: {getattr(error, 'strerror', None) or error}; "
+        "choose another file with --output"
+    )
 
 
 def _mode(path: Path) -> int:
@@ -79,33 +131,6 @@ def check_writable(output: Path) -> None:
         raise OutputError(f"expected an existing folder for the output '{output}', found none; make it first")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"expected to write to '{folder}', it is read-only; choose another file with --output")
-
-
-def write_new(path: Path, data: bytes) -> bool:
-    """Write a file where nothing is; of several processes that try, one succeeds.
-
-    Returns
-    -------
-    bool
-        False if something stood there, which is left as it is.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written, or the disk is full.
-    """
-    with beside(path) as folder:
-        temporary = folder / path.name
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, _mode(path))
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-    return True
 
 
 def check_path(path: str | os.PathLike[str]) -> None:

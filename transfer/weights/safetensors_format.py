@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from transfer.errors import CheckpointError, OutputError
 from transfer.structure.records import Signature
-from transfer.weights.files import replacing
+from transfer.weights.files import cannot_write, replacing
 from transfer.weights.inspection import check_count, damaged
 
 if TYPE_CHECKING:
@@ -160,7 +160,4 @@ def write_tensors(state: Mapping[str, torch.Tensor], path: Path, metadata: Mappi
             "transfer in Python and save the module with torch.save"
         ) from error
     except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"expected to write '{path}', failed: {getattr(error, 'strerror', None) or error}; "
-            "choose another file with --output"
-        ) from error
+        raise cannot_write(path, error) from error

@@ -10,15 +10,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import platform
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
+
+from transfer.processes import Process, this_machine, this_process
 
 __all__ = ["beside", "remove_abandoned"]
 
@@ -38,8 +38,9 @@ def beside(path: Path) -> Iterator[Path]:
         If the folder of `path` cannot be written.
     """
     remove_abandoned(path)
-    writer = f"{_machine()}-{os.getpid()}-{_started(os.getpid())}-"
-    folder = tempfile.mkdtemp(prefix=f".{_stem(path)}.{writer}", suffix=".tmp", dir=path.parent)
+    writer = this_process()
+    written_by = f"{_digest(writer.machine)}-{writer.pid}-{writer.started}-"
+    folder = tempfile.mkdtemp(prefix=f".{_stem(path)}.{written_by}", suffix=".tmp", dir=path.parent)
     try:
         yield Path(folder)
     finally:
@@ -57,8 +58,9 @@ def remove_abandoned(path: Path) -> None:
 
 
 def _is_abandoned(folder: Path, machine: str, process: int, started: int) -> bool:
-    if machine == _machine() and os.name == "posix":
-        return not _is_alive(process) or _started(process) != started
+    alive = Process(this_machine(), process, started).is_alive() if machine == _digest(this_machine()) else None
+    if alive is not None:
+        return not alive
     with contextlib.suppress(OSError):
         times = [file.stat().st_mtime for file in (folder, *folder.iterdir())]
         return time.time() - max(times) > _ABANDONED_SECONDS
@@ -70,30 +72,5 @@ def _stem(path: Path) -> str:
     return path.name if len(name) <= _LONGEST_STEM else hashlib.sha256(name).hexdigest()
 
 
-@cache
-def _machine() -> str:
-    """Eight digits for this machine since it was started; containers, which number processes anew, differ."""
-    parts = [platform.node()]
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:8]
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
-
-
-def _started(process: int) -> int:
-    """When a process began, in ticks since the start of the machine; 0 if it has ended, or that cannot be told."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
-        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (OSError, LookupError, ValueError):
-        return 0
+def _digest(machine: str) -> str:
+    return hashlib.sha256(machine.encode()).hexdigest()[:8]

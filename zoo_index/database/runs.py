@@ -15,8 +15,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from transfer.processes import Process, this_process
 from zoo_index.database.clock import now
-from zoo_index.database.holder import Holder, this_process
 from zoo_index.database.schema import LEASE, RUN
 from zoo_index.errors import LeaseHeldError, LeaseLostError
 
@@ -51,7 +51,7 @@ def take(connection: Connection, where: str) -> int:
         holder, since = row["holder"], f"{row['since_utc']:%Y-%m-%d %H:%M:%S}"
         raise LeaseHeldError(
             f"expected to refresh the index '{where}', run {row['run_id']} is at it since {since} UTC (process "
-            f"{holder['pid']} on {holder['host']}); try again when it is done"
+            f"{holder['pid']} on {holder['machine'].partition('|')[0]}); try again when it is done"
         )
     if row["run_id"] is not None:
         connection.execute(
@@ -79,7 +79,7 @@ def lease_row(connection: Connection) -> dict[str, Any]:
     row["holder"] = json.loads(row["holder"] or "{}")
     if not row["holder"]:
         return {**row, "is_dead": False}
-    alive = Holder(**row["holder"]).is_alive()
+    alive = Process(**row["holder"]).is_alive()
     age = (row["now"] - row["heartbeat_utc"]).total_seconds()
     # what runs on this machine is seen; a clock that jumped must not kill it
     return {**row, "is_dead": age > LEASE_SECONDS if alive is None else not alive}

@@ -1,0 +1,102 @@
+"""What the process of a target can be asked for. It reads no index and fetches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from transfer.errors import OutputError
+
+if TYPE_CHECKING:
+    from transfer.options import Options
+
+__all__ = ["Duties"]
+
+
+class Duties:
+    """Opens networks and answers questions about them.
+
+    Parameters
+    ----------
+    step : callable
+        Called with the name of each step as it begins.
+    """
+
+    def __init__(self, step: Callable[[str], None]) -> None:
+        self._step = step
+        self._networks: dict[str, Any] = {}
+
+    def do(self, request: dict[str, Any]) -> Any:
+        """Answer a request.
+
+        Parameters
+        ----------
+        request : dict
+            Its name, and the arguments of the method of that name.
+
+        Returns
+        -------
+        object
+            JSON values.
+        """
+        names: dict[str, Callable[..., Any]] = {
+            "open": self._open,
+            "describe": self._describe,
+            "plan": self._plan,
+            "transfer": self._transfer,
+        }
+        return names[request.pop("name")](**request)
+
+    def _open(self, role: str, spec: str, example: str | None, device: str) -> None:
+        self._step("load and build")
+        if device == "meta":
+            from zoo_index.targets import open_target
+
+            self._networks[role] = open_target(spec, example)
+        else:
+            from zoo_index.transfers import build_on
+
+            self._networks[role] = build_on(device, spec, example)
+
+    def _describe(self, role: str, called: str | None) -> dict[str, Any]:
+        self._step("standardize")
+        from transfer.structure.notation import to_values
+        from zoo_index.garbage import without_collections
+        from zoo_index.resolve import described
+
+        network = self._networks[role]
+        with without_collections():
+            found = described(network, called or type(network).__name__)
+            forms = {form: to_values(architecture) for form, architecture in found.forms.items()}
+        return {"name": found.name, "n_params": found.n_params, "forms": forms}
+
+    def _plan(self, method: str, options: dict[str, Any]) -> dict[str, Any]:
+        self._step("plan")
+        from transfer.planning.plans import plan
+
+        networks = self._networks["source"], self._networks["target"]
+        return plan(*networks, method=method, options=_options(options)).to_json()
+
+    def _transfer(
+        self, place: dict[str, Any], options: dict[str, Any], file: str, output: str, **others: Any
+    ) -> dict[str, Any]:
+        self._step("read the source")
+        from dataclasses import replace
+
+        from zoo_index.sources import Place
+        from zoo_index.transfers import fill, save
+
+        module = self._networks["target"]
+        report = fill(module, Place(**place), options=_options(options), progress=self._step, **others)
+        self._step("save")
+        try:
+            save(module, report, file)
+        except OutputError as error:  # the file is not where the user will find it
+            raise OutputError(str(error).replace(file, output)) from error
+        return replace(report, output=output).to_json()
+
+
+def _options(values: dict[str, Any]) -> Options:
+    from transfer.options import Options
+
+    return Options(**values)

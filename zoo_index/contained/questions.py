@@ -1,0 +1,218 @@
+"""The questions of the command line: those about code are answered with the help of a process that runs it.
+
+While that process imports what the code needs, this one reads the index; it imports no torch itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from transfer.errors import CheckpointError
+from transfer.execution.coverage import check_least
+from transfer.weights.files import cannot_write, private_folder, put_in_place
+from zoo_index.contained.child import Child
+from zoo_index.targets import name_for, split_code
+
+if TYPE_CHECKING:
+    from transfer.options import Options
+    from zoo_index.answers import Filters, Recommendations
+    from zoo_index.resolve import Resolved
+    from zoo_index.zoo import Zoo
+
+__all__ = ["plan", "recommend", "similarity", "transfer_to_file"]
+
+T = TypeVar("T")
+
+_CAN_CONTAIN = os.name == "posix"
+"""Elsewhere the code runs in the command's own process."""
+
+
+def _is_code(spec: str) -> bool:
+    return _CAN_CONTAIN and split_code(spec) is not None
+
+
+def recommend(
+    open_zoo: Callable[[], Zoo], target: str, *, measure: str, example: str | None, **options: Any
+) -> Recommendations:
+    """Answer as `Zoo.recommend`, a target that is code being run in a process of its own.
+
+    Parameters
+    ----------
+    open_zoo : callable
+        Called once that process has been started.
+    target : str
+    measure, example, **options
+        As `Zoo.recommend`.
+
+    Raises
+    ------
+    ZooError
+        As `Zoo.recommend`; also a TargetError where the process takes too much, or ends.
+    """
+    if not _is_code(target):
+        return open_zoo().recommend(target, measure=measure, example=example, **options)
+    with Child(target) as child:
+        _ask_about(child, "target", target, example)
+        zoo = open_zoo()
+        zoo.get_ready(measure)
+        resolved = _told(child)
+    return zoo.recommend(resolved, measure=measure, **options)
+
+
+def similarity(
+    open_zoo: Callable[[], Zoo], source: str, target: str, *, measure: str, example: str | None
+) -> float:
+    """Answer as `Zoo.similarity`; see `recommend`."""
+    asked = {"source": (source, None), "target": (target, example)}
+    codes = {role: given for role, given in asked.items() if _is_code(given[0])}
+    if not codes:
+        return open_zoo().similarity(source, target, measure=measure, example=example)
+    with Child(_named(codes)) as child:
+        for role, (spec, given) in codes.items():
+            _ask_about(child, role, spec, given)
+        zoo = open_zoo()
+        networks = [
+            _told(child) if role in codes else zoo.resolved(spec, measure=measure, example=given)
+            for role, (spec, given) in asked.items()
+        ]
+    return zoo.similarity(*networks, measure=measure)
+
+
+def plan(
+    open_zoo: Callable[[], Zoo], source: str, target: str, *, method: str, options: Options, example: str | None
+) -> dict[str, Any]:
+    """Answer as `Zoo.plan`, in JSON values; see `recommend`. The process makes the plan: it asks the network."""
+    asked = {"source": (source, None), "target": (target, example)}
+    codes = {role: given for role, given in asked.items() if _is_code(given[0])}
+    if not codes:
+        return open_zoo().plan(source, target, method=method, options=options, example=example).to_json()
+    with Child(_named(codes)) as child:
+        for role, (spec, given) in codes.items():
+            child.ask("open", role=role, spec=spec, example=given, device="meta")
+        zoo = open_zoo()
+        for role, (spec, given) in asked.items():
+            if role not in codes:
+                child.ask("open", role=role, spec=zoo.name_of(spec), example=given, device="meta")
+        child.ask("plan", method=method, options=asdict(options))
+        from zoo_index.shown import ShownPlan
+
+        for _ in asked:
+            child.answer()
+        answer: dict[str, Any] = child.answer()
+        _checked(child, ShownPlan.from_json, answer)
+    return answer
+
+
+def transfer_to_file(
+    open_zoo: Callable[[], Zoo],
+    target: str,
+    output: Path,
+    source: str | None,
+    *,
+    weights: Path | None,
+    method: str,
+    options: Options,
+    filters: Filters,
+    example: str | None,
+    ema: bool,
+    device: str,
+    **others: Any,
+) -> dict[str, Any]:
+    """Answer as `Zoo.transfer_to_file`, in JSON values; see `recommend`.
+
+    What has to be looked up or fetched is, once the target is known to be one; the process finds a file.
+    """
+    if not _is_code(target):
+        report = open_zoo().transfer_to_file(
+            target,
+            str(output),
+            source,
+            weights=weights,
+            method=method,
+            options=options,
+            filters=filters,
+            example=example,
+            ema=ema,
+            device=device,
+            **others,
+        )
+        return report.to_json()
+    check_least(others["min_coverage"])
+    with private_folder(output) as folder, Child(target, folder) as child:
+        child.ask("open", role="target", spec=target, example=example, device=device)
+        if source is None:
+            child.ask("describe", role="target", called=None)
+        zoo = open_zoo()
+        if source is None:
+            zoo.get_ready(method)
+        from transfer.weights.safetensors_format import read_header
+        from zoo_index.shown import ShownReport
+        from zoo_index.sources import find_source
+
+        child.answer()
+        if source is None:  # the measure follows the method, as in `Zoo.transfer`
+            answer = zoo.recommend(_described(child), k=1, measure=method, filters=filters)
+            source = answer.results[0].name
+        file = Path(os.path.abspath(folder), "weights.safetensors")
+        child.ask(
+            "transfer",
+            place=asdict(find_source(source, filters, zoo.entry, weights)),
+            options=asdict(options),
+            file=str(file),
+            output=str(output),
+            method=method,
+            ema=ema,
+            target_name=target,
+            **others,
+        )
+        made: dict[str, Any] = child.answer()
+        _checked(child, ShownReport.from_json, made)
+        _checked(child, read_header, file)
+        try:
+            put_in_place(file, output)
+        except OSError as error:
+            raise cannot_write(output, error) from error
+    return made
+
+
+def _named(codes: Mapping[str, tuple[str, str | None]]) -> str:
+    """Name the code for messages."""
+    return " and ".join(dict.fromkeys(spec for spec, _ in codes.values()))
+
+
+def _ask_about(child: Child, role: str, spec: str, example: str | None) -> None:
+    child.ask("open", role=role, spec=spec, example=example, device="meta")
+    child.ask("describe", role=role, called=name_for(spec))
+
+
+def _told(child: Child) -> Resolved:
+    child.answer()
+    return _described(child)
+
+
+def _described(child: Child) -> Resolved:
+    return _checked(child, _resolved, child.answer())
+
+
+def _resolved(values: Any) -> Resolved:
+    """Read what the process tells of a network; a ValueError for anything else."""
+    from transfer.structure.notation import from_values
+    from zoo_index.resolve import Resolved
+
+    match values:
+        case {"name": str(name), "n_params": int(n_params), "forms": {"paper": paper, "dpiat": dpiat}}:
+            forms = {form.form: form for form in map(from_values, (paper, dpiat))}
+            if set(forms) == {"paper", "dpiat"}:
+                return Resolved(name, n_params, forms)
+    raise ValueError("expected a network")
+
+
+def _checked(child: Child, read: Callable[[Any], T], values: Any) -> T:
+    try:
+        return read(values)
+    except (ValueError, CheckpointError) as error:
+        raise child.refuse(error) from error
