@@ -19,7 +19,7 @@ GATEKEEPERS = {
     "psutil": {"zoo_index/contained/processes.py"},
     "psycopg": set(),  # SQLAlchemy loads it
     "sklearn": {"zoo_index/index/embedding.py"},
-    "click": {f"zoo_index/{name}.py" for name in ("cli", "cli_common", "cli_options", "cli_upkeep")},
+    "click": {f"zoo_index/{name}.py" for name in ("cli", "cli_common", "cli_options", "cli_upkeep", "cli_watch")},
     "alembic": {"zoo_index/database/migrate.py"},
     "dask": set(),
     "distributed": {"zoo_index/engines/dask_cluster.py"},

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zoo_index.index.refresh import RefreshReport
     from zoo_index.metrics import MetricsReport
     from zoo_index.shown import ShownFunction, ShownPlan, ShownReport, ShownTensor
+    from zoo_index.watching import Watched
 
 __all__ = [
     "show_entries",
@@ -284,6 +285,22 @@ def show_refresh(page: Page, report: RefreshReport) -> None:
         page.line(f"stale {name}: of an older standardization, and its file is gone")
     for name, error in report.failed.items():
         page.line(("failed", "red"), f" {name}: {error}")
+
+
+def show_watches(page: Page, watches: Sequence[Watched]) -> None:
+    """Print what is watched."""
+    rows: list[list[Cell]] = [
+        [
+            each.name,
+            _count(each.n_params),
+            each.best or "-",
+            f"{each.similarity:.3f}",
+            each.filters.describe() or "-",
+            str(each.generation),
+        ]
+        for each in watches
+    ]
+    page.table(("target", "params", "best source", "similarity", "filters", "generation"), rows, _NUMBERS)
 
 
 def show_difference(page: Page, found: Difference) -> None:

@@ -31,7 +31,9 @@ from zoo_index.cli_options import (
     transfer_options,
 )
 from zoo_index.cli_upkeep import UPKEEP
+from zoo_index.cli_watch import watch
 from zoo_index.contained import questions
+from zoo_index.logs import set_up
 from zoo_index.plain_text import plain
 
 if TYPE_CHECKING:
@@ -126,10 +128,12 @@ def _terminate(_signal: int, _frame: object) -> None:
     metavar="FILE|URL",
     help="Index to use, a file or postgresql://user@host/name; default: ZOO_DB, else a file of the user's.",
 )
+@click.option("-v", "--verbose", "verbosity", count=True, help="Log what is done on stderr; -vv every item.")
+@click.option("--log-json", is_flag=True, help="Log one JSON document a line, and no progress.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="zoo-index", prog_name="zoo")
 @click.pass_context
-def cli(ctx: click.Context, db: str | None, debug: bool) -> None:
+def cli(ctx: click.Context, db: str | None, verbosity: int, log_json: bool, debug: bool) -> None:
     """Find the best pretrained source for a network and copy its parameters across.
 
     TARGET is file.py, file.py:Name, package.module:Name, a timm name or a checkpoint. In a file without a
@@ -141,10 +145,11 @@ def cli(ctx: click.Context, db: str | None, debug: bool) -> None:
     zoo recommend --target myarch.py
     zoo transfer --target myarch.py --auto --available -o myarch.safetensors
     """  # noqa: D301 - click's mark for lines that stay as they are
+    set_up(max(verbosity, int(log_json)), as_json=log_json)
     ctx.obj = db
 
 
-for _command in UPKEEP:
+for _command in (*UPKEEP, watch):
     cli.add_command(_command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -56,7 +57,8 @@ def refresh_command(
     zoo = zoo_of(ctx)
     if metrics_file is not None:
         check_writable(metrics_file)
-    with progress_bar() as progress:
+    is_logged = ctx.find_root().params["log_json"]
+    with nullcontext() if is_logged else progress_bar() as progress:
         report = zoo.refresh(
             engine=open_engine(engine, processes=processes, scheduler=scheduler),
             only=only,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zoo_index.resolve import Resolved
     from zoo_index.zoo import Zoo
 
-__all__ = ["plan", "recommend", "similarity", "transfer_to_file"]
+__all__ = ["plan", "recommend", "resolved", "similarity", "transfer_to_file"]
 
 T = TypeVar("T")
 
@@ -55,12 +55,25 @@ def recommend(
     """
     if not _is_code(target):
         return open_zoo().recommend(target, measure=measure, example=example, **options)
+    zoo, network = _standardized(open_zoo, target, measure, example)
+    return zoo.recommend(network, measure=measure, **options)
+
+
+def resolved(open_zoo: Callable[[], Zoo], target: str, *, measure: str, example: str | None) -> Resolved:
+    """Answer as `Zoo.resolved`; see `recommend`."""
+    if not _is_code(target):
+        return open_zoo().resolved(target, measure=measure, example=example)
+    return _standardized(open_zoo, target, measure, example)[1]
+
+
+def _standardized(
+    open_zoo: Callable[[], Zoo], target: str, measure: str, example: str | None
+) -> tuple[Zoo, Resolved]:
     with Child(target) as child:
         _ask_about(child, "target", target, example)
         zoo = open_zoo()
         zoo.get_ready(measure)
-        resolved = _told(child)
-    return zoo.recommend(resolved, measure=measure, **options)
+        return zoo, _told(child)
 
 
 def similarity(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transfer.errors import ZooError
 from zoo_index.database import runs
 from zoo_index.errors import LeaseLostError
+from zoo_index.logs import LOGGER
 
 if TYPE_CHECKING:
     from zoo_index.database.store import Connection, Store
@@ -66,12 +67,16 @@ def leased(store: Store, *, detail: str, versions: Mapping[str, str]) -> Iterato
         token = runs.take(connection, store.name)
         run = runs.start_run(connection, "refresh", detail=detail, versions=versions)
     lease = Lease(store, token, run)
+    LOGGER.info("run started", extra={"details": {"run": run, "index": store.name, **versions}})
     done = threading.Event()
     beating = threading.Thread(target=_beat, args=(lease, done), name="zoo-heartbeat", daemon=True)
     beating.start()
     try:
         yield lease
     except BaseException as error:
+        LOGGER.warning(
+            "run ended early", extra={"details": {"run": run, "reason": f"{type(error).__name__}: {error}"}}
+        )
         is_fault = isinstance(error, Exception) and not isinstance(error, LeaseLostError)
         with suppress(ZooError), lease.writing() as connection:
             lease.end(connection, "failed" if is_fault else "interrupted")

@@ -24,6 +24,7 @@ from zoo_index.errors import UnknownNameError
 from zoo_index.index.lease import Lease, leased
 from zoo_index.index.staging import Staged, stage
 from zoo_index.index.upkeep import Embedded, Progress, embed
+from zoo_index.logs import LOGGER
 
 if TYPE_CHECKING:
     from zoo_index.database.store import Store
@@ -180,6 +181,7 @@ def _listings(
             aliases = catalogue.aliases() if report.versions[name] else {}
         except Exception as error:  # code of whatever catalogue: it may raise anything
             report.failed[name] = f"could not be listed: {type(error).__name__}: {error}"
+            LOGGER.warning("failed", extra={"details": {"catalogue": name, "reason": report.failed[name]}})
             continue
         listed |= {entry.architecture for entry in entries}
         if only:
@@ -239,6 +241,7 @@ def _publish(
             report.generation, report.embedded = generation, embedded.n
             report.status = "partial" if report.failed else "done"
             lease.end(connection, report.status, **_counts(report))
+        LOGGER.info("published", extra={"details": {"run": report.run, "status": report.status, **_counts(report)}})
         return
 
 

@@ -13,6 +13,7 @@ from zoo_index.engines import Engine
 from zoo_index.index.lease import Lease
 from zoo_index.index.upkeep import Progress
 from zoo_index.index.workers import standardize_entries
+from zoo_index.logs import LOGGER
 
 __all__ = ["Staged", "stage"]
 
@@ -87,6 +88,8 @@ def stage(
         else:
             wanted.append(entry)
     staged.n_wanted = len(wanted)
+    counts = {"wanted": len(wanted), "unchanged": staged.n_unchanged, "resumed": staged.n_resumed}
+    LOGGER.info("catalogue listed", extra={"details": {"catalogue": catalogue.name, "version": version, **counts}})
     if not wanted:
         return staged
 
@@ -105,6 +108,7 @@ def stage(
     try:
         for entry, result in standardize_entries(catalogue, wanted, engine, seconds):
             pending.append((entry, result))
+            _log(catalogue, entry, result)
             if time.monotonic() - last_write > _BATCH_SECONDS:
                 write(pending)
                 pending, last_write = [], time.monotonic()
@@ -115,3 +119,11 @@ def stage(
         if pending:
             write(pending)
     return staged
+
+
+def _log(catalogue: Catalogue, entry: CatalogueEntry, result: Description | str) -> None:
+    details = {"catalogue": catalogue.name, "architecture": entry.architecture}
+    if isinstance(result, str):
+        LOGGER.warning("failed", extra={"details": {**details, "reason": result}})
+    else:
+        LOGGER.debug("standardized", extra={"details": {**details, "fingerprint": result.dpiat.fingerprint[:12]}})

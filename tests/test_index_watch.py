@@ -1,0 +1,120 @@
+"""Watched targets: a job hears of a better source than last time."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import nets
+import pytest
+from conftest import put
+from safetensors.torch import save_file
+
+import transfer
+from transfer.errors import InputError
+from zoo_index.answers import Filters
+from zoo_index.database.store import Store
+from zoo_index.errors import UnknownNameError
+from zoo_index.resolve import Resolved
+from zoo_index.watching import Better, add_watch, check_watches, list_watches, remove_watch
+from zoo_index.zoo import Zoo
+
+
+def target() -> Resolved:
+    module = nets.conv_net(6, 4)
+    forms = {form: transfer.standardize(module, method=form) for form in ("dpiat", "paper")}
+    return Resolved("mine", forms["dpiat"].n_elements, forms)  # type: ignore[arg-type]
+
+
+def test_a_better_source_is_told_once(store: Store) -> None:
+    put(store, "far", nets.mlp(3, 4))
+    zoo = Zoo(store.name)
+    watched = add_watch(zoo, target(), "mine")
+    assert (watched.best, watched.similarity) == ("", 0.0)
+    assert check_watches(zoo) == []
+    put(store, "near", nets.conv_net(4, 3))
+    (better,) = check_watches(zoo)
+    assert (better.name, better.before, better.now) == ("mine", "", "near.x")
+    assert 0 < better.similarity < 1
+    assert check_watches(zoo) == []
+    put(store, "other", nets.mlp(3, 9))  # nothing better
+    assert check_watches(zoo) == []
+    put(store, "same", nets.conv_net(6, 4))
+    assert check_watches(zoo) == [Better("mine", "near.x", better.similarity, "same.x", 1.0)]
+    assert [(each.best, each.generation) for each in list_watches(zoo)] == [("same.x", 4)]
+
+
+def test_filters_are_kept_with_the_target(store: Store) -> None:
+    put(store, "far", nets.mlp(3, 4))
+    zoo = Zoo(store.name)
+    add_watch(zoo, target(), "small ones", Filters(max_params=100))
+    add_watch(zoo, target(), "any")
+    put(store, "same", nets.conv_net(6, 4))
+    assert [better.name for better in check_watches(zoo)] == ["any"]
+    assert [each.filters for each in list_watches(zoo)] == [Filters(), Filters(max_params=100)]
+
+
+def test_only_those_that_were_asked_for_are_looked_at(store: Store) -> None:
+    put(store, "far", nets.mlp(3, 4))
+    zoo = Zoo(store.name)
+    for name in ("a", "b"):
+        add_watch(zoo, target(), name)
+    put(store, "same", nets.conv_net(6, 4))
+    assert [better.name for better in check_watches(zoo, ["b"])] == ["b"]
+    assert [better.name for better in check_watches(zoo)] == ["a"]
+    remove_watch(zoo, "a")
+    assert [each.name for each in list_watches(zoo)] == ["b"]
+    with pytest.raises(UnknownNameError, match="zoo watch list"):
+        remove_watch(zoo, "a")
+    with pytest.raises(UnknownNameError, match="zoo watch list"):
+        check_watches(zoo, ["a"])
+
+
+def test_names_are_new_and_can_be_printed(store: Store) -> None:
+    put(store, "far", nets.mlp(3, 4))
+    zoo = Zoo(store.name)
+    add_watch(zoo, target(), "mine")
+    for name, words in (("mine", "is watched already"), ("", "got an empty one"), ("a\x1b[2Jb", "printable")):
+        with pytest.raises(InputError, match=words):
+            add_watch(zoo, target(), name)
+
+
+def test_on_the_command_line(zoo: Zoo, tmp_path: Path) -> None:
+    code = tmp_path / "net.py"
+    code.write_text(
+        "from torch import nn\n"
+        "print('hello')\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Conv2d(5, 7, 3), nn.BatchNorm2d(7))\n"
+    )
+
+    def run(*arguments: str, expected: int = 0) -> str:
+        command = [sys.executable, "-m", "zoo_index", "--db", zoo.store.name, "watch", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == expected, done.stderr
+        return done.stdout
+
+    before = json.loads(run("add", str(code), "--name", "net", "--json"))
+    assert before["similarity"] < 1
+    assert "nothing better" in run("check")
+    weights = tmp_path / "mine.safetensors"
+    save_file({f"{i}.weight": t for i, t in enumerate(_weights())}, weights)
+    zoo.add(weights, "mine")
+    code.unlink()  # its architecture is kept
+    (better,) = json.loads(run("check", "--json", expected=4))["better"]
+    assert (better["name"], better["now"]) == ("net", "mine")
+    assert "nothing better" in run("check")
+    assert "mine" in run("list")
+    run("remove", "net")
+    with sqlite3.connect(zoo.store.name) as raw:
+        assert raw.execute("SELECT count(*) FROM watch").fetchone() == (0,)
+
+
+def _weights() -> list[object]:
+    import torch
+
+    return [torch.zeros(5, 3, 3, 3), torch.zeros(5), torch.zeros(7, 5, 3, 3), torch.zeros(7)]
