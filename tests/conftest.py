@@ -99,3 +99,9 @@ def ids_of(connection: Connection, names: Sequence[str]) -> list[int]:
     generation = queries.generation(connection)
     found = {name: id_ for id_, name, _ in queries.fingerprints(connection, generation)}
     return [found[name] for name in names]
+
+
+def address(store: Store) -> str:
+    """Where a store is, so that another process can open it."""
+    found: str = getattr(store, "url", store.name)
+    return found

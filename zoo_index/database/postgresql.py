@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class PostgresqlStore(Store):
             ) from error
         self._url = parsed.set(drivername="postgresql+psycopg")
         self.name = parsed.set(drivername="postgresql").render_as_string(hide_password=True)
+        self.url = url
         known = parsed.set(password=None).render_as_string()
         from platformdirs import user_cache_path
 
@@ -88,6 +90,7 @@ class PostgresqlStore(Store):
                     f"expected psycopg for an index on PostgreSQL, got: {error}; pip install 'zoo-index[postgres]'"
                 ) from error
             event.listen(self._engine, "connect", _set_time_zone)
+            weakref.finalize(self, self._engine.dispose)  # psycopg wants its connections closed
         return self._engine
 
     def _check_there(self) -> None:
