@@ -32,7 +32,10 @@ def serve(requests: int, answers: int) -> None:
     def send(message: dict[str, Any]) -> None:
         if os.getpid() != me:  # a fork that came back out of the code: the answer is not its to give
             os._exit(0)
-        channel.send(answers, message)
+        try:
+            channel.send(answers, message)
+        except OSError:  # the command has ended, or the code closed the channel
+            os._exit(1)
 
     def step(name: str) -> None:
         send({"step": name})
