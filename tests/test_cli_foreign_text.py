@@ -39,6 +39,7 @@ class Net(nn.Module):
 """
 CLASS = EVIL.replace("\x00", "")  # which no class may have in its name
 NAMED = NET + f"\nEvil = type({CLASS!r}, (Net,), {{}})\ndef build_model():\n    return Evil()\n"
+NAMES = NET + "\nmodel = nn.Sequential()\nmodel.add_module('\\udcff\\x1b[31m', Net())\n"
 RAISES = NET + f"\ndef build_model():\n    raise RuntimeError({EVIL!r})\n"
 
 
@@ -77,6 +78,7 @@ def folder(tmp_path: Path, small_index: Path, monkeypatch: pytest.MonkeyPatch) -
     shutil.copy(small_index, "clean.db")
     Path("net.py").write_text(NET)
     Path("named.py").write_text(NAMED)
+    Path("names.py").write_text(NAMES)
     Path("raises.py").write_text(RAISES)
     tensors = {f"{EVIL}.fc.weight": torch.ones(4, 3), f"{EVIL}.fc.bias": torch.ones(4)}
     safetensors.torch.save_file(tensors, "evil.safetensors")
@@ -126,6 +128,7 @@ COMMANDS = {
     "plan for what raises": (("plan", "-t", "raises.py", "-s", "evil.safetensors"), (2,)),
     "transfer": (("transfer", "-t", "named.py", "-s", ODD, "-o", FILE + ".safetensors"), (0,)),
     "transfer from surrogates": (("transfer", "-t", "net.py", "-s", "evil.pth", "--verbose"), (0,)),
+    "transfer to names that are no text": (("transfer", "-t", "names.py", "-s", ODD, "--min-coverage", "0"), (2,)),
     "transfer to nowhere": (("transfer", "-t", "net.py", "-s", ODD, "-o", "\x1b[31m/out"), (2,)),
     "transfer from the hub": (("transfer", "-t", "net.py", "-s", "test_vit2"), (2,)),
     "index status": (("index", "status"), (0,)),

@@ -241,6 +241,26 @@ def test_a_download_that_breaks_off_goes_on(hub: Hub, run: Any, zoo: Zoo, weight
     assert hub.asked[1][1]["If-Range"] == HUB["ETag"]
 
 
+def test_a_file_without_a_mark_is_begun_anew(hub: Hub, run: Any, zoo: Zoo, weights: bytes) -> None:
+    unmarked = {"X-Repo-Commit": "c" * 40, "Content-Length": str(len(weights))}
+    hub.script = [
+        lambda handler: handler.answer(200, weights[:9000], **unmarked),
+        lambda handler: handler.answer(200, weights, **unmarked),
+    ]
+    fetched(run, zoo, weights)
+    assert "Range" not in hub.asked[1][1]
+
+
+def test_a_hub_that_goes_away_in_the_midst(hub: Hub, run: Any, zoo: Zoo, weights: bytes) -> None:
+    def leave(handler: Handler) -> None:
+        hub.socket.close()
+        handler.answer(200, weights[:9000], **{**HUB, "Content-Length": str(len(weights))})
+
+    hub.script = [leave]
+    refused(run, zoo, f"from {hub.url}", "cannot be reached")
+    assert len(hub.asked) == 1
+
+
 def test_a_server_that_starts_over_is_followed(hub: Hub, run: Any, zoo: Zoo, weights: bytes) -> None:
     hub.script = [cut(weights, 0.5), lambda handler: handler.answer(200, weights, **HUB)]
     fetched(run, zoo, weights)

@@ -47,6 +47,8 @@ def _show_traceback(kind: type[BaseException], error: BaseException, trace: Trac
 
 def are_cut() -> bool:
     """Whether the reader of stdout or stderr has gone, as in ``zoo list | head -1``."""
+    if not hasattr(select, "poll"):
+        return False
     streams = select.poll()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # one that is no file cannot be cut

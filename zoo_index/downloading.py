@@ -167,6 +167,10 @@ class _Source:
                 error = DownloadError(f"broke off after {done:,} of {self.size:,} bytes", "try again")
             except _AgainError as caught:
                 error, wait = caught.error, caught.wait
+            except UnreachableError as caught:
+                if not done:
+                    raise
+                error = caught  # it was there a moment ago
             except TimeoutError:
                 error = DownloadError(f"fell silent after {done:,} bytes", "try again later")
             except (OSError, http.client.HTTPException) as caught:
@@ -177,10 +181,9 @@ class _Source:
             time.sleep(max(wait, _PAUSES[failures - 1]))
 
     def _open(self, done: int) -> http.client.HTTPResponse:
-        if done:
+        if done and self._etag.startswith('"'):  # else nothing says that it still is the same file
             self._request.add_header("Range", f"bytes={done}-")
-            if self._etag:
-                self._request.add_header("If-Range", self._etag)
+            self._request.add_header("If-Range", self._etag)
         try:
             response: http.client.HTTPResponse = self._opener.open(self._request, timeout=self._seconds)
         except urllib.error.HTTPError as error:

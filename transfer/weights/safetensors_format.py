@@ -145,7 +145,7 @@ def write_tensors(state: Mapping[str, torch.Tensor], path: Path, metadata: Mappi
     Raises
     ------
     OutputError
-        If it cannot be written, or safetensors has no such element type.
+        If it cannot be written, or safetensors has no such element type or name.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -158,6 +158,10 @@ def write_tensors(state: Mapping[str, torch.Tensor], path: Path, metadata: Mappi
         raise OutputError(
             f"expected element types that safetensors can hold to write '{path}', got {error}; "
             "transfer in Python and save the module with torch.save"
+        ) from error
+    except UnicodeEncodeError as error:
+        raise OutputError(
+            f"expected names of tensors that are text to write '{path}', got {error.object!r}; rename the module"
         ) from error
     except (OSError, SafetensorError) as error:
         raise cannot_write(path, error) from error
