@@ -36,7 +36,7 @@ def cluster() -> Iterator[str]:
     from distributed import LocalCluster
 
     path, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH"), PATH["PYTHONPATH"]
-    quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),  # a Dask worker's death is felt at once
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **quiet) as found,

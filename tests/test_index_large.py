@@ -34,7 +34,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def families(zoo: Zoo) -> list[list[Architecture]]:
     with zoo.store.reading() as connection:
-        ids = loading.embedded_ids(connection).tolist()
+        ids = loading.embedded_ids(connection, 1).tolist()
         return [[architecture] for architecture in loading.load_architectures(connection, ids, "dpiat").values()]
 
 

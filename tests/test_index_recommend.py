@@ -20,6 +20,7 @@ from transfer.weights.checkpoint import save_module
 from zoo_index.answers import Filters
 from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.cli import cli
+from zoo_index.database.writes import raise_generation
 from zoo_index.errors import EmptyIndexError, NothingFoundError, UnknownNameError
 from zoo_index.recommend import order_sources
 from zoo_index.zoo import Zoo
@@ -91,13 +92,11 @@ def test_a_shortlist_gives_what_exact_ranking_gives(zoo: Zoo, monkeypatch: pytes
 
 
 def test_an_architecture_without_a_vector_is_scored_all_the_same(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sqlite3
-
-    with sqlite3.connect(zoo.store.path) as raw:
-        raw.execute(
+    with zoo.store.writing() as connection:
+        connection.exec_driver_sql(
             "DELETE FROM embedding WHERE architecture_id IN (SELECT id FROM architecture WHERE name='test_vit')"
         )
-        raw.execute("UPDATE state SET generation = generation + 1")
+        raise_generation(connection)
     monkeypatch.setattr("zoo_index.index.embedding.N_CANDIDATES", 2)
     monkeypatch.setattr("zoo_index.index.embedding.MOST_EXACT", 2)
     assert zoo.recommend("test_vit", k=1).results[0].architecture == "test_vit"

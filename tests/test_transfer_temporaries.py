@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from click.testing import CliRunner
 
-from transfer.weights.files import replacing, write_new
+from transfer.weights.files import replacing
 from zoo_index.cli import cli
 
 ROOT = Path(__file__).parents[1]
@@ -149,10 +149,6 @@ def test_names_of_any_kind(folder: Path, name: str) -> None:
     with replacing(folder / name) as temporary:
         temporary.write_bytes(b"1")
     assert (folder / name).read_bytes() == b"1"
-    assert not write_new(folder / name, b"2")
-    (folder / name).unlink()
-    assert write_new(folder / name, b"2")
-    assert (folder / name).read_bytes() == b"2"
     assert not left(folder)
 
 
