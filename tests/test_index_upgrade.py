@@ -17,9 +17,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from zoo_index.catalogues.description import FEATURES
-from zoo_index.database import migrate
+from zoo_index.database import migrate, queries, sqlite
+from zoo_index.database import store as store_module
 from zoo_index.database.migrate import REVISION, migrations_folder
 from zoo_index.database.schema import METADATA
+from zoo_index.database.sqlite import SqliteStore
+from zoo_index.engines import open_engine
+from zoo_index.errors import IndexFileError
+from zoo_index.index.refresh import refresh
 from zoo_index.zoo import Zoo
 
 FROZEN = Path(__file__).parent / "assets" / "frozen"
@@ -30,7 +35,7 @@ KEPT = {
     "architecture": "name, catalogue, catalogue_version, features, fingerprint, n_params, dpiat_items, paper_items",
     "layer": "id, form, digest, canonical",
     "block": "id, form, digest, layer_ids",
-    "run": "id, kind, status, n_planned, n_done, n_failed, detail",
+    "run": "id, kind, n_planned, n_done, n_failed, detail",
     "failure": "catalogue, name, error",
     "metric": "dataset, name, top1, top5, image_size",
 }
@@ -51,10 +56,8 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def zoo(old: Path) -> Iterator[Zoo]:
-    """The same, migrated by a transaction that does nothing else."""
+    """The same, as a user opens it."""
     found = Zoo(old)
-    with found.store.writing():
-        pass
     yield found
     found.store.close()
 
@@ -89,10 +92,11 @@ def test_a_frozen_index_is_small_and_speaks_of_no_machine(revision: str, tmp_pat
     assert not any(word in path.read_bytes() for word in (b"/home/", b"/root/", b"/tmp/", b"site-packages"))
 
 
-def test_an_old_index_becomes_one_of_today(old: Path) -> None:
-    before = rows(old)
-    store = Zoo(old).store
-    with store.writing() as connection:
+@pytest.mark.parametrize("how", ["reading", "writing"])
+def test_an_old_index_becomes_one_of_today(old: Path, how: str) -> None:
+    before, whole, revision = rows(old), dump(old), revision_of(old)
+    store = SqliteStore(old)
+    with getattr(store, how)() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": "zoo_alembic_version"})
         assert compare_metadata(context, METADATA) == []
     store.close()
@@ -103,6 +107,41 @@ def test_an_old_index_becomes_one_of_today(old: Path) -> None:
     with sqlite3.connect(old) as raw:
         assert raw.execute("PRAGMA quick_check").fetchall() == [("ok",)]
         assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert raw.execute("SELECT status FROM run WHERE status = 'running'").fetchall() == []
+    # as it was, it lies beside
+    backup = old.with_name(f"zoo.db.{revision}.bak")
+    assert dump(backup) == whole
+    assert sorted(path.name for path in old.parent.glob("*zoo.db*")) == ["zoo.db", backup.name]
+
+
+def dump(path: Path) -> list[str]:
+    with sqlite3.connect(path) as raw:
+        return list(raw.iterdump())
+
+
+def test_an_index_that_cannot_be_upgraded_where_it_is_says_so(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = old.read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SqliteStore, "_back_up", refuse)
+    store = SqliteStore(old)
+    with pytest.raises(IndexFileError, match=r"expected to upgrade the index .*No space left"), store.reading():
+        pass
+    store.close()
+    assert old.read_bytes() == before
+
+
+def test_two_processes_upgrade_it_once(old: Path) -> None:
+    code = "import sys, zoo_index; print(len(zoo_index.open_zoo(sys.argv[1]).entries()))"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(old)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert [process.communicate(timeout=120)[0] for process in both] == ["14\n", "14\n"]
+    with sqlite3.connect(old) as raw:
+        assert raw.execute("SELECT count(*) FROM generation").fetchone() == (1,)
 
 
 @pytest.mark.parametrize("revision", WITH_METRICS)
@@ -121,19 +160,55 @@ def test_a_migrated_index_answers(zoo: Zoo) -> None:
     found = zoo.recommend("test_resnet").results
     assert (found[0].name, round(found[0].similarity, 6)) == ("test_resnet.r160_in1k", 1.0)
     assert {"mine", "resnet18.a1_in1k"} <= {result.name for result in found}
-    assert zoo.verify() == []
+    is_old = features(zoo) != {FEATURES}
+    wrong = zoo.verify()
+    assert [line for line in wrong if "older standardization" not in line] == []
+    assert bool(wrong) == is_old  # what is old in it is said, not hidden
+
+
+def features(zoo: Zoo) -> set[int]:
+    with sqlite3.connect(zoo.store.name) as raw:
+        return {row[0] for row in raw.execute("SELECT features FROM architecture WHERE died IS NULL")}
+
+
+def test_a_watched_target_an_addition_and_a_removal_work_in_it(zoo: Zoo) -> None:
+    zoo.add(FROZEN / "mine.safetensors", "again")
+    assert zoo.recommend(str(FROZEN / "mine.safetensors"), k=1).results[0].similarity == pytest.approx(1)
+    zoo.remove("again")
+    zoo.remove("mine")
+    assert not any(entry["catalogue"] == "local" for entry in zoo.entries())
+    assert zoo.diff().entries_retired == ("mine",)
 
 
 def test_a_refresh_brings_what_catalogues_list_up_to_date(zoo: Zoo) -> None:
     names = ["test_vit", "test_resnet", "test_efficientnet", "resnet18", "vgg11", "efficientnet_lite0"]
     report = zoo.refresh(only=names, processes=1)
-    assert (report.removed, report.failed) == (0, {})
-    with sqlite3.connect(zoo.store.path) as raw:
-        found = raw.execute("SELECT DISTINCT features FROM architecture WHERE catalogue != 'local'").fetchall()
-        assert found == [(FEATURES,)]
-        assert raw.execute("SELECT count(*) FROM entry").fetchone() == (14,)
+    assert (report.retired, report.failed) == ([], {})
+    with sqlite3.connect(zoo.store.name) as raw:
+        query = "SELECT DISTINCT features FROM architecture WHERE catalogue != 'local' AND died IS NULL"
+        assert raw.execute(query).fetchall() == [(FEATURES,)]
+        assert raw.execute("SELECT count(*) FROM entry WHERE died IS NULL").fetchone() == (14,)
         assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
-    assert zoo.verify() == []
+    assert all("'mine'" in line for line in zoo.verify())  # its file is not here
+
+
+def test_local_entries_are_standardized_again_where_their_file_is(old: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+    shutil.copy(FROZEN / "mine.safetensors", file)
+    with sqlite3.connect(old) as raw:
+        raw.execute("UPDATE entry SET path = ? WHERE name = 'mine'", (str(file),))
+    zoo = Zoo(old)
+    is_old = revision_of(old) != "0006"
+    report = refresh(zoo.store, engine=open_engine("inline"), seconds=None, catalogues=[])
+    assert (report.stale, report.standardized) == ([], int(is_old))
+    with zoo.store.reading() as connection:
+        generation = queries.generation(connection)
+        outdated = queries.outdated(connection, generation, FEATURES)
+    assert "mine" not in [row["name"] for row in outdated]
+    fresh = Zoo(tmp_path / "fresh.db")
+    fresh.add(file, "mine")
+    assert zoo.entry("mine")["fingerprint"] == fresh.entry("mine")["fingerprint"]
+    zoo.store.close()
 
 
 # --- migrations that fail ----------------------------------------------------------------------------------
@@ -173,13 +248,16 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     before = old.read_bytes()
     folder = broken_migrations(tmp_path / "migrations", "raise ZeroDivisionError")
     monkeypatch.setattr(migrate, "migrations_folder", lambda: folder)
-    monkeypatch.setattr(migrate, "REVISION", "zz")
-    store = Zoo(old).store
+    for module in (migrate, sqlite, store_module):
+        monkeypatch.setattr(module, "REVISION", "zz")
+    revision = revision_of(old)
+    store = SqliteStore(old)
     with pytest.raises(ZeroDivisionError), store.writing():
         pass
     store.close()
     assert old.read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("zoo.db")] == ["zoo.db"]
+    left = sorted(path.name for path in tmp_path.iterdir() if "zoo.db" in path.name)
+    assert left == ["zoo.db", f"zoo.db.{revision}.bak"]
 
 
 def test_a_program_killed_while_it_migrates_leaves_the_index_as_it_was(old: Path, tmp_path: Path) -> None:
@@ -189,9 +267,11 @@ def test_a_program_killed_while_it_migrates_leaves_the_index_as_it_was(old: Path
     end += "; op.execute(\"UPDATE block SET digest = digest || 'x'\"); os.kill(os.getpid(), signal.SIGKILL)"
     folder = broken_migrations(tmp_path / "migrations", end)
     code = (
-        "import sys; from pathlib import Path; from zoo_index.database import migrate, store\n"
-        "migrate.migrations_folder = lambda: Path(sys.argv[2]); migrate.REVISION = 'zz'\n"
-        "with store.Store(Path(sys.argv[1])).writing(): pass"
+        "import sys; from pathlib import Path; from zoo_index.database import migrate, sqlite, store\n"
+        "migrate.migrations_folder = lambda: Path(sys.argv[2])\n"
+        "migrate.REVISION = sqlite.REVISION = store.REVISION = 'zz'\n"
+        "sqlite._set_pragmas = lambda *_: None\n"  # one of them keeps all in memory until it is committed
+        "with sqlite.SqliteStore(Path(sys.argv[1])).writing(): pass"
     )
     done = subprocess.run([sys.executable, "-c", code, str(old), str(folder)], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
