@@ -8,12 +8,15 @@ import pytest
 import torch
 from hypothesis import settings
 from postgres import postgres_server, postgres_url
+from sqlalchemy import update
 
 import transfer
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import Description, describe
 from zoo_index.database import descriptions, queries
+from zoo_index.database.copying import copy_content
 from zoo_index.database.publishing import Changes, Listing, publish
+from zoo_index.database.schema import STATE
 from zoo_index.database.store import Connection, Store, open_store
 from zoo_index.zoo import Zoo
 
@@ -54,10 +57,27 @@ def zoo(small_index: Path, tmp_path: Path) -> Zoo:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
+def zoo_everywhere(request: pytest.FixtureRequest, small_index: Path, tmp_path: Path) -> Iterator[Zoo]:
+    """As `zoo`, on every kind of database."""
+    if request.param == "sqlite":
+        shutil.copy(small_index, tmp_path / "zoo.db")
+        found = Zoo(tmp_path / "zoo.db")
+    else:
+        found = Zoo(request.getfixturevalue("postgres_url"))
+        source = open_store(small_index)
+        with source.reading() as content, found.store.writing() as connection:
+            copy_content(content, connection)
+            connection.execute(update(STATE).values(generation=queries.generation(content)))
+        source.close()
+    yield found
+    found.store.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store of one's own, on every kind of database."""
     is_file = request.param == "sqlite"
-    found = open_store(tmp_path / "zoo.db" if is_file else request.getfixturevalue("postgres_url"))
+    found = open_store(tmp_path / "store.db" if is_file else request.getfixturevalue("postgres_url"))
     yield found
     found.close()
 

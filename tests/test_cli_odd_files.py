@@ -24,9 +24,8 @@ from transfer.errors import CheckpointError, InputError
 from transfer.weights.checkpoint import open_checkpoint
 from transfer.weights.files import open_regular
 from zoo_index.cli import cli
+from zoo_index.database import sqlite
 from zoo_index.errors import IndexFileError
-from zoo_index.index import snapshot
-from zoo_index.index.snapshot import import_snapshot
 from zoo_index.zoo import Zoo, open_zoo
 
 ROOT = Path(__file__).parents[1]
@@ -139,12 +138,12 @@ def test_odd_files_as_database(odd: Path) -> None:
 
 
 def test_odd_files_as_vectors(odd: Path, zoo: Zoo) -> None:
-    zoo.search.vector_index()
-    vectors = zoo.search.vector_path
+    assert len(zoo.view().search.vector_index)
+    vectors = zoo.store.vector_path
     vectors.unlink()
     shutil.move(odd, vectors)
-    again = Zoo(zoo.store.path)
-    assert len(again.search.vector_index()) == again.status()["embedded"]
+    again = Zoo(zoo.store.name)
+    assert len(again.view().search.vector_index) == again.status()["embedded"]
     assert again.recommend("test_vit", k=1).results[0].architecture == "test_vit"
     again.verify()
 
@@ -239,7 +238,8 @@ def test_a_full_disk(arguments: tuple[str, ...], folder: Path) -> None:
         assert "make room" in told
         assert "rollback" not in told
         (disk / "ballast").unlink()
-        run("--db", str(disk / "zoo.db"), "index", "verify", code=0)
+        (wrong,) = Zoo(disk / "zoo.db").verify()
+        assert "of an older standardization" in wrong
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
@@ -274,12 +274,10 @@ def test_a_database_that_another_process_is_about_to_fill_is_left_alone(
         other.execute("BEGIN IMMEDIATE")
         other.execute("CREATE TABLE own (name TEXT)")
         assert path.stat().st_size == 0
-        monkeypatch.setattr(snapshot, "fill_empty", lambda *files: FILL(*files, seconds=0.1))
-        with pytest.raises(IndexFileError, match=r"expected to write the index .* locked"):
-            import_snapshot(Zoo(path).store)
+        monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+        with pytest.raises(IndexFileError, match=r"expected to \w+ the index .* locked"):
+            Zoo(path).entries()
         other.execute("COMMIT")
-        assert not import_snapshot(Zoo(path).store)
+        with pytest.raises(IndexFileError, match="found other tables"):
+            Zoo(path).entries()
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("own",)]
-
-
-FILL = snapshot.fill_empty

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL_ZOO
+from conftest import SMALL_ZOO, address
+from sqlalchemy import text
 
 from transfer.alignment.tables import code_of, kind_code, padded
 from zoo_index.database import loading, queries, writes
@@ -17,6 +18,12 @@ from zoo_index.database.publishing import publish
 from zoo_index.database.store import open_store
 from zoo_index.index import embedding, upkeep, vectors
 from zoo_index.zoo import Zoo
+
+
+@pytest.fixture
+def zoo(zoo_everywhere: Zoo) -> Zoo:
+    """On every kind of database."""
+    return zoo_everywhere
 
 
 def n_packages(zoo: Zoo) -> int:
@@ -117,7 +124,7 @@ def test_the_vector_file_is_rebuilt_when_it_does_not_fit(zoo: Zoo) -> None:
         else:
             stamp = vectors.Stamp("another index", 1)
             vectors.save(vectors.build(np.array([1]), np.ones((1, 4), dtype=np.float32)), path, stamp)
-        other = Zoo(zoo.store.path)
+        other = Zoo(address(zoo.store))
         assert len(other.view().search.vector_index) == len(SMALL_ZOO) + n_packages(zoo)
         assert [r.name for r in other.recommend(target).results] == [r.name for r in expected]
         assert path.read_bytes() == pristine
@@ -232,7 +239,7 @@ def test_vectors_are_computed_without_holding_the_database(zoo: Zoo) -> None:
     changed = []
 
     def change(_phase: str, _done: int, _planned: int) -> None:
-        with open_store(zoo.store.name).writing() as connection:
+        with open_store(address(zoo.store)).writing() as connection:
             changed.append(writes.raise_generation(connection))
 
     assert embed_all(zoo, change).n == len(SMALL_ZOO) + n_packages(zoo)
@@ -249,7 +256,5 @@ def embed_all(zoo: Zoo, progress: upkeep.Progress | None = None) -> upkeep.Embed
 def drop_vectors(zoo: Zoo, name: str = "%") -> None:
     """Delete the vectors of an architecture, or of all."""
     with zoo.store.writing() as connection:
-        connection.exec_driver_sql(
-            "DELETE FROM embedding WHERE architecture_id IN (SELECT id FROM architecture WHERE name LIKE ?)",
-            (name,),
-        )
+        gone = "DELETE FROM embedding WHERE architecture_id IN (SELECT id FROM architecture WHERE name LIKE :name)"
+        connection.execute(text(gone), {"name": name})

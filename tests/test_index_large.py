@@ -25,6 +25,12 @@ from _generator import generate
 
 
 @pytest.fixture
+def zoo(zoo_everywhere: Zoo) -> Zoo:
+    """On every kind of database."""
+    return zoo_everywhere
+
+
+@pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat an index of more than three architectures as large, and shortlist three."""
     monkeypatch.setattr(embedding, "N_CANDIDATES", 3)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from conftest import address
 from torch import nn
 
 import transfer
@@ -24,6 +25,13 @@ from zoo_index.database.writes import raise_generation
 from zoo_index.errors import EmptyIndexError, NothingFoundError, UnknownNameError
 from zoo_index.recommend import order_sources
 from zoo_index.zoo import Zoo
+
+
+@pytest.fixture
+def zoo(zoo_everywhere: Zoo) -> Zoo:
+    """On every kind of database."""
+    return zoo_everywhere
+
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "myarch.py"
 
@@ -244,7 +252,7 @@ def test_real_weights_reach_timms_own_lite0_bit_for_bit(zoo: Zoo) -> None:
 def test_warm_start_in_three_lines(zoo: Zoo) -> None:
     model = build("efficientnet_lite0", device="cpu")
     before = model.conv_stem.weight.clone()
-    report = zoo_index.warm_start(model, available=True, db=zoo.store.path)
+    report = zoo_index.warm_start(model, available=True, db=address(zoo.store))
     assert report.source == "efficientnet_lite0.pypi"
     assert report.coverage == 1
     assert not torch.equal(model.conv_stem.weight, before)
@@ -257,7 +265,7 @@ def run(*arguments: str, expect: int = 0) -> str:
 
 
 def test_the_main_job_from_the_command_line(zoo: Zoo, tmp_path: Path) -> None:
-    database, output = str(zoo.store.path), tmp_path / "myarch.safetensors"
+    database, output = address(zoo.store), tmp_path / "myarch.safetensors"
     answer = json.loads(run("--db", database, "recommend", "--target", str(EXAMPLE), "-k", "3", "--json"))
     assert answer["measure"] == "dpiat"
     first = answer["results"][0]
@@ -280,15 +288,15 @@ def test_the_main_job_from_the_command_line(zoo: Zoo, tmp_path: Path) -> None:
 
 
 def test_a_hopeless_source_is_questioned(zoo: Zoo, tmp_path: Path) -> None:
-    arguments = ["--db", str(zoo.store.path), "transfer", "-t", "test_vit", "--auto", "--available"]
+    arguments = ["--db", address(zoo.store), "transfer", "-t", "test_vit", "--auto", "--available"]
     result = CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "out.safetensors")])
     assert result.exit_code == 0
     assert "too little in common" in result.stderr
-    assert "too little" not in run("--db", str(zoo.store.path), "plan", "-t", "test_vit", "-s", "test_vit2")
+    assert "too little" not in run("--db", address(zoo.store), "plan", "-t", "test_vit", "-s", "test_vit2")
 
 
 def test_tables_for_people(zoo: Zoo, tmp_path: Path) -> None:
-    database = str(zoo.store.path)
+    database = address(zoo.store)
     assert "efficientnet_lite0.pypi" in run("--db", database, "recommend", "-t", str(EXAMPLE))
     assert "test_vit.r160_in1k" in run("--db", database, "list", "--family", "vision_transformer")
     assert "vision_transformer" in run("--db", database, "show", "test_vit")
@@ -315,7 +323,7 @@ def test_tables_for_people(zoo: Zoo, tmp_path: Path) -> None:
     ],
 )
 def test_json_is_one_document(zoo: Zoo, command: tuple[str, ...]) -> None:
-    assert isinstance(json.loads(run("--db", str(zoo.store.path), *command, "--json")), dict)
+    assert isinstance(json.loads(run("--db", address(zoo.store), *command, "--json")), dict)
 
 
 def test_all_target_forms_mean_the_same(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,13 +340,13 @@ def test_all_target_forms_mean_the_same(zoo: Zoo, tmp_path: Path, monkeypatch: p
 
 
 def test_a_closed_pipe_is_silent(zoo: Zoo) -> None:
-    command = f"{sys.executable} -m zoo_index --db {zoo.store.path} list | head -1"
+    command = f"{sys.executable} -m zoo_index --db {address(zoo.store)} list | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
 
 def test_the_parts_of_the_method_can_be_chosen_on_the_command_line(zoo: Zoo) -> None:
-    database = str(zoo.store.path)
+    database = address(zoo.store)
 
     def operators(target: str, *options: str) -> set[str]:
         found = run("--db", database, "plan", "-t", target, "-s", "efficientnet_lite0", *options, "--json")

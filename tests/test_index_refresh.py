@@ -293,13 +293,13 @@ def test_a_holder_that_lost_its_lease_can_write_no_more(made: Zoo) -> None:
 def test_who_counts_as_dead(made: Zoo, holder: str, age: int, is_dead: bool) -> None:
     from dataclasses import asdict, replace
 
-    from zoo_index.database.holder import this_process
+    from transfer.processes import this_process
 
     mine = this_process()
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     who = {
-        "elsewhere": replace(mine, host="other", machine="other"),
+        "elsewhere": replace(mine, machine="other"),
         "here": mine,
         "gone": replace(mine, pid=gone.pid),
         "its number was given again": replace(mine, started=mine.started - 100),

@@ -240,12 +240,14 @@ def metric_datasets(connection: Connection) -> dict[str, int]:
 def names_like(connection: Connection, number: int, name: str, most: int = 20_000) -> list[str]:
     """Return names of entries and architectures, sorted: all, or where these are many those that begin alike."""
     for length in (0, 3, 2, 1):
-        first, last = name[:length], name[:length] + "\U0010ffff"
+        begin = name[:length]
         names: set[str] = set()
         for table in (ENTRY, ARCHITECTURE):
-            # byte order, which an index of SQLite has by itself
-            column = table.c.name if connection.dialect.name == "sqlite" else table.c.name.collate("C")
-            query = select(table.c.name).where(column.between(first, last), standing(table, number))
+            if connection.dialect.name == "sqlite":  # whose index is in the order of bytes
+                alike = table.c.name.between(begin, begin + "\U0010ffff")
+            else:
+                alike = func.starts_with(table.c.name, begin)
+            query = select(table.c.name).where(alike, standing(table, number))
             names.update(row[0] for row in connection.execute(query.limit(most + 1)))
         if names and (length or len(names) <= most):
             return sorted(names)[:most]

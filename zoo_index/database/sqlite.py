@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,17 @@ class SqliteStore(Store):
         self.vector_path = path.with_name(path.name + ".faiss")
 
     def exists(self) -> bool:
-        """Whether there is a database with tables."""
+        """Whether there is a database with tables, or something else that is no empty file."""
         try:
-            return self.path.stat().st_size > 0
+            if self.path.stat().st_size == 0:
+                return False
         except (OSError, ValueError):
             return False
+        try:  # another process may be making it
+            with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as connection:
+                return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+        except sqlite3.Error:
+            return True  # who reads it will hear what is wrong
 
     def is_writable(self) -> bool:
         """Whether the folder can be written, where SQLite keeps its journal."""

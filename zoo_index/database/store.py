@@ -17,6 +17,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, NoResultFound
 
 from transfer.errors import ZooError
+from transfer.weights.files import check_path
 from zoo_index.database.migrate import REVISION, check_not_newer, current_revision
 from zoo_index.errors import IndexFileError
 
@@ -39,13 +40,20 @@ def default_place() -> str:
 
 
 def open_store(place: str | os.PathLike[str]) -> Store:
-    """Open the store at a path (SQLite) or an address (``postgresql://user@host/name``)."""
+    """Open the store at a path (SQLite) or an address (``postgresql://user@host/name``).
+
+    Raises
+    ------
+    InputError
+        If no file can have that path, or it is no such address.
+    """
     if str(place).startswith(_POSTGRESQL):
         from zoo_index.database.postgresql import PostgresqlStore
 
         return PostgresqlStore(str(place))
     from zoo_index.database.sqlite import SqliteStore
 
+    check_path(place)
     return SqliteStore(Path(place))
 
 

@@ -74,9 +74,8 @@ def leased(store: Store, *, detail: str, versions: Mapping[str, str]) -> Iterato
     try:
         yield lease
     except BaseException as error:
-        LOGGER.warning(
-            "run ended early", extra={"details": {"run": run, "reason": f"{type(error).__name__}: {error}"}}
-        )
+        reason = f"{type(error).__name__}: {error}"
+        LOGGER.info("run ended early", extra={"details": {"run": run, "reason": reason}})
         is_fault = isinstance(error, Exception) and not isinstance(error, LeaseLostError)
         with suppress(ZooError), lease.writing() as connection:
             lease.end(connection, "failed" if is_fault else "interrupted")
