@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from zoo_index.answers import RANKING_DATASET
 from zoo_index.catalogues.catalogue import CatalogueEntry
@@ -243,6 +243,7 @@ def names_like(connection: Connection, number: int, name: str, most: int = 20_00
         begin = name[:length]
         names: set[str] = set()
         for table in (ENTRY, ARCHITECTURE):
+            alike: ColumnElement[bool]
             if connection.dialect.name == "sqlite":  # whose index is in the order of bytes
                 alike = table.c.name.between(begin, begin + "\U0010ffff")
             else:
