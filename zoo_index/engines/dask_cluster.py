@@ -15,6 +15,7 @@ import time
 import uuid
 import warnings
 import weakref
+from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -129,7 +130,7 @@ class _Crew:
                 pure=False,
                 retries=0,
             )
-        except Exception as error:  # of its connection
+        except (Exception, CancelledError) as error:  # of its connection
             raise self._unreachable(text_of(error)) from error
         self._futures[task.ticket] = future
         future.add_done_callback(lambda _, ticket=task.ticket: self._outbox.put(ticket))
@@ -166,23 +167,22 @@ class _Crew:
     def _outcome(self, future: Future) -> Outcome:
         from distributed import KilledWorker
 
-        if future.status == "finished":
-            with contextlib.suppress(Exception):  # as below, if the worker that holds it has gone meanwhile
-                found: Outcome = future.result()
-                return found
-        if future.status != "error":
-            raise self._unreachable(f"it has dropped work ({future.status})")
-        error = future.exception()
-        if isinstance(error, KilledWorker):
+        try:
+            found: Outcome = future.result()  # computed once more where the worker that held it has died
+            return found
+        except KilledWorker:
             return Lost("the Dask workers that ran it died", "death")
-        if isinstance(error, EngineError):
-            raise error
-        if isinstance(error, ImportError):
+        except EngineError:
+            raise
+        except ImportError as error:
             raise EngineError(
                 f"expected this package on the workers of the Dask cluster at {self._address!r}, they say: "
                 f"{text_of(error)}; install the same version there"
             ) from error
-        return Lost(text_of(error), "exception")
+        except (Exception, CancelledError) as error:
+            if future.status != "error":
+                raise self._unreachable(text_of(error)) from error
+            return Lost(text_of(error), "exception")
 
     def _look(self) -> None:
         """Count workers, and notice when there is nobody to wait for."""
@@ -190,7 +190,7 @@ class _Crew:
             raise self._unreachable(f"the connection is {self._client.status}")
         try:
             n_threads = sum(self._client.nthreads().values())
-        except Exception as error:
+        except (Exception, CancelledError) as error:
             raise self._unreachable(text_of(error)) from error
         self._looked = time.monotonic()
         if n_threads:
