@@ -37,6 +37,14 @@ def _sleep(seconds: float) -> float:
     return seconds
 
 
+def _await(path: str) -> None:
+    """Wait for a file."""
+    deadline = time.monotonic() + 60
+    while not Path(path).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def _exit(status: int) -> None:
     os._exit(status)
 
