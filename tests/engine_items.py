@@ -37,6 +37,14 @@ def _sleep(seconds: float) -> float:
     return seconds
 
 
+def _await(path: str) -> None:
+    """Wait for a file."""
+    deadline = time.monotonic() + 60
+    while not Path(path).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def _exit(status: int) -> None:
     os._exit(status)
 
@@ -108,21 +116,22 @@ def _kill_host(_: object) -> None:
     time.sleep(60)
 
 
-def _busy(folder: str) -> None:
+def _busy(folder: str) -> int:
     mark = Path(folder, f"running-{os.getpid()}")
     mark.write_text("")
     time.sleep(0.1)
     mark.unlink()
+    return os.getpid()
 
 
-def _flaky(folder: str) -> int:
-    """Die at the first try; at the second count who else is running."""
+def _flaky(folder: str) -> tuple[int, int]:
+    """Die at the first try; at the second say which process this is, and count who else is running."""
     tried = Path(folder, "tried")
     if not tried.exists():
         tried.write_text("")
         os._exit(9)
     time.sleep(0.3)
-    return len(list(Path(folder).glob("running-*")))
+    return os.getpid(), len(list(Path(folder).glob("running-*")))
 
 
 def fail_to_prepare() -> None:

@@ -15,6 +15,7 @@ import time
 import uuid
 import warnings
 import weakref
+from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,10 +33,11 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 _CONNECT_SECONDS = 4.0
+_ANSWER_SECONDS = 20.0
 _LOOK_SECONDS = 2.0
 _NO_WORKER_SECONDS = 60.0
 """How long a cluster may be without workers, such as one that grows when there is work."""
-_IDLE_SECONDS = 8.0
+_IDLE_SECONDS = 5.0
 """How long a contained process outlives its last item where nobody tells it that the run is over."""
 
 
@@ -55,7 +57,6 @@ class DaskEngine(Engine):
 
     def __init__(self, scheduler: str) -> None:
         try:
-            from distributed import Client
             from distributed.versions import VersionMismatchWarning
         except ImportError as error:
             raise EngineError(
@@ -68,7 +69,7 @@ class DaskEngine(Engine):
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                self._client: Client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+                self._client: Client = _connected(scheduler)
         except Exception as error:  # whatever its transports make of an address
             self._logs.close()
             raise EngineError(
@@ -129,7 +130,7 @@ class _Crew:
                 pure=False,
                 retries=0,
             )
-        except Exception as error:  # of its connection
+        except (Exception, CancelledError) as error:  # of its connection
             raise self._unreachable(text_of(error)) from error
         self._futures[task.ticket] = future
         future.add_done_callback(lambda _, ticket=task.ticket: self._outbox.put(ticket))
@@ -166,31 +167,30 @@ class _Crew:
     def _outcome(self, future: Future) -> Outcome:
         from distributed import KilledWorker
 
-        if future.status == "finished":
-            with contextlib.suppress(Exception):  # as below, if the worker that holds it has gone meanwhile
-                found: Outcome = future.result()
-                return found
-        if future.status != "error":
-            raise self._unreachable(f"it has dropped work ({future.status})")
-        error = future.exception()
-        if isinstance(error, KilledWorker):
+        try:
+            found: Outcome = future.result()  # computed once more where the worker that held it has died
+            return found
+        except KilledWorker:
             return Lost("the Dask workers that ran it died", "death")
-        if isinstance(error, EngineError):
-            raise error
-        if isinstance(error, ImportError):
+        except EngineError:
+            raise
+        except ImportError as error:
             raise EngineError(
                 f"expected this package on the workers of the Dask cluster at {self._address!r}, they say: "
                 f"{text_of(error)}; install the same version there"
             ) from error
-        return Lost(text_of(error), "exception")
+        except (Exception, CancelledError) as error:
+            if future.status != "error":
+                raise self._unreachable(text_of(error)) from error
+            return Lost(text_of(error), "exception")
 
     def _look(self) -> None:
         """Count workers, and notice when there is nobody to wait for."""
         if self._client.status not in ("running", "connecting"):
-            raise self._unreachable(f"the connection is {self._client.status}")
+            raise self._unreachable(f"a connection that is {self._client.status}")
         try:
-            n_threads = sum(self._client.nthreads().values())
-        except Exception as error:
+            n_threads = sum(self._client.nthreads(callback_timeout=_ANSWER_SECONDS).values())
+        except (Exception, CancelledError) as error:
             raise self._unreachable(text_of(error)) from error
         self._looked = time.monotonic()
         if n_threads:
@@ -203,8 +203,8 @@ class _Crew:
 
     def _unreachable(self, what: str) -> EngineError:
         return EngineError(
-            f"expected the Dask scheduler at {self._address!r} to stay, {what}; what was finished is kept, "
-            "run it again when the scheduler is back"
+            f"expected the Dask scheduler at {self._address!r} to stay, got {what.splitlines()[0]}; "
+            "what was finished is kept, run it again when the scheduler is back"
         )
 
 
@@ -223,6 +223,24 @@ def _quiet() -> Iterator[None]:
     finally:
         for each, level in before:
             each.setLevel(level)
+
+
+def _connected(scheduler: str) -> Client:
+    """Connect; Dask trips over a greeting that a busy scheduler sends together with something else."""
+    from distributed import Client
+
+    for last in (False, False, True):
+        client = Client.__new__(Client)
+        try:
+            client.__init__(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+            return client
+        except BaseException as error:
+            # closed here: the garbage collector may do so in the client's own thread, which then waits for ever
+            with contextlib.suppress(Exception):
+                client.close(timeout=1)
+            if last or not isinstance(error, AssertionError):
+                raise
+    raise AssertionError  # not reached
 
 
 def _table(text: str) -> str:
