@@ -10,19 +10,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import made_catalogue
 import nets
 import pytest
-from conftest import SMALL_ZOO
+from conftest import SMALL_ZOO, address
 from safetensors.torch import save_file
+from sqlalchemy import select, update
 
 from zoo_index.catalogues.catalogue import CATALOGUES, CatalogueEntry, open_catalogue
 from zoo_index.catalogues.description import FEATURES
 from zoo_index.catalogues.timm_catalogue import aliases, build
 from zoo_index.database import runs
+from zoo_index.database.clock import now
+from zoo_index.database.schema import LEASE
+from zoo_index.database.store import Store
 from zoo_index.engines import open_engine
 from zoo_index.errors import LeaseHeldError, LeaseLostError, UnknownNameError
 from zoo_index.index import lease as lease_module
@@ -91,14 +96,23 @@ def test_unknown_timm_names_get_the_nearest(zoo: Zoo) -> None:
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zoo]:
-    """A zoo beside a catalogue that `made_catalogue.write` changes."""
+def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue that `made_catalogue.write` changes."""
     monkeypatch.setenv("MADE_CATALOGUE", str(tmp_path / "made.json"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
     monkeypatch.setitem(CATALOGUES, "made", "made_catalogue")
-    zoo = Zoo(tmp_path / "made.db")
+
+
+@pytest.fixture
+def made(catalogue: None, store: Store) -> Iterator[Zoo]:
+    """A zoo beside that catalogue, on every kind of database."""
+    zoo = Zoo(address(store))
     yield zoo
     zoo.store.close()
+
+
+only_in_a_file = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+"""For tests of what the kind of database makes no difference to."""
 
 
 def refreshed(zoo: Zoo, engine: str = "inline", seconds: float | None = None, **options: Any) -> RefreshReport:
@@ -136,6 +150,7 @@ def test_each_night_tells_what_changed(made: Zoo) -> None:
 HARMFUL = {"raise": "ZeroDivisionError", "exit": "ended with status 9", "kill": "SIGKILL", "crash": "SIGSEGV"}
 
 
+@only_in_a_file
 def test_harm_costs_the_culprit_only(made: Zoo) -> None:
     healthy = {f"n{i}": [3, 4 + i] for i in range(12)}
     made_catalogue.write(networks={**healthy, **{f"z_{harm}": harm for harm in HARMFUL}, "z_hang": "hang"})
@@ -171,6 +186,7 @@ def test_a_catalogue_that_fails_leaves_the_others_and_what_it_had(made: Zoo) -> 
     assert {entry["catalogue"] for entry in made.entries()} >= {"made"}
 
 
+@only_in_a_file
 def test_an_old_revision_stands_while_the_new_one_cannot_be_built(made: Zoo) -> None:
     made_catalogue.write(networks={"a": [3, 4]})
     refreshed(made)
@@ -189,13 +205,20 @@ def command(zoo: Zoo, *arguments: str) -> list[str]:
         "refresh.refresh.__kwdefaults__['catalogues'] = ('made',)\n"
         "from zoo_index.cli import main; main()"
     )
-    return [sys.executable, "-c", code, "--db", zoo.store.name, *arguments]
+    return [sys.executable, "-c", code, "--db", address(zoo.store), *arguments]
 
 
 REFRESH = ("index", "refresh", "--no-snapshot", "-j", "2", "--json")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("how", "store"),
+    [
+        *((how, "sqlite") for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)),
+        (signal.SIGKILL, "postgresql"),
+    ],
+    indirect=["store"],
+)
 def test_a_refresh_that_is_stopped_goes_on(made: Zoo, how: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     import psutil
 
@@ -218,18 +241,19 @@ def test_a_refresh_that_is_stopped_goes_on(made: Zoo, how: signal.Signals, monke
     assert "Traceback" not in message
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
-    assert names(made.store.name, catalogue="made") == set()  # readers see nothing of it
+    assert made.view().entries.all == []  # readers see nothing of it
     monkeypatch.setenv("MADE_SECONDS", "0")
     done = subprocess.run(command(made, *REFRESH), capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)
     assert report["resumed"] >= 10
     assert report["resumed"] + report["standardized"] == 40
     assert len(report["new"]) == 40
-    with sqlite3.connect(made.store.name) as raw:
-        statuses = [row[0] for row in raw.execute("SELECT status FROM run ORDER BY id")]
-    assert statuses == [{signal.SIGKILL: "lost"}.get(how, "interrupted"), "done"]
+    with made.store.reading() as connection:
+        statuses = [run["status"] for run in runs.last_runs(connection, 2)]
+    assert statuses == ["done", {signal.SIGKILL: "lost"}.get(how, "interrupted")]
 
 
+@only_in_a_file
 def test_partial_has_an_exit_status_of_its_own(made: Zoo) -> None:
     made_catalogue.write(networks={"a": [3, 4], "b": "raise"})
     done = subprocess.run(command(made, *REFRESH), capture_output=True, text=True, check=False)
@@ -305,15 +329,13 @@ def test_who_counts_as_dead(made: Zoo, holder: str, age: int, is_dead: bool) -> 
         "its number was given again": replace(mine, started=mine.started - 100),
     }[holder]
     with made.store.writing() as connection:
-        connection.exec_driver_sql(
-            "UPDATE lease SET holder = ?, since_utc = datetime('now'), "
-            f"heartbeat_utc = strftime('%Y-%m-%d %H:%M:%f', 'now', '-{age} seconds')",
-            (json.dumps(asdict(who)),),
-        )
+        heartbeat = connection.execute(select(now())).scalar_one() - timedelta(seconds=age)
+        connection.execute(update(LEASE).values(holder=json.dumps(asdict(who)), heartbeat_utc=heartbeat))
     with made.store.reading() as connection:
         assert runs.lease_row(connection)["is_dead"] is is_dead
 
 
+@only_in_a_file
 def test_a_long_item_is_no_reason_to_count_as_dead(made: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "_BEAT_SECONDS", 0.1)
     with lease_module.leased(made.store, detail="", versions={}) as held:
@@ -377,6 +399,7 @@ def test_a_local_entry_comes_while_a_refresh_is_at_it(made: Zoo, tmp_path: Path)
     assert made.verify() == []
 
 
+@only_in_a_file
 def test_metrics_for_prometheus_are_written_whole(made: Zoo, tmp_path: Path) -> None:
     made_catalogue.write(networks={"a": [3, 4], "b": "raise"})
     file = tmp_path / "zoo.prom"

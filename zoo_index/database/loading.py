@@ -252,9 +252,15 @@ def _named(shapes: Architecture, facts: Sequence[str], wiring: Sequence[str]) ->
     return Architecture(shapes.form, tuple(items))
 
 
-def standing_basis(connection: Connection, measure: str, generation: int) -> int | None:
-    """Id of the basis of the embedding that stands in a generation; None if there is none yet."""
+def standing_basis(
+    connection: Connection, measure: str, generation: int, features: int | None = None
+) -> int | None:
+    """Id of the basis of the embedding that stands in a generation; None if there is none yet.
+
+    Of a version of the standardization, if one is given: vectors of another one cannot be compared with new ones.
+    """
     query = select(BASIS.c.id).where(BASIS.c.measure == measure, standing(BASIS, generation))
+    query = query if features is None else query.where(BASIS.c.features == features)
     return connection.execute(query).scalar_one_or_none()
 
 

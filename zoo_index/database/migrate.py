@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from zoo_index.errors import IndexFileError
 
@@ -88,5 +89,13 @@ def migrate(connection: Connection, where: str) -> bool:
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except DBAPIError:
+        raise
+    except Exception as error:  # code of a migration: it may raise anything
+        raise IndexFileError(
+            f"expected to upgrade the index '{where}' from revision {found} to {REVISION}, got "
+            f"{type(error).__name__}: {error}; it is as it was, make another one: zoo --db OTHER index refresh"
+        ) from error
     return True

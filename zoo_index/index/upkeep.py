@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import loading, queries, writes
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def embed(
     wanted = np.array(ids, dtype=np.int64)
     with reading() as connection:
         generation = queries.generation(connection)
-        basis_id = before.new_basis or loading.standing_basis(connection, _MEASURE, generation + 1)
+        basis_id = before.new_basis or loading.standing_basis(connection, _MEASURE, generation + 1, FEATURES)
         known = np.zeros(0, dtype=np.int64) if basis_id is None else loading.embedded_ids(connection, basis_id)
     missing = np.setdiff1d(wanted, known)
     if not len(missing):
