@@ -43,9 +43,9 @@ def write(path: Path, result: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def save(name: str, figures: dict[str, Any]) -> None:
+def save(name: str, figures: dict[str, Any], packages: Sequence[str] = PACKAGES) -> None:
     """Write ``results/<name>.json`` and print it."""
-    result = described(name, figures)
+    result = described(name, figures, packages)
     write(RESULTS / f"{name}.json", result)
     print(json.dumps(result, indent=1))
 

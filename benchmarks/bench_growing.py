@@ -45,9 +45,8 @@ LARGE = 500_000
 
 QUESTIONS = """
 import json, sys, time
-from pathlib import Path
 from zoo_index.zoo import Zoo
-zoo = Zoo(Path(sys.argv[1]))
+zoo = Zoo(sys.argv[1])
 seconds = []
 for name in sys.argv[2:]:
     started = time.perf_counter()
@@ -112,7 +111,13 @@ def fill(zoo: Zoo, size: int) -> dict[str, float]:
 def ask(zoo: Zoo, size: int) -> dict[str, Any]:
     """Time questions for architectures of the index in a new process."""
     rows = np.random.default_rng(0).choice(size, N_QUESTIONS, replace=False).tolist()
-    script = [sys.executable, "-c", QUESTIONS, zoo.store.name, *(f"made{row}" for row in rows)]
+    script = [
+        sys.executable,
+        "-c",
+        QUESTIONS,
+        getattr(zoo.store, "url", zoo.store.name),
+        *(f"made{row}" for row in rows),
+    ]
     seconds, peak = json.loads(subprocess.run(script, check=True, capture_output=True, text=True).stdout)
     return {
         "question_median_s": float(np.median(seconds[1:])),

@@ -60,6 +60,14 @@ def test_a_view_keeps_to_its_generation(store: Store) -> None:
     assert look(store, after) is after
 
 
+def test_networks_of_billions_of_parameters_are_kept(store: Store) -> None:
+    huge = replace(description_of("huge", nets.mlp(3, 4)), n_params=10**12)
+    with store.writing() as connection:
+        descriptions.prepare(connection, "timm", "1", [huge])
+    publish_listed(store, "huge.x")
+    assert look(store).entries.find("huge")["n_params"] == 10**12
+
+
 def test_the_same_again_changes_nothing(store: Store) -> None:
     put(store, "a", nets.mlp(3, 4))
     assert prepare(store, "2", a=nets.mlp(3, 4)) == 0  # the version alone is noted

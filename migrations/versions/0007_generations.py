@@ -69,6 +69,7 @@ def _state_and_generations() -> None:
 def _architectures_and_entries() -> None:
     with op.batch_alter_table("architecture") as table:
         table.add_column(_count("revision", "1"))
+        table.alter_column("n_params", existing_type=sa.Integer(), existing_nullable=False, type_=sa.BigInteger())
         for column in _since_until():
             table.add_column(column)
         table.drop_constraint("uq_architecture_catalogue_name", type_="unique")
@@ -166,7 +167,7 @@ def _new_tables() -> None:
         "watch",
         _text("name"),
         _text("architectures"),
-        _count("n_params", None),
+        sa.Column("n_params", sa.BigInteger(), nullable=False),
         _text("filters"),
         _text("best"),
         sa.Column("similarity", sa.Float(), nullable=False),

@@ -12,6 +12,7 @@ little-endian int32, so that a query loads them without a Python object per item
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     ColumnElement,
@@ -175,7 +176,7 @@ ARCHITECTURE = Table(
     _text("catalogue_version"),
     _number("features"),
     _text("fingerprint", index=True),
-    _number("n_params"),
+    Column("n_params", BigInteger, nullable=False),
     _number("n_dpiat"),
     _number("n_paper"),
     _bytes("dpiat_items"),
@@ -279,7 +280,7 @@ WATCH = Table(
     METADATA,
     _text("name", primary_key=True),
     _text("architectures"),
-    _number("n_params"),
+    Column("n_params", BigInteger, nullable=False),
     _text("filters"),
     _text("best"),
     Column("similarity", Float, nullable=False),
