@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several threads on busy cores are many times slower than one
+
 import torch
 from hypothesis import settings
 from postgres import postgres_server, postgres_url
@@ -22,7 +26,7 @@ from zoo_index.zoo import Zoo
 
 __all__ = ["postgres_server", "postgres_url"]  # fixtures
 
-torch.set_num_threads(1)  # several threads on busy cores are many times slower than one
+torch.set_num_threads(1)
 
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=150)
 settings.load_profile("default")
@@ -38,6 +42,16 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("HF_HUB_CACHE", str(home / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(home / "torch"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def code_runs_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of targets runs in this process, as on Windows, which spares an import of torch for each test.
+
+    Modules with ``CONTAINED = True`` run it as users do.
+    """
+    if not getattr(request.module, "CONTAINED", False):
+        monkeypatch.setattr("zoo_index.contained.questions._CAN_CONTAIN", False)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 import safetensors.torch
 import torch
 from click.testing import CliRunner
+from forked_cli import run_cli
 from rich.cells import cell_len
 
 from zoo_index._page import Page
@@ -95,9 +95,7 @@ def folder(tmp_path: Path, small_index: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    settings = {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": "http://127.0.0.1:9", **environment}
-    command = [sys.executable, "-m", "zoo_index", *arguments]
-    return subprocess.run(command, env=settings, capture_output=True, timeout=120)
+    return run_cli(*arguments, environment={"HF_ENDPOINT": "http://127.0.0.1:9", **environment})
 
 
 def printed(*arguments: str, codes: tuple[int, ...] = (0,), **environment: str) -> str:

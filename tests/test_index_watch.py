@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import nets
 import pytest
 from conftest import put
+from forked_cli import run_cli
 from safetensors.torch import save_file
 
 import transfer
@@ -21,6 +20,8 @@ from zoo_index.errors import UnknownNameError
 from zoo_index.resolve import Resolved
 from zoo_index.watching import Better, add_watch, check_watches, list_watches, remove_watch
 from zoo_index.zoo import Zoo
+
+CONTAINED = True
 
 
 def target() -> Resolved:
@@ -93,10 +94,9 @@ def test_on_the_command_line(zoo: Zoo, tmp_path: Path) -> None:
     )
 
     def run(*arguments: str, expected: int = 0) -> str:
-        command = [sys.executable, "-m", "zoo_index", "--db", zoo.store.name, "watch", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = run_cli("--db", zoo.store.name, "watch", *arguments)
         assert done.returncode == expected, done.stderr
-        return done.stdout
+        return done.stdout.decode()
 
     before = json.loads(run("add", str(code), "--name", "net", "--json"))
     assert before["similarity"] < 1

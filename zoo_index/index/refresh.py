@@ -130,11 +130,14 @@ def refresh(
     versions = _versions(catalogues)
     report = RefreshReport(versions=versions)
     detail = ", ".join(only) if only else " ".join(catalogues)
+    listings = _listings(catalogues, only, report)
     with leased(target, detail=detail, versions=versions) as lease:
         report.run = lease.run
         with lease.writing() as connection:
             writes.drop_prepared_bases(connection)
-        listings = _listings(target, catalogues, only, report)
+        if not only:
+            local, report.stale = _outdated_local(target)
+            listings += [Listing("local", local, is_whole=False)] if local else []
         for listing in listings:
             staged = stage(
                 lease,
@@ -168,9 +171,7 @@ def _own_version() -> str:
         return ""
 
 
-def _listings(
-    target: Store, catalogues: Sequence[str], only: Sequence[str], report: RefreshReport
-) -> list[Listing]:
+def _listings(catalogues: Sequence[str], only: Sequence[str], report: RefreshReport) -> list[Listing]:
     """Ask the catalogues what there is; one that fails is left as it stands."""
     listings = []
     listed: set[str] = set()
@@ -195,9 +196,6 @@ def _listings(
             f"expected pretrained architectures of the catalogues, got {name!r}"
             + (f"; did you mean {', '.join(near)}?" if near else "")
         )
-    if not only:
-        local, report.stale = _outdated_local(target)
-        listings += [Listing("local", local, is_whole=False)] if local else []
     return listings
 
 
