@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from transfer.alignment.similarity import similarity
 from transfer.structure.notation import from_values, to_values
-from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
+from transfer.structure.records import PLACEHOLDER, Architecture, Block, Form, Item, Layer, Tensor
 from transfer.structure.standardization import standardize
 from transfer.wiring import Branch, Wiring
 from zoo_index.catalogues import timm_catalogue
@@ -83,7 +83,7 @@ layers = st.builds(
     sizes,
     st.none() | st.builds(Wiring, texts, texts, branches, branches),
     st.booleans(),
-)
+).map(lambda layer: layer if layer.tensors else replace(layer, kind=PLACEHOLDER))
 items: st.SearchStrategy[Item] = layers | st.lists(layers, max_size=3).map(lambda some: Block(tuple(some)))
 
 
@@ -128,3 +128,19 @@ def test_whatever_else_is_refused_in_one_way(data: st.DataObject) -> None:
 def test_no_architecture(values: Any) -> None:
     with pytest.raises(ValueError, match="expected"):
         from_values(values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tensors"),
+    [
+        ("conv2d", []),
+        ("linear", [["weight", [4], "w", "", False]]),
+        ("norm", [["weight", [], "w", "", False]]),
+        ("linear", [["weight", [4, -4], "w", "", False]]),
+        ("linear", [["weight", [4, 2**63], "w", "", False]]),
+        ("linear", [["weight", [1] * 65, "w", "", False]]),
+    ],
+)
+def test_layers_that_no_network_has_are_refused(kind: str, tensors: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"^expected "):
+        from_values({"form": "dpiat", "is_executed": False, "items": [{"kind": kind, "tensors": tensors}]})

@@ -12,6 +12,9 @@ from zoo_index.plain_text import plain
 
 __all__ = ["ShownFunction", "ShownPlan", "ShownReport", "ShownTensor"]
 
+_MOST, _MOST_DIMS = 2**63, 64
+"""What torch has: the largest number of elements, and of dimensions."""
+
 _VERDICTS = ("equal", "near", "other", "unknown")
 
 
@@ -66,8 +69,8 @@ class ShownPlan:
         """
         return cls(
             method=_one_of(("paper", "dpiat"), values, "method"),
-            similarity=_field(values, "similarity", float | int),
-            coverage=_field(values, "coverage", float | int),
+            similarity=_number(values, "similarity"),
+            coverage=_number(values, "coverage"),
             tensors=tuple(map(ShownTensor.from_json, _field(values, "tensors", list | tuple))),
             note=_text(values, "note"),
         )
@@ -87,8 +90,8 @@ class ShownFunction:
         """Read what is known of a function (see `ShownPlan.from_json`)."""
         return cls(
             verdict=_one_of(_VERDICTS, values, "verdict"),
-            difference=_field(values, "difference", float | int | None),
-            correlation=_field(values, "correlation", float | int | None),
+            difference=_number(values, "difference", float | int | None),
+            correlation=_number(values, "correlation", float | int | None),
             reason=_text(values, "reason"),
         )
 
@@ -113,7 +116,7 @@ class ShownReport(ShownPlan):
             source=_text(values, "source"),
             target=_text(values, "target"),
             device=_text(values, "device"),
-            seconds=_field(values, "seconds", float | int),
+            seconds=_number(values, "seconds"),
             output=_text(values, "output") if _field(values, "output", str | None) is not None else None,
             function=None if function is None else ShownFunction.from_json(function),
         )
@@ -139,6 +142,15 @@ def _one_of(names: tuple[str, ...], values: Any, name: str) -> str:
 
 
 def _sizes(values: Any) -> tuple[int, ...]:
-    if any(type(n) is not int for n in values):
+    """Sizes of a tensor; of many long numbers even the product would take for ever."""
+    if len(values) > _MOST_DIMS or any(type(n) is not int or not 0 <= n <= _MOST for n in values):
         raise ValueError("expected sizes")
     return tuple(values)
+
+
+def _number(values: Any, name: str, kind: Any = float | int) -> Any:
+    """Read a number that can be written as a float is."""
+    found = _field(values, name, kind)
+    if type(found) is int and not -_MOST <= found <= _MOST:
+        raise ValueError(f"expected {name!r} to be a number that can be shown")
+    return found

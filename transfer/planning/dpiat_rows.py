@@ -255,14 +255,19 @@ def _beside_gate(row: PlannedTensor, factor: float) -> PlannedTensor:
     return replace(_scaled(row, factor), operator=operator, reason=reason)
 
 
+def _narrows(layer: Layer) -> bool:
+    """Whether a layer that writes what the network returns multiplies by a matrix and gives less than it reads."""
+    return layer.is_output and is_weighted(layer) and out_width(layer) < in_width(layer)
+
+
 def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]], options: Options) -> str:
     """Why a layer that tells classes is left fresh; empty for other layers and where both tell as many."""
     if not target.is_output and target.path not in heads[0]:
         return ""
     is_inner = source.facts and not source.is_output and source.path not in heads[1]
-    if target.is_output and out_width(target) < in_width(target) and is_inner and source.dims != target.dims:
+    if _narrows(target) and is_inner and source.dims != target.dims:
         return "it writes what the network returns, and the matched source layer does not"
-    narrows = all(layer.is_output and out_width(layer) < in_width(layer) for layer in (source, target))
+    narrows = _narrows(source) and _narrows(target)
     if target.path not in heads[0] and not narrows:
         return ""
     if not options.head:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
+from transfer.structure.records import PLACEHOLDER, Architecture, Block, Form, Item, Layer, Tensor
 from transfer.wiring import Branch, Wiring
 
 __all__ = ["from_values", "to_values"]
 
 T = TypeVar("T")
+
+_MOST, _MOST_DIMS = 2**63 - 1, 64
+"""The largest size, and number of dimensions, that a tensor of torch has."""
+
+_LEAST_DIMS = {"conv": 2, "linear": 2, "batchnorm": 1, "norm": 1}
+"""Dimensions that are asked for without a look at how many there are, by what a kind begins with."""
 
 _FORMS: tuple[Form, ...] = ("paper", "dpiat")
 
@@ -92,7 +98,13 @@ def _layer(values: Any) -> Layer:
     fields = _mapping(values, {"kind", "tensors", "wiring", *_LAYER_FIELDS})
     known = {name: read(fields[name]) for name, read in _LAYER_FIELDS.items() if name in fields}
     wiring = _wiring(fields["wiring"]) if "wiring" in fields else None
-    return Layer(_text(fields.get("kind")), _all(_tensor, fields.get("tensors")), wiring=wiring, **known)
+    kind, tensors = _text(fields.get("kind")), _all(_tensor, fields.get("tensors"))
+    if not tensors and kind != PLACEHOLDER:
+        raise ValueError(f"expected tensors of a layer of kind {kind!r}, got none")
+    least = next((n for start, n in _LEAST_DIMS.items() if kind.startswith(start)), 0)
+    if tensors and len(tensors[0].shape) < least:
+        raise ValueError(f"expected a first tensor of at least {least} dimensions of a layer of kind {kind!r}")
+    return Layer(kind, tensors, wiring=wiring, **known)
 
 
 def _tensor(values: Any) -> Tensor:
@@ -120,8 +132,11 @@ def _text(value: Any) -> str:
     return _exactly(str, value)
 
 
-def _integer(value: Any) -> int:
-    return _exactly(int, value)
+def _count(value: Any) -> int:
+    n = _exactly(int, value)
+    if not 0 <= n <= _MOST:
+        raise ValueError(f"expected a count of 0 to {_MOST}, got another number")
+    return n
 
 
 def _true(value: Any) -> bool:
@@ -133,7 +148,10 @@ def _number(value: Any) -> float:
 
 
 def _sizes(values: Any) -> tuple[int, ...]:
-    return _all(_integer, values)
+    sizes = _all(_count, values)
+    if len(sizes) > _MOST_DIMS:
+        raise ValueError(f"expected a tensor of at most {_MOST_DIMS} dimensions, got {len(sizes)}")
+    return sizes
 
 
 def _all(read: Callable[[Any], T], values: Any) -> tuple[T, ...]:
@@ -157,8 +175,8 @@ def _mapping(values: Any, names: set[str]) -> dict[str, Any]:
 
 _LAYER_FIELDS: dict[str, Callable[[Any], Any]] = {
     "path": _text,
-    "n_heads": _integer,
-    "n_groups": _integer,
+    "n_heads": _count,
+    "n_groups": _count,
     "is_transposed": _true,
     "epsilon": _number,
     "facts": _text,

@@ -56,6 +56,9 @@ def read_state(path: Path, *, ema: bool | None = False) -> dict[str, torch.Tenso
     if state is None:
         raise _no_state(content, path)
     check_count(len(state), path)
+    _check_dense(state, path)
+    # a file may give its tensors any attributes, also ones that hide their methods: views have none of them
+    state = {name: torch.Tensor.detach(tensor) for name, tensor in state.items()}
     if nested is None:
         chosen = choose_names(state, path, ema=ema)
         state = {name: state[stored] for name, stored in chosen.items()}
@@ -139,23 +142,27 @@ def _no_state(content: Any, path: Path) -> CheckpointError:
     )
 
 
-def _check_claims(state: Mapping[str, torch.Tensor], members: list[int] | None, path: Path) -> None:
-    """Refuse what is no dense tensor, and what claims more values than the file can hold.
-
-    Views may overlap and have any strides: they are read in place. But each stays within its storage, and none
-    unfolds to more than the whole file, e.g. by strides of zero. A storage of a zip file is a member of it, which
-    torch does not check of mapped files: its end could lie anywhere.
-    """
+def _check_dense(state: Mapping[str, torch.Tensor], path: Path) -> None:
     import torch
 
-    size = path.stat().st_size
-    storages: dict[int, int] = {}
     for name, tensor in state.items():
         if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_meta:
             raise CheckpointError(
                 f"expected dense tensors with values in '{path}', got sparse, nested, quantized or meta tensor "
                 f"{name!r}; save it as a dense one"
             )
+
+
+def _check_claims(state: Mapping[str, torch.Tensor], members: list[int] | None, path: Path) -> None:
+    """Refuse what claims more values than the file can hold.
+
+    Views may overlap and have any strides: they are read in place. But each stays within its storage, and none
+    unfolds to more than the whole file, e.g. by strides of zero. A storage of a zip file is a member of it, which
+    torch does not check of mapped files: its end could lie anywhere.
+    """
+    size = path.stat().st_size
+    storages: dict[int, int] = {}
+    for name, tensor in state.items():
         storage = tensor.untyped_storage()
         start = storage.data_ptr()
         storages[start] = max(storages.get(start, 0), storage.nbytes())

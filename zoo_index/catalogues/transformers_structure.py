@@ -61,8 +61,8 @@ def structure_beside(checkpoint: Checkpoint) -> tuple[nn.Module | Architecture |
 
 def _build(path: Path, n_tensors: int) -> tuple[nn.Module | None, str]:
     try:
-        config = json.loads(path.read_text()) if path.stat().st_size <= _MAX_CONFIG else None
-    except (OSError, ValueError):
+        config = json.loads(path.read_bytes()) if path.stat().st_size <= _MAX_CONFIG else None
+    except (OSError, ValueError, RecursionError):
         config = None
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         return None, "it describes no network of transformers"

@@ -118,6 +118,8 @@ def load_table(connection: Connection, form: Form, of: int | NDArray[np.int64]) 
     query = query.where(BLOCK.c.form == form) if ids is None else query  # else SQLite would look at all of the form
     blocks, single, packed = _columns(connection, query, BLOCK.c.id, wanted)
     item_start, item_layer = _lists(packed)
+    if any(not one or (alone and len(one) != ID_BYTES) for one, alone in zip(packed, single, strict=True)):
+        raise ValueError("a block has no layers, or is a single layer and has several")
     wanted = None if ids is None else np.unique(item_layer)
     query = select(LAYER.c.id, LAYER.c.canonical).order_by(LAYER.c.id)
     query = query.where(LAYER.c.form == form) if ids is None else query
@@ -136,12 +138,21 @@ def load_table(connection: Connection, form: Form, of: int | NDArray[np.int64]) 
             layer_kind=layer_kind,
             layer_dims=layer_dims,
             item_start=item_start,
-            item_layer=np.searchsorted(np.array(layers, dtype=np.int64), item_layer),
+            item_layer=_places(layers, item_layer, "layer"),
             item_single=np.array(single, dtype=np.bool_),
             start=start,
-            item=np.searchsorted(np.array(blocks, dtype=np.int64), item),
+            item=_places(blocks, item, "block"),
         ),
     )
+
+
+def _places(ids: Sequence[int], wanted: NDArray[np.int64], kind: str) -> NDArray[np.int64]:
+    """Where each of some ids stands among ascending ones; what scores does not look whether it stands there."""
+    known = np.array(ids, dtype=np.int64)
+    places = np.searchsorted(known, wanted)
+    if len(wanted) and (not len(known) or (known[np.minimum(places, len(known) - 1)] != wanted).any()):
+        raise ValueError(f"a {kind} that is named is missing")
+    return places.astype(np.int64)
 
 
 def _columns(
@@ -160,6 +171,8 @@ def _rows(
 
 def _lists(packed: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where each list of ids begins, with the end of the last one, and the ids of all lists in a row."""
+    if any(len(one) % ID_BYTES for one in packed):  # else parts of one list would be taken for the next one's
+        raise ValueError("a list of ids has a part of one")
     return offsets(len(one) // ID_BYTES for one in packed), unpack_ids(b"".join(packed))
 
 
@@ -235,6 +248,8 @@ def _named(shapes: Architecture, facts: Sequence[str], wiring: Sequence[str]) ->
     kinds = list(shapes.layers())
     first = list(accumulate((len(kind.tensors) for kind in kinds), initial=0))
     around = read_wiring(wiring, list(map(str, first))) if wiring else [None] * len(kinds)
+    if any(len(told) < len(kinds) for told in (around, facts or around)):
+        raise ValueError("fewer layers are told of than there are")
     named = (
         Layer(
             kind.kind,

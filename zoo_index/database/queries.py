@@ -5,7 +5,7 @@ Those about content are about one generation (see `schema`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -179,9 +179,36 @@ def entry_rows(
         named = select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.name == name, standing(ARCHITECTURE, number))
         query = query.where(or_(ENTRY.c.name == name, ENTRY.c.architecture_id.in_(named)))
     if architectures is None:
-        return [dict(row) for row in connection.execute(query).mappings()]
-    rows = rows_among(connection, query, ENTRY.c.architecture_id, sorted(architectures))
-    return [dict(row._mapping) for row in rows]
+        rows: Iterator[Any] = iter(connection.execute(query))
+    else:
+        rows = rows_among(connection, query, ENTRY.c.architecture_id, sorted(architectures))
+    return [_checked(dict(row._mapping)) for row in rows]
+
+
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry if its values are of the types of their columns, which SQLite does not see to."""
+    for name, value in row.items():
+        kinds = _KINDS[name]
+        if not isinstance(value, kinds):
+            raise ValueError(f"{name} of an entry is {value!r:.40}")
+    return row
+
+
+def _kinds_of(column: Any, *, is_joined: bool = False) -> tuple[type, ...]:
+    kind = column.type.python_type
+    kinds = (int, float) if kind is float else (kind,)
+    return (*kinds, type(None)) if column.nullable or is_joined else kinds
+
+
+_KINDS = {
+    **{column.name: _kinds_of(column) for column in ENTRY.c},
+    "architecture": _kinds_of(ARCHITECTURE.c.name),
+    "n_params": _kinds_of(ARCHITECTURE.c.n_params),
+    "fingerprint": _kinds_of(ARCHITECTURE.c.fingerprint),
+    "top1": _kinds_of(METRIC.c.top1, is_joined=True),
+    "top5": _kinds_of(METRIC.c.top5, is_joined=True),
+}
+"""Types of the values of an entry."""
 
 
 def catalogue_entries(

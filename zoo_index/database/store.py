@@ -7,6 +7,7 @@ for the one before it, so that none fails half-way because of another.
 from __future__ import annotations
 
 import os
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,19 @@ def open_store(place: str | os.PathLike[str]) -> Store:
 
     check_path(place)
     return SqliteStore(Path(place))
+
+
+_DAMAGE = (
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    zlib.error,
+    NoResultFound,
+)
+"""What comes of values in rows that nobody wrote there."""
 
 
 class Store(ABC):
@@ -191,7 +205,7 @@ class Store(ABC):
             yield
         except ZooError:
             raise
-        except (LookupError, ValueError, NoResultFound) as error:
+        except _DAMAGE as error:
             if verb != "read":
                 raise
             raise IndexFileError(

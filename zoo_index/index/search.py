@@ -129,7 +129,8 @@ class Search:
         """The vector file, made from the database where there is none that fits."""
         with self._store.reading() as connection:
             stamp = vectors.Stamp(queries.identity(connection), self._generation)
-        index = vectors.load(self._store.vector_path, stamp)
+        width = self._basis[1].projection.shape[1] if self._basis else None
+        index = vectors.load(self._store.vector_path, stamp, width)
         if index is None:
             with self._store.reading() as connection:
                 ids = loading.architecture_ids(connection, self._generation)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.weights.files import open_regular, replacing
+from zoo_index.index.vector_file import check_layout
 
 __all__ = ["MOST_FLAT", "Stamp", "VectorIndex", "build", "is_altered", "kind_of", "load", "save", "stamp_path"]
 
@@ -153,18 +154,32 @@ def save(index: VectorIndex, path: Path, stamp: Stamp) -> bool:
     return True
 
 
-def load(path: Path, stamp: Stamp) -> VectorIndex | None:
-    """Map the file if it is unaltered and the one with this stamp; otherwise None."""
+def load(path: Path, stamp: Stamp, width: int | None = None) -> VectorIndex | None:
+    """Map the file if it is unaltered and the one with this stamp; otherwise None.
+
+    Parameters
+    ----------
+    path : Path
+    stamp : Stamp
+    width : int, optional
+        Of the vectors that will be looked for; a file with others is none that fits.
+    """
     try:
         with open_regular(stamp_path(path)) as file:
             found = json.loads(file.read(_MOST_STAMP))
         if found != {**asdict(stamp), "digest": _digest(path)}:
             return None
-    except (OSError, ValueError):
+        found_width = check_layout(path)
+        if width is not None and width != found_width:
+            return None
+    except (OSError, ValueError, RecursionError):
         return None
     import faiss
 
-    return VectorIndex(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
+    try:
+        return VectorIndex(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
+    except (RuntimeError, MemoryError):  # replaced, or cut off, since it was looked at
+        return None
 
 
 def is_altered(path: Path, stamp: Stamp) -> bool:
@@ -173,7 +188,7 @@ def is_altered(path: Path, stamp: Stamp) -> bool:
         with open_regular(stamp_path(path)) as file:
             found = json.loads(file.read(_MOST_STAMP))
         return bool({**found, **asdict(stamp)} == found and found["digest"] != _digest(path))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
