@@ -233,7 +233,7 @@ def test_a_refresh_that_is_stopped_goes_on(made: Zoo, how: signal.Signals, monke
     import psutil
 
     made_catalogue.write(networks={f"n{i:02d}": [3, 4 + i] for i in range(40)})
-    monkeypatch.setenv("MADE_SECONDS", "0.3")
+    monkeypatch.setenv("MADE_SECONDS", "0.15")
     with subprocess.Popen(
         command(made, *REFRESH), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as one:
@@ -253,11 +253,10 @@ def test_a_refresh_that_is_stopped_goes_on(made: Zoo, how: signal.Signals, monke
     assert alive == []
     assert made.view().entries.all == []  # readers see nothing of it
     monkeypatch.setenv("MADE_SECONDS", "0")
-    done = subprocess.run(command(made, *REFRESH), capture_output=True, text=True, check=True)
-    report = json.loads(done.stdout)
-    assert report["resumed"] >= 10
-    assert report["resumed"] + report["standardized"] == 40
-    assert len(report["new"]) == 40
+    report = refreshed(made)
+    assert report.resumed >= 10
+    assert report.resumed + report.standardized == 40
+    assert len(report.new) == 40
     with made.store.reading() as connection:
         statuses = [run["status"] for run in runs.last_runs(connection, 2)]
     assert statuses == ["done", {signal.SIGKILL: "lost"}.get(how, "interrupted")]
@@ -283,10 +282,10 @@ def test_a_second_refresh_is_refused_while_a_live_one_is_at_it(made: Zoo, monkey
     ) as one:
         assert one.stderr is not None
         assert "standardizing" in one.stderr.readline()
-        two = subprocess.run(command(made, *REFRESH), capture_output=True, text=True, check=False)
+        two = forked(made, *REFRESH)
         assert two.returncode == 75
-        assert f"process {one.pid} on " in two.stderr
-        assert "run 1 is at it since 20" in two.stderr
+        assert f"process {one.pid} on " in two.stderr.decode()
+        assert "run 1 is at it since 20" in two.stderr.decode()
         with pytest.raises(LeaseHeldError):
             refreshed(made)
         assert made.status()["last_run"]["status"] == "running"

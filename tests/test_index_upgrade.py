@@ -133,6 +133,7 @@ def test_an_index_that_cannot_be_upgraded_where_it_is_says_so(old: Path, monkeyp
     assert old.read_bytes() == before
 
 
+@pytest.mark.parametrize("old", [REVISIONS[0], REVISIONS[-1]], indirect=True)
 def test_two_processes_upgrade_it_once(old: Path) -> None:
     code = "import sys, zoo_index; print(len(zoo_index.open_zoo(sys.argv[1]).entries()))"
     both = [
