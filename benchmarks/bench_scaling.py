@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from _common import save
-from bench_growing import ask, described, fill
+from bench_growing import ask, described, fill, settle
 
 from zoo_index.catalogues.catalogue import CatalogueEntry, open_catalogue
 from zoo_index.database import descriptions
-from zoo_index.database.publishing import Listing, next_architectures, publish
+from zoo_index.database.publishing import Listing
 from zoo_index.engines import Engine, open_engine
-from zoo_index.index import upkeep
 from zoo_index.index.workers import standardize_entries
 from zoo_index.zoo import Zoo
 
@@ -44,20 +43,7 @@ def change(zoo: Zoo, size: int) -> dict[str, float]:
     with zoo.store.writing() as connection:
         n_changed = descriptions.prepare(connection, "made", "2", renamed)
     prepare_s = time.perf_counter() - started
-    started = time.perf_counter()
-    with zoo.store.reading() as connection:
-        ids = next_architectures(connection, [listing])
-    embedded = upkeep.embed(zoo.store.reading, zoo.store.writing, ids)
-    embed_s = time.perf_counter() - started
-    started = time.perf_counter()
-    with zoo.store.writing() as connection:
-        publish(connection, [listing], basis=embedded.new_basis)
-    return {
-        "changed": n_changed,
-        "prepare_s": prepare_s,
-        "embed_s": embed_s,
-        "publish_s": time.perf_counter() - started,
-    }
+    return {"changed": n_changed, "prepare_s": prepare_s, **settle(zoo, listing)}
 
 
 _REST = ("n_params", "dpiat", "paper", "facts", "wiring")
