@@ -17,9 +17,11 @@ import resource
 import shutil
 import signal
 import sqlite3
+import struct
 import time
 import traceback
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
@@ -669,3 +671,71 @@ def test_rows_that_nobody_wrote(damage: str, tmp_path: Path, database: Path) -> 
     failed = [read_batch(ask(measure), [0], tmp_path) for measure in FORMS]
     assert not all(failed)
     assert all("taken for whole" in one for one in failed if one)
+
+
+LAUGHS = b")" + b"q\0h\0\x86" * 60
+"""A tuple of itself twice, and so on: its hash, or its text, would take for ever."""
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        b"cbuiltins\nbytearray\n\x8a\x05" + (3 * 10**9).to_bytes(5, "little") + b"\x85R",
+        b"}" + LAUGHS + b"K\1s",
+        LAUGHS + b")R",
+        LAUGHS + b")\x81",
+        b"(" + text("storage") + b"ctorch\nFloatStorage\n" + LAUGHS + text("cpu") + b"K\3tQ",
+        b"ctorch.serialization\n_get_layout\n" + LAUGHS + b"\x85R",
+        b"ccollections\nOrderedDict\n)R" + text("a") + b"K\1s}" + text("items") + b"K\1sb",
+        b"]q\0h\0a",
+        b"c_codecs\nencode\n" + text("a") + text("punycode") + b"\x86R",
+        b"ctorch.storage\nUntypedStorage\n\x8a\x05" + (3 * 10**9).to_bytes(5, "little") + b"\x85R",
+    ],
+    ids=["zeros", "key", "call", "new", "storage", "layout", "attributes", "itself", "encoding", "room"],
+)
+def test_pickles_that_ask_for_too_much(instructions: bytes, legacy: bool, tmp_path: Path) -> None:
+    """In a process of its own: without a look at them first some take gigabytes, and others never end."""
+    path = tmp_path / "w.pth"
+    made = b"\x80\2" + instructions + b"."
+    if legacy:
+        pickles, rest = split_pickles(torch_files(legacy=True)[0])
+        path.write_bytes(b"".join([*pickles[:3], made, pickles[4]]) + rest)
+    else:
+        with zipfile.ZipFile(io.BytesIO(torch_files(legacy=False)[0])) as whole, zipfile.ZipFile(path, "w") as file:
+            for name in whole.namelist():
+                file.writestr(name, made if name.endswith("data.pkl") else whole.read(name))
+
+    def read(rng: random.Random, folder: Path) -> None:
+        with pytest.raises(CheckpointError, match="expected only tensors"):
+            open_checkpoint(path)
+
+    assert not read_batch(read, [0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"model_type": "gpt2", "architectures": ["GPT2Model"], "n_layer": 10**9},
+        {"model_type": "gpt2", "architectures": ["GPT2Model"], "num_labels": 10**9},
+        {"model_type": "bert", "architectures": ["BertModel"], "num_hidden_layers": 10**9},
+        {"model_type": "swin", "architectures": ["SwinModel"], "depths": [10**9], "num_heads": [1]},
+        {"model_type": "swin", "architectures": ["SwinModel"], "depths": [1] * 20_000, "num_heads": [1] * 20_000},
+    ],
+    ids=["layers", "labels", "hidden", "depths", "many"],
+)
+def test_a_configuration_that_asks_for_too_much(asked: dict[str, Any], tmp_path: Path, bert: Any) -> None:
+    safetensors.torch.save_file(bert.state_dict(), tmp_path / "model.safetensors")
+    checkpoint = open_checkpoint(tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(asked))
+
+    def read(rng: random.Random, folder: Path) -> None:
+        structure, note = structure_beside(checkpoint)
+        assert structure is None
+        assert "left out" in note
+
+    assert not read_batch(read, [0], tmp_path)

@@ -7,6 +7,7 @@ it holds.
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 import zipfile
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfer.errors import CheckpointError
 from transfer.structure.records import Signature
+from transfer.weights.files import open_regular
 from transfer.weights.inspection import check_count, damaged, first_bytes
 from transfer.weights.wrappers import EMA_KEYS, PLAIN_KEYS, averaged, choose_names, unwrap
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["read_state", "signatures"]
+
+_N_LEGACY = 5
+"""Pickles in a legacy file: a magic number, a version, the system, what was saved, the names of the storages."""
 
 _MAX_PICKLE = 100_000_000
 """Bytes of names and shapes; what safetensors allows a header."""
@@ -84,6 +89,7 @@ def _load(path: Path) -> tuple[Any, list[int] | None]:
     is_zip = start.startswith(b"PK")
     try:
         members = _check_zip(path) if is_zip else None
+        _rehearse(path, start, is_zip=is_zip)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch warns of is refused below, with a message of its own
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip), members
@@ -103,6 +109,24 @@ def _load(path: Path) -> tuple[Any, list[int] | None]:
         ) from error
     except Exception as error:  # torch raises nearly anything on a damaged file: EOFError, IndexError, KeyError ...
         raise damaged(path, error) from error
+
+
+def _rehearse(path: Path, start: bytes, *, is_zip: bool) -> None:
+    """Look at every pickle that torch will follow, as torch finds it."""
+    import pickle
+
+    import torch
+
+    from transfer.weights.rehearsal import rehearse
+
+    if is_zip:
+        rehearse(io.BytesIO(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")))
+        return
+    if not start.startswith(b"\x80"):
+        raise pickle.UnpicklingError("no pickle")
+    with open_regular(path) as file:
+        for _ in range(_N_LEGACY):
+            rehearse(file)
 
 
 def _check_zip(path: Path) -> list[int]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,14 @@ __all__ = ["structure_beside"]
 
 _MAX_CONFIG = 1_000_000
 """Bytes; configurations are small."""
+
+
+_REPEATED = ("layer", "block", "depth", "expert", "stage")
+_FEW = 1000
+"""Parts that a network builds in no time, whatever they are."""
+
+_MOST_LABELS, _MOST_NUMBER = 1_000_000, 100_000_000
+"""More are refused: the library may count up to them."""
 
 
 def structure_beside(checkpoint: Checkpoint) -> tuple[nn.Module | Architecture | None, str]:
@@ -71,16 +81,47 @@ def _build(path: Path, n_tensors: int) -> tuple[nn.Module | None, str]:
     if config.get("use_pretrained_backbone") or _is_huge(config, n_tensors):
         return None, "it does not suit the file"
     try:
-        return _network(config, name)
+        with _at_most(4 * n_tensors + _FEW):
+            return _network(config, name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever the library raises: the file speaks for itself
         return None, f"transformers raised {type(error).__name__}"
 
 
-def _is_huge(config: dict[str, Any], n_tensors: int) -> bool:
-    """Whether more layers are asked for than the file can have."""
-    return any("layers" in key and isinstance(value, int) and value > n_tensors for key, value in config.items())
+def _is_huge(config: object, n_tensors: int, key: str = "") -> bool:
+    """Whether more layers are asked for than the file can have, or a number that no network has."""
+    if isinstance(config, dict):
+        return any(_is_huge(value, n_tensors, str(name)) for name, value in config.items())
+    if isinstance(config, list):
+        return any(_is_huge(value, n_tensors, key) for value in config)
+    if type(config) is not int:
+        return False
+    if any(word in key for word in _REPEATED):
+        return config > max(n_tensors, _FEW)
+    return config > (_MOST_LABELS if "labels" in key else _MOST_NUMBER)
+
+
+@contextmanager
+def _at_most(n: int) -> Iterator[None]:
+    """Let nothing build more parameters and modules than that: a file of a few bytes can ask for any number."""
+    from torch.nn.modules import module
+
+    left = n
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise RuntimeError("more parts than the file has tensors for")
+
+    kinds = (module.register_module_parameter_registration_hook, module.register_module_module_registration_hook)
+    hooks = [register(count) for register in kinds]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _network(config: dict[str, Any], name: str) -> tuple[nn.Module | None, str]:
@@ -100,5 +141,14 @@ def _network(config: dict[str, Any], name: str) -> tuple[nn.Module | None, str]:
         return None, f"{name!r} is no network"
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
-        network: nn.Module = made(kinds[config["model_type"]].from_dict(config))
+        network: nn.Module = made(kinds[config["model_type"]].from_dict(_without_kernels(config)))
     return network, ""
+
+
+def _without_kernels(config: dict[str, Any]) -> dict[str, Any]:
+    """Leave out who computes: the library can fetch what a configuration names for that, and run it."""
+    return {
+        key: _without_kernels(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if "implementation" not in key
+    }
