@@ -52,8 +52,8 @@ def test_values_do_not_depend_on_the_number_of_threads(
     zoo: Zoo, n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranking, "_PARALLEL_ITEMS", 1)
-    table = zoo.search.table("dpiat")
-    targets = [zoo.search.architecture(id_, "dpiat") for id_ in table.ids.tolist()]
+    table = zoo.view().search.table("dpiat")
+    targets = [zoo.view().search.architecture(id_, "dpiat") for id_ in table.ids.tolist()]
     expected = [rank(target, table.table) for target in targets if target]
     with ThreadPoolExecutor(n_threads) as pool:
         monkeypatch.setattr(ranking, "_pool", lambda: (pool, n_threads))
@@ -98,12 +98,12 @@ def test_candidates_that_hold_the_best_give_what_exact_ranking_gives(
     name, k = names[seed % len(names)], int(random.integers(1, 5))
     exact = zoo.recommend(name, k=k, exact=True)
     best = [zoo.entry(result.name)["architecture_id"] for result in exact.results]
-    others = np.setdiff1d(zoo.search.table("dpiat").ids, best)
+    others = np.setdiff1d(zoo.view().search.table("dpiat").ids, best)
     n_others = int(random.integers(0, len(others)))
     candidates = random.permutation(np.concatenate([best, random.choice(others, n_others, replace=False)]))
     monkeypatch.setattr(embedding, "MOST_EXACT", 0)
     monkeypatch.setattr(embedding, "N_CANDIDATES", len(candidates))
-    monkeypatch.setattr(zoo.search, "nearest", lambda _target, _k: candidates.astype(np.int64))
+    monkeypatch.setattr(zoo.view().search, "nearest", lambda _target, _k: candidates.astype(np.int64))
     short = zoo.recommend(name, k=k)
     assert short.results == exact.results
     assert short.n_scored == len(candidates)
