@@ -113,6 +113,7 @@ def read_batch(reader: Reader, seeds: list[int], folder: Path) -> str:
 
 def _read_all(reader: Reader, seeds: list[int], folder: Path, writes: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process: an exception could be caught by what hangs
     for seed in seeds:
         os.write(writes, b".")
         signal.alarm(MOST_SECONDS)
