@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nets
 import pytest
-from conftest import SMALL_ZOO, put
+from conftest import SMALL_ZOO, address, prepare, publish_listed, put
 
 import transfer
 from transfer.errors import OutputError
@@ -19,7 +19,7 @@ from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.database import loading, queries, writes
 from zoo_index.database.sqlite import SqliteStore
 from zoo_index.database.store import Store, open_store
-from zoo_index.errors import IndexFileError
+from zoo_index.errors import EmptyIndexError, IndexFileError
 from zoo_index.index import snapshot
 from zoo_index.zoo import Zoo
 
@@ -56,17 +56,14 @@ def test_nothing_of_a_snapshot_is_seen_before_it_is_published(zoo: Zoo, store: S
             assert queries.entry_names(connection, 0) == set()
 
 
-def test_what_an_interrupted_refresh_prepared_gives_way_to_a_snapshot(
-    zoo: Zoo, store: Store, tmp_path: Path
-) -> None:
-    from conftest import prepare
-
+def test_what_an_interrupted_refresh_prepared_is_not_thrown_away(zoo: Zoo, store: Store, tmp_path: Path) -> None:
     zoo.export(tmp_path / "data")
     prepare(store, mine=nets.conv_net(4, 3))
-    assert snapshot.fill_from_snapshot(store, tmp_path / "data")
-    with store.reading() as connection:
-        assert {name for _, name, _ in queries.fingerprints(connection, 1)} == set(SMALL_ZOO)
-        assert store.check(connection) == []
+    assert not snapshot.fill_from_snapshot(store, tmp_path / "data")
+    with pytest.raises(EmptyIndexError, match=r"interrupted.*run: zoo index refresh"):
+        Zoo(address(store)).entries()
+    assert publish_listed(store, "mine.x").new == ["mine"]  # as the refresh that goes on does
+    assert [entry["name"] for entry in Zoo(address(store)).entries()] == ["mine.x"]
 
 
 def test_the_vector_file_never_has_the_databases_name(zoo: Zoo, tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import nets
 import pytest
-from conftest import put
+from conftest import address, put
 from forked_cli import run_cli
 from safetensors.torch import save_file
+from sqlalchemy import update
 
 import transfer
 from transfer.errors import InputError
 from zoo_index.answers import Filters
+from zoo_index.database.schema import WATCH
 from zoo_index.database.store import Store
 from zoo_index.errors import UnknownNameError
 from zoo_index.resolve import Resolved
@@ -32,7 +34,7 @@ def target() -> Resolved:
 
 def test_a_better_source_is_told_once(store: Store) -> None:
     put(store, "far", nets.mlp(3, 4))
-    zoo = Zoo(store.name)
+    zoo = Zoo(address(store))
     watched = add_watch(zoo, target(), "mine")
     assert (watched.best, round(watched.similarity, 2)) == ("far.x", 0.06)
     assert check_watches(zoo) == []
@@ -48,9 +50,34 @@ def test_a_better_source_is_told_once(store: Store) -> None:
     assert [(each.best, each.generation) for each in list_watches(zoo)] == [("same.x", 4)]
 
 
+def test_what_could_not_be_told_is_found_again(store: Store) -> None:
+    put(store, "far", nets.mlp(3, 4))
+    zoo = Zoo(address(store))
+    add_watch(zoo, target(), "mine")
+    put(store, "same", nets.conv_net(6, 4))
+
+    def fail(found: list[Better]) -> None:
+        raise OSError(f"no room to tell of {len(found)}")
+
+    with pytest.raises(OSError, match="tell of 1"):
+        check_watches(zoo, tell=fail)
+    assert [better.now for better in check_watches(zoo)] == ["same.x"]
+
+
+def test_a_target_of_another_standardization_is_not_compared(store: Store) -> None:
+    put(store, "far", nets.mlp(3, 4))
+    zoo = Zoo(address(store))
+    assert not add_watch(zoo, target(), "mine").is_outdated
+    with store.writing() as connection:
+        connection.execute(update(WATCH).values(features=1))
+    put(store, "same", nets.conv_net(6, 4))
+    assert check_watches(zoo) == []
+    assert [each.is_outdated for each in list_watches(zoo)] == [True]
+
+
 def test_filters_are_kept_with_the_target(store: Store) -> None:
     put(store, "far", nets.mlp(3, 4))
-    zoo = Zoo(store.name)
+    zoo = Zoo(address(store))
     add_watch(zoo, target(), "small ones", Filters(max_params=100))
     add_watch(zoo, target(), "any")
     put(store, "same", nets.conv_net(6, 4))
@@ -60,7 +87,7 @@ def test_filters_are_kept_with_the_target(store: Store) -> None:
 
 def test_only_those_that_were_asked_for_are_looked_at(store: Store) -> None:
     put(store, "far", nets.mlp(3, 4))
-    zoo = Zoo(store.name)
+    zoo = Zoo(address(store))
     for name in ("a", "b"):
         add_watch(zoo, target(), name)
     put(store, "same", nets.conv_net(6, 4))
@@ -76,7 +103,7 @@ def test_only_those_that_were_asked_for_are_looked_at(store: Store) -> None:
 
 def test_names_are_new_and_can_be_printed(store: Store) -> None:
     put(store, "far", nets.mlp(3, 4))
-    zoo = Zoo(store.name)
+    zoo = Zoo(address(store))
     add_watch(zoo, target(), "mine")
     for name, words in (("mine", "is watched already"), ("", "got an empty one"), ("a\x1b[2Jb", "printable")):
         with pytest.raises(InputError, match=words):

@@ -39,7 +39,7 @@ class Process:
         except (ProcessLookupError, OverflowError):
             return False
         except OSError:  # somebody else's
-            return True
+            pass
         return _started(self.pid) == self.started
 
 

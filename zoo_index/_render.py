@@ -67,7 +67,7 @@ def show_recommendations(page: Page, answer: Recommendations) -> None:
             f"{result.coverage:.1%}",
             _count(result.params),
             result.license or "unknown",
-            ("here", "green") if result.available else ("hub", "dim"),
+            ("here", "green") if result.available else ("gone" if result.catalogue == "local" else "hub", "dim"),
         ]
         for result in answer.results
     ]
@@ -234,7 +234,7 @@ def show_entries(page: Page, entries: Sequence[Mapping[str, Any]]) -> None:
             entry["input_size"] or "-",
             str(entry["n_classes"] or "-"),
             entry["license"] or "unknown",
-            "here" if entry["available"] else "hub",
+            "here" if entry["available"] else "gone" if entry["path"] else "hub",
         )
         for entry in entries
     )

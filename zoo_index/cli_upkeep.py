@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from transfer.errors import ZooError
 from transfer.weights.files import check_writable
 from zoo_index.cli_common import page, print_json, say, zoo_of
 from zoo_index.cli_options import PATH, json_option
+from zoo_index.errors import LeaseHeldError
 
 __all__ = ["UPKEEP"]
 
@@ -25,11 +27,18 @@ _PARTIAL = 3
 
 @index.command("refresh")
 @click.option("--processes", "-j", type=click.IntRange(1), help="Worker processes; default: one per core.")
-@click.option("--only", multiple=True, metavar="NAME", help="Only this architecture; may be given again.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Only this architecture; may be given again. A new index holds nothing else then.",
+)
 @click.option("--no-snapshot", is_flag=True, help="Build from nothing, even if the shipped snapshot fits.")
 @click.option("--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True)
 @click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster, such as tcp://10.0.0.5:8786.")
-@click.option("--item-seconds", type=click.FloatRange(1), help="Give up a network that takes longer. Default: 600.")
+@click.option(
+    "--item-seconds", type=click.FloatRange(1, 1e6), help="Give up a network that takes longer. Default: 600."
+)
 @click.option("--metrics-file", type=PATH, help="Write figures for Prometheus (textfile).")
 @json_option
 @click.pass_context
@@ -52,20 +61,25 @@ def refresh_command(
 
     from zoo_index._progress import progress_bar
     from zoo_index.engines import open_engine
-    from zoo_index.prometheus import write_metrics
+    from zoo_index.prometheus import write_failure, write_metrics
 
     zoo = zoo_of(ctx)
     if metrics_file is not None:
         check_writable(metrics_file)
     is_logged = ctx.find_root().params["log_json"]
-    with nullcontext() if is_logged else progress_bar() as progress:
-        report = zoo.refresh(
-            engine=open_engine(engine, processes=processes, scheduler=scheduler),
-            only=only,
-            use_snapshot=not no_snapshot,
-            seconds=item_seconds,
-            progress=progress,
-        )
+    try:
+        with nullcontext() if is_logged else progress_bar() as progress:
+            report = zoo.refresh(
+                engine=open_engine(engine, processes=processes, scheduler=scheduler),
+                only=only,
+                use_snapshot=not no_snapshot,
+                seconds=item_seconds,
+                progress=progress,
+            )
+    except ZooError as error:
+        if metrics_file is not None and not isinstance(error, LeaseHeldError):
+            write_failure(metrics_file)
+        raise
     if metrics_file is not None:
         write_metrics(metrics_file, report, zoo.status())
     if as_json:
@@ -141,9 +155,7 @@ def diff_command(ctx: click.Context, since: int | None, until: int | None, as_js
 
 
 @index.command("vacuum")
-@click.option(
-    "--keep-days", type=click.FloatRange(0), default=30.0, show_default=True, help="Keep what retired since."
-)
+@click.option("--keep-days", type=float, default=30.0, show_default=True, help="Keep what retired since.")
 @json_option
 @click.pass_context
 def vacuum_command(ctx: click.Context, keep_days: float, as_json: bool) -> None:

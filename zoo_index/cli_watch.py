@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from zoo_index.cli_common import page, print_json, say, zoo_of
+from zoo_index.cli_common import complain, page, print_json, say, zoo_of
 from zoo_index.cli_options import filter_options, filters_from, input_option, json_option
 
 __all__ = ["watch"]
@@ -45,7 +45,7 @@ def add_command(
     from zoo_index.watching import add_watch
 
     resolved = questions.resolved(partial(zoo_of, ctx), target, measure="dpiat", example=example)
-    watched = add_watch(zoo_of(ctx), resolved, name or target, filters_from(options))
+    watched = add_watch(zoo_of(ctx), resolved, target if name is None else name, filters_from(options))
     if as_json:
         print_json(asdict(watched))
     else:
@@ -90,16 +90,25 @@ def check_command(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> 
     """Look for better sources than last time; ends with 4 if there are any."""
     from dataclasses import asdict
 
-    from zoo_index.watching import check_watches
+    from zoo_index.watching import Better, check_watches, list_watches
 
-    better = check_watches(zoo_of(ctx), names)
-    if as_json:
-        print_json({"better": [asdict(each) for each in better]})
-    else:
+    zoo = zoo_of(ctx)
+    for watched in list_watches(zoo):
+        if watched.is_outdated:
+            complain(
+                f"Warning: {watched.name} is of an older standardization and is not looked at; "
+                "watch it again: zoo watch remove, zoo watch add"
+            )
+
+    def tell(better: list[Better]) -> None:
+        if as_json:
+            print_json({"better": [asdict(each) for each in better]})
+            return
         for each in better:
             before = f"{each.before} ({each.similarity_before:.3f})" if each.before else "none"
             say(f"{each.name}: {each.now} ({each.similarity:.3f}), was {before}")
         if not better:
             say("nothing better than last time")
-    if better:
+
+    if check_watches(zoo, names, tell):
         ctx.exit(_BETTER)

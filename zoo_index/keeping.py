@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transfer.errors import InputError
 from zoo_index.database import queries, runs
 from zoo_index.database.store import open_store
 from zoo_index.errors import EmptyIndexError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from zoo_index.metrics import MetricsReport
 
 __all__ = ["Keeper"]
+
+_MOST_DAYS = 100_000
 
 
 class Keeper:
@@ -56,8 +59,8 @@ class Keeper:
         view = self._started()
         if not view.entries.n_architectures:
             raise EmptyIndexError(
-                f"expected an index of pretrained networks, '{self.store.name}' holds none and no shipped snapshot "
-                "fits the installed timm; run: zoo index refresh"
+                f"expected an index of pretrained networks, '{self.store.name}' holds none yet: its refresh was "
+                "interrupted, or no shipped snapshot fits the installed timm; run: zoo index refresh"
             )
         return view
 
@@ -167,6 +170,8 @@ class Keeper:
         """Delete what retired more than some days ago and give its space back."""
         from zoo_index.database.clearing import clear
 
+        if not 0 <= keep_days <= _MOST_DAYS:
+            raise InputError(f"expected 0 to {_MOST_DAYS:,} days, got {keep_days}")
         with self.store.writing() as connection:
             cleared = clear(connection, keep_days)
         self.store.compact()

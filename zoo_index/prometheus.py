@@ -5,6 +5,7 @@ Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from transfer.weights.files import replacing
 if TYPE_CHECKING:
     from zoo_index.index.refresh import RefreshReport
 
-__all__ = ["write_metrics"]
+__all__ = ["write_failure", "write_metrics"]
 
 
 def write_metrics(path: Path, report: RefreshReport, status: Mapping[str, Any]) -> None:
@@ -47,6 +48,27 @@ def write_metrics(path: Path, report: RefreshReport, status: Mapping[str, Any]) 
         "index_architectures": ("architectures in the index", status["architectures"]),
         "index_entries": ("weight sets in the index", status["entries"]),
     }
+    _write(path, figures)
+
+
+def write_failure(path: Path) -> None:
+    """Write that a refresh did not come to its end; the figures of the index are left out.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    _write(
+        path,
+        {
+            "refresh_success": ("1 if every architecture could be standardized", False),
+            "refresh_timestamp_seconds": ("when the last refresh ended, in seconds since 1970", time.time()),
+        },
+    )
+
+
+def _write(path: Path, figures: Mapping[str, tuple[str, float]]) -> None:
     lines = []
     for name, (what, value) in figures.items():
         lines += [f"# HELP zoo_{name} {what}", f"# TYPE zoo_{name} gauge", f"zoo_{name} {float(value):.15g}"]

@@ -6,13 +6,14 @@ A target is kept as its architecture, so that nothing of its code is run again a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
 from transfer.structure.notation import from_values, to_values
 from zoo_index.answers import Filters
+from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import watches
 from zoo_index.errors import NothingFoundError, UnknownNameError
 from zoo_index.plain_text import check_name
@@ -42,6 +43,8 @@ class Watched:
         Its similarity.
     generation : int
         Of the index, when it was looked at last.
+    is_outdated : bool
+        Whether another version of the standardization made it; it is to be added again then.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Watched:
     best: str
     similarity: float
     generation: int
+    is_outdated: bool
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def add_watch(zoo: Zoo, target: Resolved, name: str, filters: Filters | None = N
     row = {
         "name": name,
         "architectures": json.dumps({form: to_values(each) for form, each in target.forms.items()}),
+        "features": FEATURES,
         "n_params": target.n_params,
         "filters": json.dumps(asdict(filters)),
         "best": best,
@@ -131,14 +136,19 @@ def remove_watch(zoo: Zoo, name: str) -> None:
             raise UnknownNameError(f"expected a watched target, got {name!r}; see: zoo watch list")
 
 
-def check_watches(zoo: Zoo, names: Sequence[str] = ()) -> list[Better]:
-    """Look whether there are better sources than last time, and note them.
+def check_watches(
+    zoo: Zoo, names: Sequence[str] = (), tell: Callable[[list[Better]], object] | None = None
+) -> list[Better]:
+    """Look whether there are better sources than last time, tell it, and note them.
 
     Parameters
     ----------
     zoo : Zoo
     names : sequence of str
-        Of watched targets; by default all. Those that were looked at since the index changed are passed over.
+        Of watched targets; by default all. Those that were looked at since the index changed are passed over, and
+        those that are outdated.
+    tell : callable, optional
+        Called with what was found before that is noted: what could not be told is found again next time.
 
     Raises
     ------
@@ -151,17 +161,23 @@ def check_watches(zoo: Zoo, names: Sequence[str] = ()) -> list[Better]:
     for name in names:
         if name not in rows:
             raise UnknownNameError(f"expected a watched target, got {name!r}; see: zoo watch list")
-    found = []
+    found, notes = [], {}
     for name, row in rows.items():
-        generation = zoo.view().generation
-        if (names and name not in names) or row["generation"] == generation:
+        before, generation = _watched(row), zoo.view().generation
+        # which weights are here may change without the index
+        is_known = before.generation == generation and not before.filters.available
+        if (names and name not in names) or is_known or before.is_outdated:
             continue
-        before = _watched(row)
         best, similarity = _best(zoo, _target(row), before.filters)
-        with zoo.store.writing() as connection:
-            watches.note_best(connection, name, best=best, similarity=similarity, generation=generation)
+        notes[name] = {"best": best, "similarity": similarity, "generation": generation}
         if similarity > before.similarity + _LEAST_GAIN:
             found.append(Better(name, before.best, before.similarity, best, similarity))
+    if tell is not None:
+        tell(found)
+    if notes:
+        with zoo.store.writing() as connection:
+            for name, note in notes.items():
+                watches.note_best(connection, name, **note)
     return found
 
 
@@ -186,4 +202,5 @@ def _watched(row: Mapping[str, Any]) -> Watched:
         row["best"],
         row["similarity"],
         row["generation"],
+        row["features"] != FEATURES,
     )

@@ -167,6 +167,7 @@ def _new_tables() -> None:
         "watch",
         _text("name"),
         _text("architectures"),
+        _count("features", None),
         sa.Column("n_params", sa.BigInteger(), nullable=False),
         _text("filters"),
         _text("best"),

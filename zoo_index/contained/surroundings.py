@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,9 @@ _SECRETS = (
     *("*API_KEY", "*APIKEY", "*ACCESS_KEY", "*SECRET_KEY", "*PRIVATE_KEY", "*CREDENTIALS"),
 )
 """Variables that look like tokens, whatever the case of their letters."""
+
+_WITH_PASSWORD = re.compile(r"\w://[^/@\s]*:[^/@\s]*@")
+"""An address with a password in it, as `ZOO_DB` may be one."""
 
 _START = (
     "import json, sys; start = json.loads(sys.argv.pop()); sys.path[:] = start.pop('path'); "
@@ -39,6 +43,7 @@ def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in environment.items()
         if not any(fnmatch.fnmatchcase(name.upper(), secret) for secret in _SECRETS)
+        and not _WITH_PASSWORD.search(value)
     }
 
 

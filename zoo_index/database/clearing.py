@@ -81,20 +81,22 @@ def keep_standing(connection: Connection, number: int, catalogues: Sequence[str]
 
 
 def orphans(connection: Connection) -> int:
-    """Count the vectors whose architecture or basis is gone."""
-    return int(connection.execute(select(func.count()).select_from(EMBEDDING).where(_orphaned())).scalar_one())
+    """Count the vectors and entries whose architecture or basis is gone."""
+    return sum(
+        int(connection.execute(select(func.count()).select_from(table).where(gone)).scalar_one())
+        for table, gone in _orphaned()
+    )
 
 
 def drop_orphans(connection: Connection) -> int:
-    """Delete the vectors whose architecture or basis is gone; return how many."""
-    return int(connection.execute(delete(EMBEDDING).where(_orphaned())).rowcount)
+    """Delete the vectors and entries whose architecture or basis is gone; return how many."""
+    return sum(int(connection.execute(delete(table).where(gone)).rowcount) for table, gone in _orphaned())
 
 
-def _orphaned() -> ColumnElement[bool]:
-    return or_(
-        EMBEDDING.c.architecture_id.not_in(select(ARCHITECTURE.c.id)),
-        EMBEDDING.c.basis_id.not_in(select(BASIS.c.id)),
-    )
+def _orphaned() -> list[tuple[Table, ColumnElement[bool]]]:
+    architectures, bases = select(ARCHITECTURE.c.id), select(BASIS.c.id)
+    of_none = or_(EMBEDDING.c.architecture_id.not_in(architectures), EMBEDDING.c.basis_id.not_in(bases))
+    return [(EMBEDDING, of_none), (ENTRY, ENTRY.c.architecture_id.not_in(architectures))]
 
 
 def _drop_unused(connection: Connection) -> tuple[int, int]:

@@ -49,9 +49,11 @@ def take(connection: Connection, where: str) -> int:
     row = lease_row(connection)
     if row["holder"] and not row["is_dead"]:
         holder, since = row["holder"], f"{row['since_utc']:%Y-%m-%d %H:%M:%S}"
+        age = max(0.0, (row["now"] - row["heartbeat_utc"]).total_seconds())
+        host = holder["machine"].partition("|")[0]
         raise LeaseHeldError(
             f"expected to refresh the index '{where}', run {row['run_id']} is at it since {since} UTC (process "
-            f"{holder['pid']} on {holder['machine'].partition('|')[0]}); try again when it is done"
+            f"{holder['pid']} on {host}, last heard of {age:.0f} s ago); try again when it is done"
         )
     if row["run_id"] is not None:
         connection.execute(

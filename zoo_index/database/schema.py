@@ -280,6 +280,7 @@ WATCH = Table(
     METADATA,
     _text("name", primary_key=True),
     _text("architectures"),
+    _number("features"),
     Column("n_params", BigInteger, nullable=False),
     _text("filters"),
     _text("best"),

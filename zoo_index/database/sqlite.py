@@ -90,12 +90,6 @@ class SqliteStore(Store):
                         )
             self.close()  # pooled connections: this one has no foreign keys, others know the old tables
 
-    def copy_to(self, path: Path) -> None:
-        """Write a compact copy of the database to a path where nothing is."""
-        with self._errors("copy"):
-            self._check_there()
-            self._autocommit("VACUUM INTO ?", str(path))
-
     def compact(self) -> None:
         """Give the space of deleted rows back."""
         with self._errors("write"):
@@ -153,6 +147,8 @@ class SqliteStore(Store):
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             what = "the disk is full" if code == sqlite3.SQLITE_FULL else "the disk is full, limited, or fails"
             return f"{what}, what was there before is kept: make room, or name another file with --db or ZOO_DB"
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return "the file is damaged: move it away, put a copy of it in place or make it anew: zoo index refresh"
         return "check the disk and the permissions, or name another file with --db or ZOO_DB"
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, NoResultFound
 
-from transfer.errors import ZooError
+from transfer.errors import InputError, ZooError
 from transfer.weights.files import check_path
 from zoo_index.database.migrate import REVISION, check_not_newer, current_revision
 from zoo_index.errors import IndexFileError
@@ -55,6 +55,13 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     from zoo_index.database.sqlite import SqliteStore
 
     check_path(place)
+    if "://" in str(place):
+        kind = str(place).partition("://")[0]
+        raise InputError(
+            f"expected a file or postgresql://user@host/name for the index, got an address of {kind!r}"
+        )
+    if not Path(place).name:
+        raise InputError(f"expected a file for the index, got '{place}'; name a file in a folder")
     return SqliteStore(Path(place))
 
 

@@ -57,6 +57,10 @@ def open_engine(name: str = "local", processes: int | None = None, scheduler: st
 
         return InlineEngine()
     if name == "dask":
+        if processes is not None:
+            raise InputError(
+                "expected no number of processes with the engine dask: a cluster has what it has; leave -j out"
+            )
         from zoo_index.engines.dask_cluster import DaskEngine
 
         assert scheduler is not None

@@ -32,7 +32,7 @@ def start_index(store: Store) -> bool:
     Returns
     -------
     bool
-        Whether the index is filled now.
+        Whether the index is filled now; not if a refresh that was interrupted has begun to: that is to go on.
 
     Raises
     ------
@@ -45,14 +45,15 @@ def start_index(store: Store) -> bool:
         return False
     deadline = time.monotonic() + _MOST_SECONDS
     while True:
-        try:
-            if fill_from_snapshot(store):
-                # headers of a few files: no code of a network is run
-                refresh(store, engine=open_engine("inline"), seconds=None, catalogues=["pypi"])
+        is_filled = fill_from_snapshot(store)
+        with store.reading() as connection:
+            if queries.generation(connection):
+                return True
+        if not is_filled:
+            return False
+        try:  # headers of a few files: no code of a network is run
+            refresh(store, engine=open_engine("inline"), seconds=None, catalogues=["pypi"])
         except LeaseHeldError:  # another process is about it
             if time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_SECONDS)
-        with store.reading() as connection:
-            if queries.generation(connection):
-                return True

@@ -20,7 +20,7 @@ from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import queries, writes
 from zoo_index.database.publishing import Listing, next_architectures, publish
 from zoo_index.engines import Engine
-from zoo_index.errors import UnknownNameError
+from zoo_index.errors import CatalogueError, UnknownNameError
 from zoo_index.index.lease import Lease, leased
 from zoo_index.index.staging import Staged, stage
 from zoo_index.index.upkeep import Embedded, Progress, embed
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from zoo_index.database.store import Store
 
 __all__ = ["ITEM_SECONDS", "Progress", "RefreshReport", "refresh"]
+
+WHOLE_CATALOGUE = "*"
+"""What stands in place of an architecture where a catalogue could not be listed."""
 
 ITEM_SECONDS = 600.0
 """How long the standardization of one network may take; the slowest of timm takes half a minute."""
@@ -121,6 +124,8 @@ def refresh(
     ------
     LeaseHeldError
         If another process is refreshing this index.
+    CatalogueError
+        If names are asked for, and a catalogue that may have them cannot be listed.
     UnknownNameError
         If a name of `only` is in no catalogue.
     IndexFileError
@@ -135,6 +140,8 @@ def refresh(
         report.run = lease.run
         with lease.writing() as connection:
             writes.drop_prepared_bases(connection)
+            for name, reason in report.failed.items():
+                writes.put_failure(connection, name, versions[name], WHOLE_CATALOGUE, reason)
         if not only:
             local, report.stale = _outdated_local(target)
             listings += [Listing("local", local, is_whole=False)] if local else []
@@ -181,6 +188,7 @@ def _listings(catalogues: Sequence[str], only: Sequence[str], report: RefreshRep
             entries = catalogue.entries() if report.versions[name] else []
             aliases = catalogue.aliases() if report.versions[name] else {}
         except Exception as error:  # code of whatever catalogue: it may raise anything
+            _pass_on_interrupt(error)
             report.failed[name] = f"could not be listed: {type(error).__name__}: {error}"
             LOGGER.warning("failed", extra={"details": {"catalogue": name, "reason": report.failed[name]}})
             continue
@@ -189,6 +197,9 @@ def _listings(catalogues: Sequence[str], only: Sequence[str], report: RefreshRep
             entries = [entry for entry in entries if entry.architecture in only]
         listings.append(Listing(name, entries, is_whole=not only, aliases={} if only else aliases))
     unknown = set(only) - listed
+    if unknown and report.failed:
+        name, reason = next(iter(report.failed.items()))
+        raise CatalogueError(f"expected the catalogue {name!r} to be listed, it {reason}")
     if unknown:
         name = min(unknown)
         near = difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
@@ -197,6 +208,14 @@ def _listings(catalogues: Sequence[str], only: Sequence[str], report: RefreshRep
             + (f"; did you mean {', '.join(near)}?" if near else "")
         )
     return listings
+
+
+def _pass_on_interrupt(error: BaseException | None) -> None:
+    """Raise an interrupt that came while a library was imported, which makes another error of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+        error = error.__cause__ or error.__context__
 
 
 def _outdated_local(target: Store) -> tuple[list[CatalogueEntry], list[str]]:

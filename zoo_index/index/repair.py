@@ -19,7 +19,7 @@ def find_repairable(store: Store) -> list[str]:
     """Return what `repair` would put right in the database."""
     with store.reading() as connection:
         n = orphans(connection)
-    return [f"{n} vectors are of architectures that are gone; run: zoo doctor --repair"] if n else []
+    return [f"{n} vectors or entries are of architectures that are gone; run: zoo doctor --repair"] if n else []
 
 
 def repair(store: Store) -> list[str]:
@@ -34,7 +34,7 @@ def repair(store: Store) -> list[str]:
     with store.writing() as connection:
         n = drop_orphans(connection)
         if n:
-            done.append(f"deleted {n} vectors of architectures that are gone")
+            done.append(f"deleted {n} vectors and entries of architectures that are gone; run: zoo index refresh")
         n = runs.note_lost(connection)
         if n:
             done.append(f"noted {n} unfinished runs as lost")

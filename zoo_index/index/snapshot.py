@@ -63,14 +63,14 @@ def snapshot_fits(provenance: dict[str, Any] | None = None) -> bool:
 
 
 def fill_from_snapshot(store: Store, folder: Path | None = None) -> bool:
-    """Fill an index that no reader has seen anything of; what an unfinished refresh prepared in it goes.
+    """Fill an index that no reader has seen anything of, and that no refresh has begun to fill.
 
     Readers go on seeing nothing until the next generation is published.
 
     Returns
     -------
     bool
-        Whether the content is that of the snapshot now; not if there is a filled index.
+        Whether the content is that of the snapshot now.
 
     Raises
     ------
@@ -84,8 +84,11 @@ def fill_from_snapshot(store: Store, folder: Path | None = None) -> bool:
         lease = runs.lease_row(connection)
         if lease["holder"] and not lease["is_dead"]:
             return True
-        if queries.counts(connection, 1)["architectures"]:  # it came so far before
+        counts = queries.counts(connection, 1)
+        if counts["architectures"]:  # it came so far before
             return True
+        if counts["prepared"]:  # a refresh that was interrupted goes on with them
+            return False
         with tempfile.TemporaryDirectory() as scratch:
             copy = open_store(_unpack(folder, Path(scratch)))
             with copy.reading() as source:
