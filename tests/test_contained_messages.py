@@ -19,6 +19,7 @@ from zoo_index.contained import channel
 from zoo_index.contained.failures import error_from, error_values
 from zoo_index.contained.limits import limits
 from zoo_index.contained.relay import Readable
+from zoo_index.contained.surroundings import without_secrets
 from zoo_index.plain_text import plain_lines
 
 values = st.recursive(
@@ -134,3 +135,14 @@ def test_seconds_that_are_none(monkeypatch: pytest.MonkeyPatch, text: str) -> No
     monkeypatch.setenv("ZOO_TARGET_SECONDS", text)
     with pytest.raises(InputError, match="a number of seconds"):
         limits()
+
+
+def test_addresses_with_passwords_are_secrets() -> None:
+    environment = {
+        "ZOO_DB": "postgresql://me:secret@host/zoo",
+        "OTHER_DB": "postgresql://me@host/zoo",
+        "PROXY": "http://me:secret@proxy:80",
+        "MY_TOKEN": "x",
+        "HOME": "/home/me",
+    }
+    assert without_secrets(environment).keys() == {"OTHER_DB", "HOME"}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from zoo_index.database.clock import now
 from zoo_index.database.schema import LEASE
 from zoo_index.database.store import Store
 from zoo_index.engines import open_engine
-from zoo_index.errors import LeaseHeldError, LeaseLostError, UnknownNameError
+from zoo_index.errors import CatalogueError, LeaseHeldError, LeaseLostError, UnknownNameError
 from zoo_index.index import lease as lease_module
 from zoo_index.index import workers
 from zoo_index.index.refresh import RefreshReport, refresh
@@ -184,6 +185,30 @@ def test_a_catalogue_that_fails_leaves_the_others_and_what_it_had(made: Zoo) -> 
     assert "no such catalogue today" in report.failed["made"]
     assert report.retired == []
     assert {entry["catalogue"] for entry in made.entries()} >= {"made"}
+    (kept,) = made.status()["failed"]
+    assert (kept["catalogue"], kept["name"]) == ("made", "*")
+    assert "no such catalogue today" in kept["error"]
+    with pytest.raises(CatalogueError, match="'made' to be listed, it could not be listed: ConnectionError"):
+        refresh(made.store, engine=open_engine("inline"), seconds=None, catalogues=["made"], only=["a"])
+    made_catalogue.write(networks={"a": [3, 4]})
+    assert refreshed(made).status == "done"
+    assert made.status()["failed"] == []
+
+
+def test_an_interrupt_that_a_library_made_something_else_of_is_one(
+    made: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_catalogue.write(networks={"a": [3, 4]})
+
+    def interrupted() -> list[CatalogueEntry]:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise RuntimeError("Error calling __set_name__") from error
+
+    monkeypatch.setattr(made_catalogue, "CATALOGUE", replace(made_catalogue.CATALOGUE, entries=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        refreshed(made)
 
 
 @only_in_a_file
@@ -324,7 +349,7 @@ def test_a_holder_that_lost_its_lease_can_write_no_more(made: Zoo) -> None:
     ],
 )
 def test_who_counts_as_dead(made: Zoo, holder: str, age: int, is_dead: bool) -> None:
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     from transfer.processes import this_process
 
@@ -424,3 +449,7 @@ def test_metrics_for_prometheus_are_written_whole(made: Zoo, tmp_path: Path) -> 
     refused = forked(made, *REFRESH, "--metrics-file", str(tmp_path / "none" / "zoo.prom"))
     assert refused.returncode == 2
     assert b"existing folder" in refused.stderr
+    Path(made.store.name).write_bytes(b"no database any more" * 1000)
+    assert forked(made, *REFRESH, "--metrics-file", str(file)).returncode == 2
+    assert "zoo_refresh_success 0\n" in file.read_text()
+    assert "zoo_index" not in file.read_text()

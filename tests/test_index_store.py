@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
 import transfer
+from transfer.errors import InputError
 from zoo_index.database import loading, queries, writes
 from zoo_index.database.migrate import REVISION, migrations_folder
 from zoo_index.database.packing import pack_ids, unpack_ids
@@ -63,6 +64,29 @@ def test_a_failing_transaction_leaves_the_file_as_it_was(file: SqliteStore) -> N
     with pytest.raises(ZeroDivisionError), file.writing() as connection:
         assert 1 / len(put_failure(connection))
     assert file.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("mysql://root:secret@host/zoo", "an address of 'mysql'"),
+        ("postgresql+asyncpg://host/zoo", "an address of 'postgresql"),
+        ("", "a file for the index"),
+        (".", "a file for the index"),
+        ("/", "a file for the index"),
+        ("a\0b", "NUL"),
+    ],
+)
+def test_what_is_no_place_for_an_index_is_refused(place: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as refused:
+        Zoo(place)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("days", [-1, float("nan"), 1e300])
+def test_days_that_are_none(zoo: Zoo, days: float) -> None:
+    with pytest.raises(InputError, match="expected 0 to 100,000 days"):
+        zoo.vacuum(days)
 
 
 def test_reading_makes_no_file(file: SqliteStore) -> None:

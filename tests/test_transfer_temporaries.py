@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import safetensors.torch
 import torch
 from click.testing import CliRunner
 
+from transfer.processes import this_process
 from transfer.weights.files import replacing
 from zoo_index.cli import cli
 
@@ -24,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 WRITER = """
 import sys, time
 from pathlib import Path
+from transfer.processes import this_process
 from transfer.weights.files import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half")
@@ -163,3 +166,16 @@ def test_nothing_is_left_after_an_error(folder: Path) -> None:
         write_and_fail(folder / "out.safetensors")
     assert not left(folder)
     assert not Path("out.safetensors").exists()
+
+
+def test_a_process_of_somebody_else_is_told_by_when_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = this_process()
+    assert mine.is_alive()
+
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert mine.is_alive()
+    assert not replace(mine, started=mine.started + 1).is_alive()
+    assert replace(mine, machine="another").is_alive() is None
