@@ -248,10 +248,9 @@ def test_a_full_disk(arguments: tuple[str, ...], folder: Path) -> None:
 
 def test_a_database_of_no_bytes_is_filled(folder: Path) -> None:
     path = folder / "none.db"
-    for arguments in (("index", "status"), ("recommend", "-t", "test_vit")):
-        path.write_bytes(b"")
-        run("--db", str(path), *arguments, code=0)
-        assert Zoo(path).verify() == []
+    path.write_bytes(b"")
+    run("--db", str(path), "index", "status", code=0)
+    assert Zoo(path).verify() == []
     whole = folder / "whole.db"
     run("--db", str(whole), "list", code=0)
     contents = []

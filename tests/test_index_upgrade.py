@@ -183,7 +183,7 @@ def test_a_watched_target_an_addition_and_a_removal_work_in_it(zoo: Zoo) -> None
 
 def test_a_refresh_brings_what_catalogues_list_up_to_date(zoo: Zoo) -> None:
     names = ["test_vit", "test_resnet", "test_efficientnet", "resnet18", "vgg11", "efficientnet_lite0"]
-    report = zoo.refresh(only=names, processes=1)
+    report = refresh(zoo.store, engine=open_engine("inline"), seconds=None, only=names)
     assert (report.retired, report.failed) == ([], {})
     with sqlite3.connect(zoo.store.name) as raw:
         query = "SELECT DISTINCT features FROM architecture WHERE catalogue != 'local' AND died IS NULL"
