@@ -148,7 +148,7 @@ class SqliteStore(Store):
             what = "the disk is full" if code == sqlite3.SQLITE_FULL else "the disk is full, limited, or fails"
             return f"{what}, what was there before is kept: make room, or name another file with --db or ZOO_DB"
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return "the file is damaged: move it away, put a copy of it in place or make it anew: zoo index refresh"
+            return "it is none, or damaged: move it away, or name another file with --db or ZOO_DB"
         return "check the disk and the permissions, or name another file with --db or ZOO_DB"
 
 
