@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def code_runs_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """
     if not getattr(request.module, "CONTAINED", False):
         monkeypatch.setattr("zoo_index.contained.questions._CAN_CONTAIN", False)
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)  # folders are compared with what they were
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_items_are_taken_as_they_are_needed_and_results_come_at_once(engine: Eng
 def test_a_slow_item_holds_nobody_up(name: str, cluster: str, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     slow = ("await", str(seen))  # done only when the result of another item has come
-    with open_engine(name, 2, cluster if name == "dask" else None) as engine:
+    with open_engine(name, *((None, cluster) if name == "dask" else (2, None))) as engine:
         for item, outcome in engine.run(act, [slow, *DOUBLES]):
             seen.write_text("")
             assert isinstance(outcome, Done), item
