@@ -119,7 +119,7 @@ def ask(zoo: Zoo, size: int) -> dict[str, Any]:
         sys.executable,
         "-c",
         QUESTIONS,
-        getattr(zoo.store, "url", zoo.store.name),
+        zoo.store.place,
         *(f"made{row}" for row in rows),
     ]
     seconds, peak = json.loads(subprocess.run(script, check=True, capture_output=True, text=True).stdout)

@@ -139,5 +139,4 @@ def ids_of(connection: Connection, names: Sequence[str]) -> list[int]:
 
 def address(store: Store) -> str:
     """Where a store is, so that another process can open it."""
-    found: str = getattr(store, "url", store.name)
-    return found
+    return store.place

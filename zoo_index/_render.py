@@ -67,7 +67,7 @@ def show_recommendations(page: Page, answer: Recommendations) -> None:
             f"{result.coverage:.1%}",
             _count(result.params),
             result.license or "unknown",
-            ("here", "green") if result.available else ("gone" if result.catalogue == "local" else "hub", "dim"),
+            (_where(result.available, result.catalogue), "green" if result.available else "dim"),
         ]
         for result in answer.results
     ]
@@ -234,13 +234,18 @@ def show_entries(page: Page, entries: Sequence[Mapping[str, Any]]) -> None:
             entry["input_size"] or "-",
             str(entry["n_classes"] or "-"),
             entry["license"] or "unknown",
-            "here" if entry["available"] else "gone" if entry["path"] else "hub",
+            _where(entry["available"], entry["catalogue"]),
         )
         for entry in entries
     )
     page.columns(header, rows)
     n = len({entry["architecture_id"] for entry in entries})
     page.line((f"{len(entries)} entries of {n} architectures", "dim"))
+
+
+def _where(is_here: bool, catalogue: str) -> str:
+    """Say where weights are; those of a local file that is not here are nowhere else."""
+    return "here" if is_here else "gone" if catalogue == "local" else "hub"
 
 
 def show_entry(page: Page, entry: Mapping[str, Any]) -> None:

@@ -112,7 +112,7 @@ class Keeper:
         report.from_snapshot = is_filled
         view = self.view()
         if view.entries.n_architectures:
-            view.search.vector_index  # noqa: B018 - made anew if it is missing or was altered
+            len(view.search.vector_index)  # made anew if it is missing or was altered
         return report
 
     def add(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,5 @@ def _write(path: Path, figures: Mapping[str, tuple[str, float]]) -> None:
 
 
 def _ended(status: Mapping[str, Any]) -> float:
-    from datetime import UTC
-
     run = status["last_run"]
     return float(run["finished_utc"].replace(tzinfo=UTC).timestamp())

@@ -46,7 +46,7 @@ class PostgresqlStore(Store):
             ) from error
         self._url = parsed.set(drivername="postgresql+psycopg")
         self.name = parsed.set(drivername="postgresql").render_as_string(hide_password=True)
-        self.url = url
+        self.place = url
         known = parsed.set(password=None).render_as_string()
         from platformdirs import user_cache_path
 

@@ -40,7 +40,7 @@ class SqliteStore(Store):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        self.name = str(path)
+        self.name = self.place = str(path)
         self.vector_path = path.with_name(path.name + ".faiss")
 
     def exists(self) -> bool:

@@ -85,11 +85,14 @@ class Store(ABC):
     ----------
     name : str
         What messages call it; without a password.
+    place : str
+        What another process opens it by.
     vector_path : Path
         File for the vectors that are made from it.
     """
 
     name: str
+    place: str
     vector_path: Path
 
     def __init__(self) -> None:
