@@ -293,6 +293,35 @@ def test_signals_to_the_command_end_everything(folder: Path, number: int, status
     assert Path("out.safetensors").read_bytes() == b"old"
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_gets_lost_is_noticed(folder: Path, number: int, status: int) -> None:
+    """As it does in an import or a destructor, which tries something else after any failure."""
+    Path("net.py").write_text("while True: pass")
+    Path("command.py").write_text(
+        f"""
+import os, sys, time
+from zoo_index import cli
+from zoo_index.zoo import Zoo
+
+def get_ready(zoo, method):
+    try:
+        os.kill(os.getpid(), {number:d})
+        time.sleep(1000)
+    except BaseException:
+        open("lost", "w").close()
+
+Zoo.get_ready = get_ready
+sys.argv[1:] = ["recommend", "-t", "net.py"]
+cli.main()
+"""
+    )
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "command.py"], capture_output=True, text=True, timeout=PATIENCE)
+    assert Path("lost").exists(), done.stderr
+    assert done.returncode == status, done.stderr
+    assert time.monotonic() - begun < PATIENCE / 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_command_that_is_killed_while_the_file_is_written(folder: Path, number: int) -> None:
     """The code is asked for its extra state when it is saved; the folder holds what was written so far."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import click
 
 from transfer.errors import InputError, ZooError
 from transfer.weights.files import check_writable
+from zoo_index import interrupts
 from zoo_index._streams import are_cut, finish, prepare
 from zoo_index.cli_common import complain, page, print_json, say, zoo_of
 from zoo_index.cli_options import (
@@ -92,7 +92,7 @@ def _quiet_when_cut() -> Iterator[None]:
 def main() -> None:
     """Run the command line."""
     prepare()
-    signal.signal(signal.SIGTERM, _terminate)
+    interrupts.install()
     try:
         try:
             cli(standalone_mode=True)
@@ -115,11 +115,6 @@ def _question(source: str, similarity: float) -> None:
             f"Warning: {source} has too little in common with the target (similarity {similarity:.3f}), "
             f"expected benefit: {judged.benefit}; {judged.evidence}; train from random initialisation instead",
         )
-
-
-def _terminate(_signal: int, _frame: object) -> None:
-    """Leave as after an interrupt: workers are stopped and what was finished is kept."""
-    sys.exit(143)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -11,11 +11,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
 
 from transfer.errors import TargetError
+from zoo_index import interrupts
 from zoo_index.contained import channel
 from zoo_index.contained.failures import error_from
 from zoo_index.contained.limits import MEMORY, SECONDS, as_size, limits
@@ -27,6 +28,9 @@ __all__ = ["Child"]
 
 _INTERVAL = 0.1
 """Seconds between looks at the clock and at memory, unless looking takes long itself."""
+
+_PATIENCE = 0.5
+"""Seconds after which an interrupt is noticed that was lost."""
 
 _LAST_WORDS = 1.0
 """Seconds that are waited for what was printed before the end."""
@@ -97,7 +101,13 @@ class Child:
         TargetError
             If it took more than it may, ended, or answered what is no answer.
         """
-        said = self._said.get()
+        while True:
+            interrupts.check()
+            try:
+                said = self._said.get(timeout=_PATIENCE)
+                break
+            except Empty:
+                continue
         if isinstance(said, BaseException):
             self._end()  # what it printed comes before the message
             raise said
