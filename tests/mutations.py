@@ -67,11 +67,11 @@ def mutated_json(rng: random.Random, value: Any) -> Any:
     for _ in range(rng.choice((1, 1, 2, 3))):
         places = list(_places(value))
         if not places:
-            return rng.choice(_ODD_VALUES)
+            return copy.deepcopy(rng.choice(_ODD_VALUES))
         holder, key = rng.choice(places)
         match rng.randrange(8):
             case 0 | 1 | 2:
-                holder[key] = rng.choice(_ODD_VALUES)
+                holder[key] = copy.deepcopy(rng.choice(_ODD_VALUES))
             case 3:
                 del holder[key]
             case 4:
@@ -80,10 +80,10 @@ def mutated_json(rng: random.Random, value: Any) -> Any:
             case 5 if isinstance(holder, list):
                 holder.insert(key, copy.deepcopy(holder[key]))
             case 6 if isinstance(holder, list):
-                holder.extend([holder[key]] * rng.choice((1, 10, 70)))
+                holder.extend(copy.deepcopy([holder[key]]) * rng.choice((1, 10, 70)))
             case 5 | 6 if isinstance(holder, dict):
                 known = rng.choice(list(holder))
-                holder[rng.choice((_TWICE, "", "\ud800")) + known] = holder[key]
+                holder[rng.choice((_TWICE, "", "\ud800")) + str(known)] = copy.deepcopy(holder[key])
             case 7 if type(holder[key]) is int:
                 holder[key] += rng.choice((-1, 1))
             case 7:

@@ -19,13 +19,18 @@ GATEKEEPERS = {
     "psutil": {"zoo_index/contained/processes.py"},
     "psycopg": set(),  # SQLAlchemy loads it
     "sklearn": {"zoo_index/index/embedding.py"},
-    "click": {f"zoo_index/{name}.py" for name in ("cli", "cli_common", "cli_options", "cli_upkeep", "cli_watch")},
+    "click": {
+        f"zoo_index/{name}.py"
+        for name in ("cli", "cli_common", "cli_files", "cli_options", "cli_upkeep", "cli_watch")
+    },
     "alembic": {"zoo_index/database/migrate.py"},
     "dask": set(),
     "distributed": {"zoo_index/engines/dask_cluster.py"},
     "loky": set(),
     "multiprocessing": set(),
-    "safetensors": {"transfer/weights/safetensors_format.py"},
+    "safetensors": {"transfer/weights/formats/safetensors_file.py"},
+    "h5py": {"transfer/weights/formats/hdf5.py"},
+    "onnx": {"transfer/weights/formats/onnx_graph.py"},
     "huggingface_hub": {"zoo_index/fetching.py", "zoo_index/weights.py"},
     "urllib": {"zoo_index/connecting.py", "zoo_index/downloading.py", "zoo_index/fetching.py"},
     "http": {"zoo_index/connecting.py", "zoo_index/downloading.py"},
@@ -36,7 +41,11 @@ GATEKEEPERS = {
         if path.name != "__init__.py"
     },
 }
-TRANSFER_MAY_IMPORT = {"torch", "numpy", "numba", "llvmlite", "safetensors", "transfer", *sys.stdlib_module_names}
+FORMATS = {"h5py", "onnx"}
+"""Imported where a file needs them, and said to be missing where they are."""
+
+NEEDED = {"torch", "numpy", "numba", "llvmlite", "safetensors", "transfer"}
+TRANSFER_MAY_IMPORT = {*NEEDED, *FORMATS, *sys.stdlib_module_names}
 HEAVY = {"torch", "timm", "numba", "llvmlite", "faiss", "sklearn", "pandas"}
 
 

@@ -140,3 +140,9 @@ def test_on_the_command_line(zoo: Zoo, tmp_path: Path) -> None:
     assert "No such file" in told.stderr
     with zoo.store.reading() as connection:
         assert all(run["kind"] != "metrics" for run in runs.last_runs(connection))  # it leaves nothing unfinished
+
+
+def test_a_size_between_odd_spaces_is_read(zoo: Zoo, tmp_path: Path) -> None:
+    (name,) = entries_of(zoo, "test_vit")
+    zoo.import_metrics(results(tmp_path, f"{name},160\x1f,61.0\n"))
+    assert zoo.entry(name)["top1"] == 61.0

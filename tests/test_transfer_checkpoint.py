@@ -18,7 +18,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -28,7 +27,7 @@ from torch import nn
 from transfer.errors import CheckpointError, OutputError
 from transfer.weights.checkpoint import open_checkpoint, save_module
 from transfer.weights.files import check_writable, replacing
-from transfer.weights.safetensors_format import ORDER_KEY
+from transfer.weights.formats.safetensors_file import ORDER_KEY
 
 ROOT = Path(__file__).parents[1]
 NAMES = [f"blocks.{i}.fc.{role}" for i in range(12) for role in ("weight", "bias")]
@@ -174,7 +173,7 @@ def bad_files() -> dict[str, tuple[str, bytes, str]]:
         "empty": ("w.pth", b"", "empty file .*download it again"),
         "text": ("w.pth", b"hello, these are no weights\n", "weights file"),
         "text_safetensors": ("w.safetensors", b"hello, these are no weights\n", "weights file"),
-        "html": ("w.pth", b"<!DOCTYPE html><html>404</html>", r"is neither, it starts with b'<!DOCTYPE'"),
+        "html": ("w.pth", b"<!DOCTYPE html><html>404</html>", r"is none of these, it starts with b'<!DOCTYPE'"),
         "html_safetensors": ("w.safetensors", b"<!DOCTYPE html><html>404</html>", "weights file"),
         "one_byte": ("w.pth", b"a", "weights file"),
         "random": ("w.pth", random.Random(1).randbytes(5000), "weights file"),
@@ -183,27 +182,25 @@ def bad_files() -> dict[str, tuple[str, bytes, str]]:
         "huge_header": ("w.safetensors", struct.pack("<Q", 2**60) + b"{}", "damaged"),
         "huge_header_bin": ("w.bin", struct.pack("<Q", 2**60) + b"{}", "damaged"),
         "header_list": ("w.safetensors", with_header([1, 2]), "damaged"),
-        "no_tensors": ("w.safetensors", with_header({}), "expected tensors in .*found none"),
+        "no_tensors": ("w.safetensors", with_header({}), "expected a state dict .*no entries"),
         "offsets": ("w.safetensors", with_header({"a": {**one, "data_offsets": [0, 2**62]}}, bytes(4)), "damaged"),
         "overflow": ("w.safetensors", with_header({"a": {**one, "shape": [2**40] * 2}}, bytes(4)), "damaged"),
         "deep_name": ("w.safetensors", with_header({"a." * 3000 + "weight": one}, bytes(4)), "nested modules"),
-        "numpy": ("w.pth", packed({"a": np.zeros(3)}), "expected only tensors .*multiarray.*save the plain state"),
-        "namespace": ("w.pth", packed({"model": state(), "args": argparse.Namespace(a=1)}), "argparse.Namespace"),
-        "namespace_legacy": ("w.pth", packed(argparse.Namespace(a=1), legacy=True), "argparse.Namespace"),
-        "whole_module": ("w.pth", packed(nn.Linear(2, 2)), "linear.Linear.*save the plain state dict"),
-        "list": ("w.pth", packed([torch.zeros(3)]), "expected a state dict .*found list"),
-        "tensor": ("w.pth", packed(torch.zeros(3)), "expected a state dict .*found Tensor"),
+        "namespace": ("w.pth", packed(argparse.Namespace(a=1)), "argparse.Namespace and no tensors"),
+        "namespace_legacy": ("w.pth", packed(argparse.Namespace(a=1), legacy=True), "argparse.Namespace and no"),
+        "list": ("w.pth", packed([torch.zeros(3)]), "expected a state dict .*found a list"),
+        "tensor": ("w.pth", packed(torch.zeros(3)), "expected a state dict .*found a tensor without a name"),
         "empty_dict": ("w.pth", packed({}), "expected a state dict .*no entries"),
-        "no_weights": ("w.pth", packed({"epoch": 3, "lr": 0.1}), "found dict with 'epoch', 'lr' and no tensors"),
+        "no_weights": ("w.pth", packed({"epoch": 3, "lr": 0.1}), "found a dict with 'epoch', 'lr' and no tensors"),
         "empty_nested": ("w.pth", packed({"state_dict": {}, "epoch": 3}), "'state_dict', 'epoch' and no tensors"),
-        "deflated": ("w.pth", deflated(), "compressed ones .*unpack to any size"),
-        "other_zip": ("w.pth", zipped("a.txt"), "damaged or something else"),
-        "torchscript": ("w.pt", zipped("net/constants.pkl"), r"TorchScript.*torch\.jit\.load"),
+        "deflated": ("w.pth", deflated(), "compressed members, .*unpack to any size"),
+        "other_zip": ("w.pth", zipped("a.txt"), "an archive with 'a.txt'; unpack it"),
+        "torchscript": ("w.pt", zipped("net/constants.pkl"), "an archive with 'net/constants.pkl'"),
         "strides": ("w.pth", packed({"a": bomb}), r"tensor 'a' of shape \(1048576, 1048576\) claims more"),
         "strides_legacy": ("w.pth", packed({"a": bomb}, legacy=True), "claims more than the file holds"),
         "sparse": ("w.pth", packed({"a": torch.eye(3).to_sparse()}), "dense tensors .*'a'"),
         "meta": ("w.pth", packed({"a": torch.zeros(3, device="meta")}), "dense tensors with values .*'a'"),
-        "pickle": ("w.pth", pickle.dumps({"a": 1}), "expected only tensors"),
+        "pickle": ("w.pth", pickle.dumps({"a": 1}), "found a dict with 'a' and no tensors"),
     }
     for i in (1, 8, 100, len(zip_) // 2, len(zip_) - 30, len(zip_) - 1):
         files[f"cut_zip_{i}"] = ("w.pth", zip_[:i], "weights file")
@@ -261,8 +258,11 @@ def test_a_payload_is_not_run(tmp_path: Path, pack: Callable[[object], bytes], n
     marker = tmp_path / "marker"
     payload = {"state_dict": {**state(), "z": Evil(marker)}} if nested else Evil(marker)
     (tmp_path / name).write_bytes(pack(payload))
-    with pytest.raises(CheckpointError, match=r"weights file|only tensors"):
-        open_checkpoint(tmp_path / name)
+    if nested and name == "w.pth":
+        assert set(open_checkpoint(tmp_path / name).header) == set(state())
+    else:
+        with pytest.raises(CheckpointError, match=r"weights file|no tensors"):
+            open_checkpoint(tmp_path / name)
     assert not marker.exists()
 
 
@@ -289,7 +289,6 @@ def test_a_safe_file_with_damaged_bytes_never_gives_another_error(tmp_path: Path
 
 
 def test_no_code_of_ours_unpickles() -> None:
-    loads = []
     for path in [*(ROOT / "transfer").rglob("*.py"), *(ROOT / "zoo_index").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "torch", "torch.serialization"):
@@ -299,10 +298,7 @@ def test_no_code_of_ours_unpickles() -> None:
                 keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
                 assert not re.search(r"\b(c?[pP]ickle|dill|joblib)\.(loads?|Unpickler)$", called), path
                 assert "allow_pickle" not in keywords, path
-                if called == "torch.load":
-                    loads.append(keywords)
-    assert loads
-    assert all(keywords["weights_only"] == "True" for keywords in loads)
+                assert called != "torch.load", path
 
 
 def saved(module: nn.Module, path: Path) -> None:

@@ -90,3 +90,11 @@ def test_stages_of_one_block_are_stages() -> None:
     sources = {row.name: row.source for row in transfer.plan(deep, short).tensors}
     for stage in range(4):
         assert str(sources[f"stages.{stage}.blocks.0.mlp.fc1.weight"]).startswith(f"stages.{stage}.blocks.")
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_layers_without_channels_have_no_scale() -> None:
+    networks = [nets.mlp(3, width, 2) for width in (4, 0, 8)]
+    for source in networks:
+        for target in networks:
+            assert 0 <= transfer.similarity(source, target) <= 1

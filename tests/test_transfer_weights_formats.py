@@ -115,7 +115,7 @@ def test_a_file_that_holds_itself_is_refused(tmp_path: Path) -> None:
     circle["model"] = circle
     torch.save(circle, tmp_path / "w.pth")
     for ema in (False, True):
-        with pytest.raises(CheckpointError, match="expected only tensors"):
+        with pytest.raises(CheckpointError, match="found a dict with 'epoch', 'model' and no tensors"):
             open_checkpoint(tmp_path / "w.pth", ema=ema)
 
 
@@ -315,7 +315,7 @@ def test_a_storage_that_is_larger_than_the_file_is_refused(tmp_path: Path, legac
     # BININT1 77 is the number of elements of the storage and of the tensor. Beside the 308 bytes of a zip member
     # lie others of the same file, which a map would show.
     (tmp_path / "w.pth").write_bytes(lying(legacy, b"K\x4d", b"K\x60"))
-    with pytest.raises(CheckpointError, match="damaged" if legacy else "claim 384 bytes in other portions"):
+    with pytest.raises(CheckpointError, match=r"damaged .*a storage that claims more"):
         open_checkpoint(tmp_path / "w.pth")
 
 

@@ -17,6 +17,7 @@ from transfer.weights.files import check_writable
 from zoo_index import interrupts
 from zoo_index._streams import are_cut, finish, prepare
 from zoo_index.cli_common import complain, page, print_json, say, zoo_of
+from zoo_index.cli_files import FILES
 from zoo_index.cli_options import (
     PATH,
     filter_options,
@@ -144,7 +145,7 @@ def cli(ctx: click.Context, db: str | None, verbosity: int, log_json: bool, debu
     ctx.obj = db
 
 
-for _command in (*UPKEEP, watch):
+for _command in (*UPKEEP, *FILES, watch):
     cli.add_command(_command)
 
 
@@ -301,6 +302,7 @@ def transfer_command(
     no_verify: bool,
     allow_nonfinite: bool,
     ema: bool,
+    state: str | None,
     device: str,
     verbose: bool,
     as_json: bool,
@@ -329,6 +331,7 @@ def transfer_command(
         verify=not no_verify,
         allow_nonfinite=allow_nonfinite,
         ema=ema,
+        state=state,
         device=device,
     )
     if as_json:

@@ -23,6 +23,7 @@ __all__ = [
     "options_from",
     "proof_options",
     "reading_options",
+    "state_options",
     "target_option",
     "transfer_options",
 ]
@@ -110,17 +111,29 @@ def options_from(
     return Options(head=not no_head, channels=channels, image_channels=image_channels, **parts)
 
 
+def state_options(command: Command) -> Command:
+    """Add the options that say which of the weights in a file are meant."""
+    for option in (
+        click.option(
+            "--state", metavar="KEY", help="Which state dict of a checkpoint to take; default: the largest."
+        ),
+        click.option(
+            "--ema", is_flag=True, help="Take the averaged weights that a checkpoint keeps beside the plain."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def reading_options(command: Command) -> Command:
     """Add the options that say which weights of a file are read, and where they go."""
+    command = state_options(command)
     for option in (
         click.option(
             "--device",
             default="auto",
             show_default=True,
             help="Where the target is built up: cpu, cuda, cuda:N, or auto for CUDA where there is some.",
-        ),
-        click.option(
-            "--ema", is_flag=True, help="Take the averaged weights that a checkpoint keeps beside the plain."
         ),
         click.option("--allow-nonfinite", is_flag=True, help="Copy NaN and infinity instead of refusing them."),
     ):

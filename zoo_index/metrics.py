@@ -167,8 +167,9 @@ _MOST_DIGITS = 6
 
 
 def _size(text: str | None, where: str) -> int | None:
-    if text is None or not text.strip():
+    text = (text or "").strip()
+    if not text:
         return None
-    if not text.strip().isdecimal() or len(text.strip()) > _MOST_DIGITS:
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise InputError(f"expected img_size in pixels, got {text!r} in {where}")
     return int(text)

@@ -53,7 +53,7 @@ class Source:
     structure : nn.Module, Architecture or None
         The network, its parameters on the meta device; None where the checkpoint speaks for itself.
     note : str
-        What could not be used; empty if there is nothing to say.
+        What was taken of the file, and what could not be used; empty if there is nothing to say.
     """
 
     name: str
@@ -109,14 +109,14 @@ def find_source(
     return Place(str(entry["name"]), str(weights if weights is not None else fetch(entry)), entry)
 
 
-def open_source(place: Place, *, ema: bool = False) -> Source:
+def open_source(place: Place, *, ema: bool = False, state: str | None = None) -> Source:
     """Read the header of a source and, where the file does not tell it, the structure.
 
     Parameters
     ----------
     place : Place
-    ema : bool
-        Take the averaged weights (see `open_checkpoint`).
+    ema, state
+        Which weights of the file to take (see `open_checkpoint`).
 
     Raises
     ------
@@ -125,12 +125,13 @@ def open_source(place: Place, *, ema: bool = False) -> Source:
     CheckpointError
         If the file cannot be read.
     """
-    checkpoint = open_checkpoint(place.path, ema=ema)
+    checkpoint = open_checkpoint(place.path, ema=ema, state=state)
     if place.entry is not None:
-        return Source(place.name, checkpoint, structure_of(place.entry, checkpoint))
+        return Source(place.name, checkpoint, structure_of(place.entry, checkpoint), checkpoint.note)
     from zoo_index.catalogues.transformers_structure import structure_beside
 
-    return Source(place.name, checkpoint, *structure_beside(checkpoint))
+    structure, note = structure_beside(checkpoint)
+    return Source(place.name, checkpoint, structure, "; ".join(filter(None, (checkpoint.note, note))))
 
 
 def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module | None:

@@ -55,6 +55,7 @@ def fill(
     verify: bool,
     allow_nonfinite: bool,
     ema: bool,
+    state: str | None,
     target_name: str,
     progress: Callable[[str], Any] | None = None,
 ) -> TransferReport:
@@ -66,8 +67,8 @@ def fill(
     place : Place
     method, options, min_coverage, verify, allow_nonfinite, target_name, progress
         As `transfer.transfer`.
-    ema : bool
-        Take the averaged weights.
+    ema, state
+        Which weights of the file to take (see `open_checkpoint`).
 
     Raises
     ------
@@ -76,7 +77,7 @@ def fill(
     """
     from transfer.execution.apply import transfer
 
-    opened = open_source(place, ema=ema)
+    opened = open_source(place, ema=ema, state=state)
     report = transfer(
         opened.checkpoint,
         module,

@@ -256,6 +256,7 @@ class Zoo(Keeper):
         verify: bool = True,
         allow_nonfinite: bool = False,
         ema: bool = False,
+        state: str | None = None,
         device: str = "cpu",
     ) -> tuple[nn.Module, TransferReport]:
         """Transfer weights into a target.
@@ -282,6 +283,8 @@ class Zoo(Keeper):
         allow_nonfinite : bool
         ema : bool
             Take the averaged weights that the checkpoint keeps beside the plain ones.
+        state : str, optional
+            Which state dict of the checkpoint to take, where it holds several (see `open_checkpoint`).
         device : str
             Where a target that is built here goes: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
 
@@ -322,6 +325,7 @@ class Zoo(Keeper):
             verify=verify,
             allow_nonfinite=allow_nonfinite,
             ema=ema,
+            state=state,
             target_name=name,
         )
         return module, report

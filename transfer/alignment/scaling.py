@@ -126,7 +126,7 @@ def _profile(architecture: Architecture) -> NDArray[np.float64]:
         last = [layer for layer in item.layers if is_weighted(layer)][-2:]  # one of them may be the shortcut
         if last:
             widths.append(min(map(out_width, last)))
-    return np.array(widths, dtype=np.float64)
+    return np.array([width for width in widths if width], dtype=np.float64)  # without empty layers
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,35 @@
 """Weights files: names and shapes first, tensors when asked for, and only the parts that are asked for.
 
-Formats: safetensors and torch files (zip and legacy), in one file or in several with an index.
+Of every format (`formats.registry`) what the file holds is looked at without running anything in it; one of its
+state dicts is meant (`choosing`).
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.errors import CheckpointError, OutputError
 from transfer.structure.records import Signature
-from transfer.weights import safetensors_format, torch_format
-from transfer.weights.inspection import find_file, first_bytes
+from transfer.weights.choosing import State, choose, choose_names
+from transfer.weights.formats.registry import read_contents
+from transfer.weights.formats.safetensors_file import write_tensors
+from transfer.weights.inert.values import Unreadable
+from transfer.weights.inspection import check_count, damaged, find_file
+from transfer.weights.quantization import find_quantized
 from transfer.weights.reading import Reader, StateReader
-from transfer.weights.shards import check_shards, read_index
-from transfer.weights.wrappers import choose_names
+from transfer.weights.stored import ITEM_SIZES, Stored, StoredTensor
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    Lookup = Callable[[str], torch.Tensor]
-
-__all__ = ["Checkpoint", "open_checkpoint", "save_module"]
+__all__ = ["Checkpoint", "convert", "open_checkpoint", "save_module"]
 
 _MAX_DEPTH = 200
 """No network nests deeper; what walks the names recursively relies on it."""
@@ -44,33 +46,45 @@ class Checkpoint:
         In the order of registration where the file tells it, else sorted.
     is_ordered : bool
         Whether the file tells it.
+    note : str
+        Which of the state dicts in the file this is; empty where there is only one thing in it.
     """
 
     path: Path
     header: Mapping[str, Signature]
-    _map: Callable[[], AbstractContextManager[Lookup]] = field(repr=False, compare=False)
+    _tensors: Mapping[str, Stored] = field(repr=False, compare=False)
     is_ordered: bool = True
+    note: str = ""
 
     @contextmanager
     def opened(self) -> Iterator[Reader]:
         """Open the file for reading tensors, or parts of them, by name.
 
-        What is read are views of the mapped file, but for legacy torch files, which cannot be mapped.
+        What is read are views of the mapped file, wherever tensors lie in it as they are in memory.
         """
-        with self._map() as lookup:
-            yield StateReader(lookup)
+        yield StateReader(self._load)
+
+    def _load(self, name: str) -> torch.Tensor:
+        stored = self._tensors[name]
+        try:
+            return stored.load()
+        except Exception as error:  # readers of formats raise nearly anything on a damaged file
+            raise damaged(self.path, error) from error
 
 
-def open_checkpoint(path: str | os.PathLike[str], *, ema: bool = False) -> Checkpoint:
+def open_checkpoint(path: str | os.PathLike[str], *, ema: bool = False, state: str | None = None) -> Checkpoint:
     """Read the header of a weights file.
 
     Parameters
     ----------
     path : path
-        A safetensors file; a torch file with a state dict, also nested as ``{"state_dict": ...}``; the index of
-        a checkpoint in several files (``*.index.json``), or the folder it lies in.
+        A file of any known format (`transfer.weights.formats.registry`), also with the state dict nested in it or
+        with a whole pickled module; the index of a checkpoint in several files (``*.index.json``), or the folder it
+        lies in; a folder of `torch.distributed.checkpoint`.
     ema : bool
         Take the averaged weights (EMA) that some training scripts keep beside the plain ones.
+    state : str, optional
+        Which state dict of the file to take, e.g. ``teacher``; by default the one with the most values.
 
     Returns
     -------
@@ -79,54 +93,66 @@ def open_checkpoint(path: str | os.PathLike[str], *, ema: bool = False) -> Check
     Raises
     ------
     CheckpointError
-        If there is no such file, or it is damaged, holds no state dict or no averaged one, or is not safe to
-        read.
+        If there is no such file, or it is damaged, holds no state dict, not the one that is asked for, or
+        quantized or sparse tensors.
     """
     path = find_file(Path(path))
-    opened = _open_shards(path, ema) if path.name.endswith(".index.json") else _open_file(path, ema)
-    deepest = max(name.count(".") for name in opened.header)
+    contents = read_contents(path)
+    try:
+        chosen, note = choose(contents.tree, path, ema=ema, key=state)
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise damaged(path, error) from error
+    names = choose_names(chosen.tensors, path, ema=ema and not chosen.is_averaged)
+    tensors = _checked({name: chosen.tensors[inner] for name, inner in names.items()}, chosen, path)
+    header = {name: tensor.signature for name, tensor in tensors.items()}
+    return Checkpoint(path, header, tensors, contents.is_ordered, note)
+
+
+def _checked(tensors: Mapping[str, Stored | Unreadable], state: State, path: Path) -> dict[str, Stored]:
+    """Refuse what no network has, and what has no plain values."""
+    check_count(len(tensors), path)
+    deepest = max(name.count(".") for name in tensors)
     if deepest > _MAX_DEPTH:
         raise CheckpointError(
             f"expected tensors within at most {_MAX_DEPTH} nested modules in '{path}', got some within {deepest}; "
             "do not trust this file"
         )
-    return opened
+    quantized = find_quantized(tensors)
+    if quantized is not None:
+        raise CheckpointError(
+            f"expected plain values in '{path}', tensor {quantized[0]!r} shows that {quantized[1]} quantized the "
+            "network; take the weights it was made from, or dequantize it first"
+        )
+    _check_claims(state, path)
+    found = {}
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Unreadable):
+            raise CheckpointError(
+                f"expected dense tensors with values in '{path}', got {tensor.kind} tensor {name!r}; save it as a "
+                "dense one"
+            )
+        found[name] = tensor
+    return found
 
 
-def _open_file(path: Path, ema: bool | None) -> Checkpoint:
-    start = first_bytes(path)
-    if path.suffix != ".safetensors" and start[8:] != b"{":
-        state = torch_format.read_state(path, ema=ema)
-        return Checkpoint(path, torch_format.signatures(state), lambda: nullcontext(state.__getitem__))
-    stored, is_ordered = safetensors_format.read_header(path)
-    names = choose_names(stored, path, ema=ema)
-    header = {name: stored[inner] for name, inner in names.items()}
-    return Checkpoint(path, header, partial(_map_file, path, stored, names), is_ordered)
-
-
-@contextmanager
-def _map_file(path: Path, stored: Mapping[str, Signature], names: Mapping[str, str]) -> Iterator[Lookup]:
-    with safetensors_format.map_tensors(path, stored) as lookup:
-        yield lambda name: lookup(names[name])
-
-
-def _open_shards(path: Path, ema: bool) -> Checkpoint:
-    first_bytes(path)
-    places = read_index(path)
-    shards = {shard: _open_file(shard, None) for shard in dict.fromkeys(places.values())}
-    check_shards(places, {shard: opened.header for shard, opened in shards.items()}, path)
-    names = choose_names(safetensors_format.natural_order(places), path, ema=ema)
-    header = {name: shards[places[inner]].header[inner] for name, inner in names.items()}
-    return Checkpoint(path, header, partial(_map_shards, shards, places, names), is_ordered=False)
-
-
-@contextmanager
-def _map_shards(
-    shards: Mapping[Path, Checkpoint], places: Mapping[str, Path], names: Mapping[str, str]
-) -> Iterator[Lookup]:
-    with ExitStack() as stack:
-        lookups = {shard: stack.enter_context(opened._map()) for shard, opened in shards.items()}
-        yield lambda name: lookups[places[names[name]]](names[name])
+def _check_claims(state: State, path: Path) -> None:
+    """Refuse tensors that unfold to more than the file, e.g. by strides of zero, alone or all together."""
+    size = path.stat().st_size
+    stored = {name: tensor for name, tensor in state.tensors.items() if isinstance(tensor, StoredTensor)}
+    for name, tensor in stored.items():
+        if math.prod(tensor.shape) * ITEM_SIZES[tensor.dtype] > size:
+            raise CheckpointError(
+                f"expected stored values for every element in '{path}', tensor {name!r} of shape {tensor.shape} "
+                "claims more than the file holds; do not trust this file"
+            )
+    storages = {id(tensor.storage): tensor.storage.n_bytes for tensor in stored.values()}
+    if sum(storages.values()) > size:
+        raise CheckpointError(
+            f"expected values of their own for all tensors in '{path}' ({size:,} bytes), they claim "
+            f"{sum(storages.values()):,} bytes; do not trust this file"
+        )
 
 
 def save_module(module: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
@@ -147,16 +173,42 @@ def save_module(module: nn.Module, path: str | os.PathLike[str], metadata: Mappi
     """
     import torch
 
-    seen: set[int] = set()
-    state = {}
-    for name, tensor in module.state_dict().items():
+    state = module.state_dict()
+    for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.is_meta:
             raise OutputError(
                 f"expected dense tensors with values to write to '{path}', {name!r} is not one and safetensors "
                 "cannot hold it; transfer in Python and save the module with torch.save"
             )
-        value = tensor.detach().cpu().contiguous()
-        storage = value.untyped_storage().data_ptr()
-        state[name] = value.clone() if storage in seen else value
-        seen.add(storage)
-    safetensors_format.write_tensors(state, Path(path), metadata)
+    write_tensors(state, Path(path), metadata)
+
+
+def convert(
+    path: str | os.PathLike[str], output: str | os.PathLike[str], *, ema: bool = False, state: str | None = None
+) -> Checkpoint:
+    """Write the tensors of a weights file of any known format as safetensors, in their order.
+
+    Parameters
+    ----------
+    path, ema, state
+        As for `open_checkpoint`.
+    output : path
+        An existing file is replaced whole or not at all.
+
+    Returns
+    -------
+    Checkpoint
+        What was read.
+
+    Raises
+    ------
+    CheckpointError
+        As `open_checkpoint`.
+    OutputError
+        If the file cannot be written, or safetensors has no such element type.
+    """
+    checkpoint = open_checkpoint(path, ema=ema, state=state)
+    with checkpoint.opened() as read:
+        tensors = {name: read(name) for name in checkpoint.header}
+        write_tensors(tensors, Path(output), {"zoo.source": checkpoint.path.name}, is_ordered=checkpoint.is_ordered)
+    return checkpoint

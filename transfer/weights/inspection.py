@@ -19,9 +19,12 @@ _MAX_HEADER = 100_000_000
 
 _INDEXES = (".safetensors.index.json", ".index.json")
 
+_METADATA = ".metadata"
+"""What `torch.distributed.checkpoint` says in a folder of what is in it."""
+
 
 def find_file(path: Path) -> Path:
-    """Return the weights file that a path means: itself, or the index of the shards in a folder.
+    """Return the weights file that a path means: itself, or what says which files a folder has.
 
     Raises
     ------
@@ -61,6 +64,8 @@ def _index_in(folder: Path) -> Path:
             raise CheckpointError(f"expected one index of shards, folder '{folder}' holds {names}; name the file")
         if found:
             return found[0]
+    if (folder / _METADATA).is_file():
+        return folder / _METADATA
     raise CheckpointError(f"expected a weights file, '{folder}' is a folder; name the file in it")
 
 

@@ -132,6 +132,7 @@ def transfer_to_file(
     filters: Filters,
     example: str | None,
     ema: bool,
+    state: str | None,
     device: str,
     **others: Any,
 ) -> dict[str, Any]:
@@ -150,6 +151,7 @@ def transfer_to_file(
             filters=filters,
             example=example,
             ema=ema,
+            state=state,
             device=device,
             **others,
         )
@@ -162,7 +164,7 @@ def transfer_to_file(
         zoo = open_zoo()
         if source is None:
             zoo.get_ready(method)
-        from transfer.weights.safetensors_format import read_header
+        from transfer.weights.checkpoint import open_checkpoint
         from zoo_index.shown import ShownReport
         from zoo_index.sources import find_source
 
@@ -179,12 +181,13 @@ def transfer_to_file(
             output=str(output),
             method=method,
             ema=ema,
+            state=state,
             target_name=target,
             **others,
         )
         made: dict[str, Any] = child.answer()
         _checked(child, ShownReport.from_json, made)
-        _checked(child, read_header, file)
+        _checked(child, open_checkpoint, file)
         try:
             put_in_place(file, output)
         except OSError as error:

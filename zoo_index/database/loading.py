@@ -112,6 +112,8 @@ def load_table(connection: Connection, form: Form, of: int | NDArray[np.int64]) 
     query: Any = select(ARCHITECTURE.c.id, count, items_of).where(items_of.is_not(None)).order_by(ARCHITECTURE.c.id)
     query = query.where(standing(ARCHITECTURE, of)) if isinstance(of, int) else query
     architectures, n_scoring, packed = _columns(connection, query, ARCHITECTURE.c.id, ids)
+    if any(n < 0 for n in n_scoring):
+        raise ValueError("an architecture has fewer layers than none")
     start, item = _lists(packed)
     wanted = None if ids is None else np.unique(item)
     query = select(BLOCK.c.id, BLOCK.c.single, BLOCK.c.layer_ids).order_by(BLOCK.c.id)

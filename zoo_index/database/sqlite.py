@@ -53,7 +53,7 @@ class SqliteStore(Store):
         try:  # another process may be making it
             with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as connection:
                 return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):  # a message may quote damaged text
             return True  # who reads it will hear what is wrong
 
     def is_writable(self) -> bool:

@@ -216,7 +216,7 @@ class Store(ABC):
         except ZooError:
             raise
         except _DAMAGE as error:
-            if verb != "read":
+            if verb != "read" and not isinstance(error, UnicodeDecodeError):  # of the database's message
                 raise
             raise IndexFileError(
                 f"expected whole rows in the index '{self.name}', found damaged ones ({type(error).__name__}: "

@@ -13,15 +13,45 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from transfer.errors import CheckpointError
+from transfer.weights.choosing import choose
+from transfer.weights.contents import Contents
 from transfer.weights.inspection import check_count
+from transfer.weights.names import natural_order
 
-__all__ = ["check_shards", "read_index"]
+__all__ = ["read_index_file", "shard_at"]
 
 _MAX_INDEX = 100_000_000
 """Bytes; what safetensors allows a header."""
 
 
-def read_index(path: Path) -> dict[str, Path]:
+def read_index_file(path: Path) -> Contents:
+    """Read what the shards of an index hold, as one.
+
+    Parameters
+    ----------
+    path : Path
+        Of the index.
+
+    Returns
+    -------
+    Contents
+
+    Raises
+    ------
+    CheckpointError
+        If it is no index, or does not fit its shards.
+    """
+    from transfer.weights.formats.registry import read_contents  # which knows this module
+
+    places = _read_index(path)
+    held = {}
+    for shard in dict.fromkeys(places.values()):
+        held[shard] = choose(read_contents(shard).tree, shard)[0].tensors
+    _check_shards(places, held, path)
+    return Contents("shards", {name: held[places[name]][name] for name in natural_order(places)}, is_ordered=False)
+
+
+def _read_index(path: Path) -> dict[str, Path]:
     """Read the index of a checkpoint in several files.
 
     Parameters
@@ -49,7 +79,7 @@ def read_index(path: Path) -> dict[str, Path]:
     if not is_map or not places:
         raise _no_index(path, "a weight_map without tensors" if is_map else "another weight_map")
     check_count(len(places), path)
-    return {name: _beside(path, file) for name, file in places.items()}
+    return {name: shard_at(path, file) for name, file in places.items()}
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -67,7 +97,20 @@ def _no_index(path: Path, found: str) -> CheckpointError:
     )
 
 
-def _beside(path: Path, file: str) -> Path:
+def shard_at(path: Path, file: str) -> Path:
+    """Return the file that an index names.
+
+    Parameters
+    ----------
+    path : Path
+        Of the index.
+    file : str
+
+    Raises
+    ------
+    CheckpointError
+        If it does not lie beside the index, or does not exist.
+    """
     # The names only: in a hub's cache the shards themselves are links to files elsewhere.
     for kind in (PurePosixPath(file), PureWindowsPath(file)):
         if kind.root or kind.drive or ".." in kind.parts or not kind.name:
@@ -86,7 +129,7 @@ def _beside(path: Path, file: str) -> Path:
     return shard
 
 
-def check_shards(places: Mapping[str, Path], held: Mapping[Path, Iterable[str]], path: Path) -> None:
+def _check_shards(places: Mapping[str, Path], held: Mapping[Path, Iterable[str]], path: Path) -> None:
     """Check an index against what its shards hold; a shard may hold tensors that the index does not name.
 
     Parameters

@@ -1,0 +1,68 @@
+"""Commands that look into weights files, and convert them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from transfer.errors import InputError
+from transfer.weights.files import check_writable
+from zoo_index.cli_common import page, print_json
+from zoo_index.cli_options import PATH, json_option, state_options
+
+__all__ = ["FILES"]
+
+
+@click.command("inspect")
+@click.argument("file", type=PATH)
+@state_options
+@click.option("--verbose", is_flag=True, help="List every tensor that would be taken.")
+@json_option
+@click.pass_context
+def inspect_command(
+    ctx: click.Context, file: Path, ema: bool, state: str | None, verbose: bool, as_json: bool
+) -> None:
+    """Say what a weights FILE holds and which of it would be taken; nothing in it is run.
+
+    Any of safetensors, torch, TorchScript, pickles, numpy, Keras, ONNX; an index of shards; a folder of
+    torch.distributed.checkpoint.
+    """
+    from transfer.weights.holdings import inspect
+
+    found = inspect(file, ema=ema, state=state)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        from zoo_index._render_files import show_holdings
+
+        show_holdings(page(), found, verbose=verbose)
+    if found.refusal:
+        ctx.exit(1)
+
+
+@click.command("convert")
+@click.argument("file", type=PATH)
+@click.option("--output", "-o", type=PATH, required=True, help="File to write, .safetensors.")
+@state_options
+@json_option
+def convert_command(file: Path, output: Path, ema: bool, state: str | None, as_json: bool) -> None:
+    """Write the tensors of a weights FILE as safetensors; nothing in it is run."""
+    from transfer.weights.checkpoint import convert
+
+    if output.suffix != ".safetensors":
+        raise InputError(f"expected an output that ends in .safetensors, which is what is written, got '{output}'")
+    check_writable(output)
+    converted = convert(file, output, ema=ema, state=state)
+    if as_json:
+        print_json(
+            {"source": str(file), "output": str(output), "tensors": len(converted.header), "note": converted.note}
+        )
+    else:
+        page().line(f"{len(converted.header)} tensors saved to ", (str(output), "bold"))
+        if converted.note:
+            page().line((converted.note, "dim"))
+
+
+FILES = (inspect_command, convert_command)
+"""For the command line."""
