@@ -16,7 +16,7 @@ from typing import Any
 import nets
 from conftest import description_of
 
-from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry
+from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Request
 from zoo_index.catalogues.description import Description
 
 HARM = {
@@ -37,7 +37,7 @@ def version() -> str:
     return str(_read()["version"])
 
 
-def entries() -> list[CatalogueEntry]:
+def entries(request: Request) -> list[CatalogueEntry]:
     if _read().get("broken"):
         raise ConnectionError("no such catalogue today")
     return [CatalogueEntry(f"{name}.x", name, "x", "made", "mit") for name in _read()["networks"]]

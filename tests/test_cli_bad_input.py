@@ -295,7 +295,7 @@ def test_places_that_cannot_be_written(folder: Path) -> None:
         (("add", "good.pth", "--name", ""), ["expected a name"]),
         (("add", "evil.pth", "--name", "n"), ["expected a state dict", "no tensors"]),
         (("add", "cut.pth", "--name", "n"), ["damaged"]),
-        (("add", "subfolder", "--name", "n"), ["is a folder"]),
+        (("add", "subfolder", "--name", "n"), ["expected weights files in 'subfolder', found none"]),
         (("recommend", "-t", "good.pth", "--measure", "paper"), ["expected a network module"]),
         (("plan", "-t", "net.py", "-s", "good.pth", "--method", "paper"), ["expected a network module"]),
         (("plan", "-t", "net.py", "-s", "resnet5O"), ["did you mean resnet50"]),
@@ -333,7 +333,7 @@ def test_filters_that_admit_nothing(folder: Path, filters: tuple[str, ...]) -> N
         (("recommend", "-t", "net.py", "-k", "0"), ["'-k'"]),
         (("recommend", "-t", "net.py", "--measure", "other"), ["'other' is not one of 'dpiat', 'paper'"]),
         (("recommend",), ["Missing option '--target'"]),
-        (("add", "good.pth"), ["Missing option '--name'"]),
+        (("add",), ["Missing argument 'CHECKPOINT'"]),
         (("nosuch",), ["No such command 'nosuch'"]),
     ],
 )

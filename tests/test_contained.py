@@ -267,7 +267,7 @@ def wrong():
 
 @pytest.mark.parametrize(
     ("number", "status", "said"),
-    [(signal.SIGTERM, 143, ""), (signal.SIGINT, 130, "Interrupted; "), (signal.SIGKILL, -9, "")],
+    [(signal.SIGTERM, 143, ""), (signal.SIGINT, 130, "Interrupted."), (signal.SIGKILL, -9, "")],
 )
 def test_signals_to_the_command_end_everything(folder: Path, number: int, status: int, said: str) -> None:
     deaf = "import signal\nsignal.pthread_sigmask(0, signal.valid_signals())\nsum(range(10**16))\n"

@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import pickle
 import pickletools
 import random
 import re
@@ -34,6 +35,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import torch.distributed.checkpoint
 from conftest import put
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,6 +68,7 @@ EXECUTIONS = {
     "torch zip": (1000, 60_000),
     "torch zip bytes": (500, 20_000),
     "torch legacy": (1000, 30_000),
+    "other formats": (1000, 20_000),
     "shards": (1500, 30_000),
     "csv": (3000, 100_000),
     "config": (50, 1_000),
@@ -293,6 +296,50 @@ def split_pickles(data: bytes) -> tuple[list[bytes], bytes]:
             pass
         found.append(data[start : file.tell()])
     return found, data[file.tell() :]
+
+
+def other_files(folder: Path) -> dict[str, bytes]:
+    """Files of other formats, by name; a distributed folder by its metadata."""
+    import h5py
+    import onnx
+
+    arrays = {name.replace(".", "/"): tensor.numpy() for name, tensor in state().items()}
+    np.savez(folder / "w.npz", **arrays)
+    np.savez_compressed(folder / "c.npz", **arrays)
+    with h5py.File(folder / "w.h5", "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    initial = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items() if array.ndim]
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], initializer=initial)), folder / "w.onnx"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(nets.conv_net(4, 2)), folder / "w.pt")
+        torch.distributed.checkpoint.save({"model": state()}, checkpoint_id=str(folder / "saved"))
+    (folder / "m.pkl").write_bytes(pickle.dumps({"model": dict(arrays), "module": nets.conv_net(4, 2)}))
+    return {path.name: path.read_bytes() for path in (*folder.glob("*.*"), folder / "saved" / ".metadata")}
+
+
+@lanes("other formats")
+def test_other_formats(n: int, tmp_path: Path) -> None:
+    pristine = tmp_path / "pristine"
+    pristine.mkdir()
+    files = other_files(pristine)
+    command = f"touch {tmp_path / 'marker'}"
+
+    def read(rng: random.Random, folder: Path) -> None:
+        name = rng.choice(sorted(files))
+        data = files[name]
+        if name in (".metadata", "m.pkl") and rng.random() < 0.7:
+            data = mutated_pickle(rng, data, [files["m.pkl"], files[".metadata"]], command)
+        else:
+            data = mutated_bytes(rng, data, [data])
+        path = (pristine / "saved" if name == ".metadata" else folder) / name
+        path.write_bytes(data)
+        check_weights(path)
+
+    fuzz("other formats", n, read, tmp_path)
 
 
 @lanes("shards")

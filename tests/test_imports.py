@@ -31,9 +31,9 @@ GATEKEEPERS = {
     "safetensors": {"transfer/weights/formats/safetensors_file.py"},
     "h5py": {"transfer/weights/formats/hdf5.py"},
     "onnx": {"transfer/weights/formats/onnx_graph.py"},
-    "huggingface_hub": {"zoo_index/fetching.py", "zoo_index/weights.py"},
-    "urllib": {"zoo_index/connecting.py", "zoo_index/downloading.py", "zoo_index/fetching.py"},
-    "http": {"zoo_index/connecting.py", "zoo_index/downloading.py"},
+    "huggingface_hub": {"zoo_index/hub/fetching.py", "zoo_index/weights.py"},
+    "urllib": {"zoo_index/hub/connecting.py", "zoo_index/hub/downloading.py", "zoo_index/hub/fetching.py"},
+    "http": {"zoo_index/hub/connecting.py", "zoo_index/hub/downloading.py"},
     "rich": {"zoo_index/_page.py", "zoo_index/_progress.py"},
     "sqlalchemy": {
         str(path.relative_to(ROOT))

@@ -24,7 +24,7 @@ from huggingface_hub import constants
 
 from zoo_index.cli import cli
 from zoo_index.errors import WeightsUnavailableError
-from zoo_index.fetching import fetch
+from zoo_index.hub.fetching import fetch
 from zoo_index.weights import Availability, hub_cache, torch_cache
 from zoo_index.zoo import Zoo
 

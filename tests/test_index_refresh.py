@@ -23,7 +23,7 @@ from forked_cli import run_cli
 from safetensors.torch import save_file
 from sqlalchemy import select, update
 
-from zoo_index.catalogues.catalogue import CATALOGUES, CatalogueEntry, open_catalogue
+from zoo_index.catalogues.catalogue import CATALOGUES, CatalogueEntry, Request, open_catalogue
 from zoo_index.catalogues.description import FEATURES
 from zoo_index.catalogues.timm_catalogue import aliases, build
 from zoo_index.database import runs
@@ -52,7 +52,7 @@ def test_a_refresh_indexes_what_it_was_asked_for(small_index: Path) -> None:
 
 
 def test_timm_lists_every_pretrained_entry_with_its_default_first() -> None:
-    entries = open_catalogue("timm").entries()
+    entries = open_catalogue("timm").entries(Request())
     assert len(entries) > 1800
     assert len({entry.name for entry in entries}) == len(entries)
     first = {}
@@ -201,7 +201,7 @@ def test_an_interrupt_that_a_library_made_something_else_of_is_one(
 ) -> None:
     made_catalogue.write(networks={"a": [3, 4]})
 
-    def interrupted() -> list[CatalogueEntry]:
+    def interrupted(request: Request) -> list[CatalogueEntry]:
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt as error:

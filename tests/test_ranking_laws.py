@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import isclose
@@ -107,3 +110,21 @@ def test_candidates_that_hold_the_best_give_what_exact_ranking_gives(
     short = zoo.recommend(name, k=k)
     assert short.results == exact.results
     assert short.n_scored == len(candidates)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_copy_of_a_process_that_has_ranked_can_rank() -> None:
+    """As the workers of a data loader are."""
+    script = (
+        "import os, numpy as np\n"
+        "from transfer.alignment.ranking import _spread\n"
+        "def spread():\n"
+        "    return _spread(lambda begin, end: np.arange(begin, end), 1000, parallel=True)\n"
+        "first = spread()\n"
+        "child = os.fork()\n"
+        "assert (spread() == first).all()\n"
+        "if not child:\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=60)

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from zoo_index.plain_text import plain
 
-__all__ = ["Cell", "Page", "Piece"]
+__all__ = ["Cell", "Page", "Piece", "in_bytes"]
 
 Piece = str | tuple[str, str]
 """A text, or a text and its style, e.g. ``('copied', 'green')``."""
@@ -32,6 +32,8 @@ _MOST_IN_A_CELL = 1000
 
 _MOST_IN_A_LINE = 10_000
 
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
 
 class _Console(Console):
     """Leaves it to the command what a pipe without a reader means."""
@@ -44,14 +46,21 @@ class Page:
     """Lines and tables on stdout."""
 
     def __init__(self) -> None:
-        width = None if sys.stdout.isatty() else _WIDTH
+        self._is_screen = sys.stdout.isatty()
+        width = None if self._is_screen else _WIDTH
         self._console = _Console(width=width, markup=False, emoji=False, highlight=False)
 
     def line(self, *pieces: Piece) -> None:
-        """Print one paragraph."""
-        self._console.print(_text(pieces, _MOST_IN_A_LINE))
+        """Print one paragraph; in a file or pipe it is one line."""
+        self._console.print(_text(pieces, _MOST_IN_A_LINE), soft_wrap=not self._is_screen)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]], numbers: Iterable[str] = ()) -> None:
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Cell]],
+        numbers: Iterable[str] = (),
+        whole: Iterable[str] = (),
+    ) -> None:
         """Print a table that is laid out to the width of the terminal.
 
         Parameters
@@ -61,21 +70,31 @@ class Page:
         rows : iterable of sequence of pieces
         numbers : iterable of str
             Headings of the columns that are aligned to the right.
+        whole : iterable of str
+            Headings of the columns that are broken last, such as names, which people copy.
         """
         made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-        numbers = set(numbers)
+        numbers, whole = set(numbers), set(whole)
         for column in columns:
-            made.add_column(_cell(column), justify="right" if column in numbers else "left", overflow="fold")
+            justify: JustifyMethod = "right" if column in numbers else "left"
+            made.add_column(_cell(column), justify=justify, overflow="fold", no_wrap=column in whole)
         for row in rows:
             made.add_row(*map(_cell, row))
-        self._console.print(made)
+        self._print(made)
 
     def pairs(self, rows: Iterable[tuple[str, str]]) -> None:
         """Print names and their values in two columns."""
         made = Table.grid(padding=(0, 2))
         for key, value in rows:
             made.add_row(_cell((key, "dim")), _cell(value))
-        self._console.print(made)
+        self._print(made)
+
+    def _print(self, made: Table) -> None:
+        """Print a table without the blanks that fill up its lines."""
+        with self._console.capture() as captured:
+            self._console.print(made)
+        lines = captured.get().splitlines()
+        print("\n".join(line.rstrip() for line in lines), file=self._console.file)
 
     def columns(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print many rows as they are: laying out two thousand of them as a table takes seconds."""
@@ -89,6 +108,15 @@ class Page:
             for row, own in zip(written, sizes, strict=True)
         ]
         print("\n".join(lines), file=self._console.file)
+
+
+def in_bytes(n: float) -> str:
+    """Write a number of bytes in the unit that suits it."""
+    for unit in _UNITS:
+        if n < 1000 or unit == _UNITS[-1]:
+            break
+        n /= 1000
+    return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
 
 
 def _cell(cell: Cell) -> Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo_index._page import Cell, Page, Piece
+from zoo_index._page import Cell, Page, Piece, in_bytes
 from zoo_index.answers import RANKING_DATASET
 from zoo_index.verdicts import USEFUL
 
@@ -41,6 +41,9 @@ _STATUS_STYLE = {
 _NUMBERS = ("#", "similarity", "paper", "coverage", "params", "tensors", "elements", "written")
 """Columns that are aligned to the right."""
 
+_MOST_NAMES = 40
+"""Names of a kind in what people read; JSON has all."""
+
 _MAX_PARTS = 40
 """Rows of a report that still fit a screen or two."""
 
@@ -72,7 +75,7 @@ def show_recommendations(page: Page, answer: Recommendations) -> None:
         for result in answer.results
     ]
     columns = ("#", "source", "similarity", "benefit", "paper", "coverage", "params", "license", "weights")
-    page.table(columns, rows, _NUMBERS)
+    page.table(columns, rows, _NUMBERS, whole=("source",))
     _show_verdict(page, answer.results)
     page.line(
         (
@@ -225,19 +228,26 @@ def _common_paths(names: Sequence[str]) -> str:
 
 def show_entries(page: Page, entries: Sequence[Mapping[str, Any]]) -> None:
     """Print entries."""
-    header = ("entry", "family", "params", "input", "classes", "license", "weights")
-    rows = (
-        (
+    header = ["entry", "family", "params", "input", "classes", "task", "dataset", "license", "size", "weights"]
+    rows = [
+        [
             entry["name"],
             entry["family"] or "-",
             _count(entry["n_params"]),
             entry["input_size"] or "-",
             str(entry["n_classes"] or "-"),
+            entry["task"] or "unknown",
+            entry["dataset"] or "unknown",
             entry["license"] or "unknown",
+            "-" if entry["n_bytes"] is None else in_bytes(entry["n_bytes"]),
             _where(entry["available"], entry["catalogue"]),
-        )
+        ]
         for entry in entries
-    )
+    ]
+    if any(entry["downloads"] is not None for entry in entries):
+        header.append("downloads")
+        for row, entry in zip(rows, entries, strict=True):
+            row.append("-" if entry["downloads"] is None else f"{entry['downloads']:,}")
     page.columns(header, rows)
     n = len({entry["architecture_id"] for entry in entries})
     page.line((f"{len(entries)} entries of {n} architectures", "dim"))
@@ -245,7 +255,7 @@ def show_entries(page: Page, entries: Sequence[Mapping[str, Any]]) -> None:
 
 def _where(is_here: bool, catalogue: str) -> str:
     """Say where weights are; those of a local file that is not here are nowhere else."""
-    return "here" if is_here else "gone" if catalogue == "local" else "hub"
+    return "here" if is_here else "gone" if catalogue in ("local", "folder") else "hub"
 
 
 def show_entry(page: Page, entry: Mapping[str, Any]) -> None:
@@ -310,14 +320,18 @@ def show_watches(page: Page, watches: Sequence[Watched]) -> None:
 
 def show_difference(page: Page, found: Difference) -> None:
     """Print what changed between two generations."""
-    page.line(f"generation {found.since} to {found.until}")
-    for what in ("new", "changed", "retired"):
-        for kind, names in (
-            ("architecture", getattr(found, what)),
-            ("entry", getattr(found, f"entries_{what}")),
-        ):
-            for name in names:
-                page.line(f"{what:8} {kind:13} {name}")
+    kinds = [
+        (what, kind, getattr(found, prefix + what))
+        for what in ("new", "changed", "retired")
+        for kind, prefix in (("architectures", ""), ("entries", "entries_"))
+    ]
+    counts = ", ".join(f"{len(names):,} {kind} {what}" for what, kind, names in kinds if names)
+    page.line(f"generation {found.since} to {found.until}: {counts or 'nothing changed'}")
+    for what, kind, names in kinds:
+        for name in names[:_MOST_NAMES]:
+            page.line(f"{what:8} {kind:14} {name}")
+        if len(names) > _MOST_NAMES:
+            page.line((f"{what:8} {kind:14} ... and {len(names) - _MOST_NAMES:,} more: --json", "dim"))
 
 
 def show_metrics(page: Page, report: MetricsReport) -> None:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo_index._page import Page
+from zoo_index._page import Page, in_bytes
 
 if TYPE_CHECKING:
     from transfer.weights.holdings import Holdings
 
 __all__ = ["show_holdings"]
 
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-
 
 def show_holdings(page: Page, found: Holdings, *, verbose: bool) -> None:
     """Print the state dicts of a file, and the tensors of the one that would be taken."""
-    order = "in the order of registration" if found.is_ordered else "sorted by name"
-    page.line((found.path, "bold"), f": {found.format}, {_bytes(found.n_bytes)}, tensors {order}")
+    order = "" if found.is_ordered else "; the order of the layers is not in it"
+    page.line((found.path, "bold"), f": {found.format}, {in_bytes(found.n_bytes)}{order}")
     rows = [
         [
-            (state.key or "(not nested)", "bold" if state.is_taken else ""),
+            (
+                state.key or ("(whole file)" if state.is_taken else "(loose tensors)"),
+                "bold" if state.is_taken else "",
+            ),
             state.kind,
             f"{state.n_tensors:,}",
             f"{state.n_values:,}",
-            _bytes(state.n_bytes),
+            in_bytes(state.n_bytes),
             ", ".join(f"{n} {kind}" for kind, n in state.types.items()),
             ("taken", "green") if state.is_taken else "",
         ]
@@ -32,7 +33,7 @@ def show_holdings(page: Page, found: Holdings, *, verbose: bool) -> None:
     ]
     if rows:
         columns = ("state dict", "kind", "tensors", "values", "size", "types", "")
-        page.table(columns, rows, ("tensors", "values", "size"))
+        page.table(columns, rows, ("tensors", "values", "size"), whole=("state dict",))
     if verbose and found.tensors:
         page.table(
             ("tensor", "shape", "type"),
@@ -40,13 +41,9 @@ def show_holdings(page: Page, found: Holdings, *, verbose: bool) -> None:
         )
     if found.refusal:
         page.line(("refused", "red"), f": {found.refusal}")
-    elif len([state for state in found.states if state.kind != "optimizer"]) > 1:
-        page.line(("take another with --state KEY, averaged weights with --ema", "dim"))
-
-
-def _bytes(n: float) -> str:
-    for unit in _UNITS:
-        if n < 1000 or unit == _UNITS[-1]:
-            break
-        n /= 1000
-    return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        return
+    kinds = [state.kind for state in found.states if not state.is_taken and state.key]
+    if "weights" in kinds:
+        page.line(("another one: --state KEY", "dim"))
+    if "averaged weights" in kinds:
+        page.line(("averaged weights: --ema", "dim"))

@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["RANKING_DATASET", "Filters", "Recommendation", "Recommendations"]
+__all__ = ["PERMISSIVE", "RANKING_DATASET", "Filters", "Recommendation", "Recommendations"]
 
 RANKING_DATASET = "imagenet"
 """Whose published results entries are shown with and ties are broken by."""
+
+
+PERMISSIVE_NAME = "permissive"
+PERMISSIVE = {
+    "0bsd", "apache-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "bsl-1.0",
+    "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc0-1.0", "ecl-2.0", "isc", "mit",
+    "ms-pl", "ncsa", "postgresql", "unlicense", "wtfpl", "zlib",
+}  # fmt: skip
+"""Licences, as hubs abbreviate them, that allow any use and ask for no more than to be named
+(https://huggingface.co/docs/hub/repositories-licenses)."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +29,20 @@ class Filters:
     Parameters
     ----------
     license : str, optional
-        One or several, separated by commas; ``unknown`` for entries without one.
+        One or several, separated by commas; ``unknown`` for entries without one, ``permissive`` for all of
+        `PERMISSIVE`.
     max_params, min_params : int, optional
     family : str, optional
         As the catalogue groups architectures.
     search : str, optional
         Part of the name.
     catalogue : str, optional
+    task, dataset : str, optional
+        What the weights were trained for and on; ``unknown`` for entries of which that is not known.
+    max_bytes : int, optional
+        Of the weights; entries whose size is not known do not pass.
+    min_downloads : int, optional
+        Entries that are not counted do not pass.
     available : bool
         Only entries whose weights are on this machine.
     """
@@ -36,12 +53,18 @@ class Filters:
     family: str | None = None
     search: str | None = None
     catalogue: str | None = None
+    task: str | None = None
+    dataset: str | None = None
+    max_bytes: int | None = None
+    min_downloads: int | None = None
     available: bool = False
 
     def admits(self, entry: Mapping[str, Any]) -> bool:
         """Whether an entry passes, availability aside."""
         if self.license is not None:
             wanted = {part.strip().lower() for part in self.license.split(",")}
+            if PERMISSIVE_NAME in wanted:
+                wanted |= PERMISSIVE
             if (entry["license"] or "unknown").lower() not in wanted:
                 return False
         return (
@@ -50,6 +73,10 @@ class Filters:
             and (self.family is None or entry["family"] == self.family)
             and (self.search is None or self.search.lower() in entry["name"].lower())
             and (self.catalogue is None or entry["catalogue"] == self.catalogue)
+            and (self.task is None or (entry["task"] or "unknown") == self.task)
+            and (self.dataset is None or (entry["dataset"] or "unknown") == self.dataset)
+            and (self.max_bytes is None or (entry["n_bytes"] is not None and entry["n_bytes"] <= self.max_bytes))
+            and (self.min_downloads is None or (entry["downloads"] or 0) >= self.min_downloads)
         )
 
     def describe(self) -> str:

@@ -62,7 +62,9 @@ class _Group(click.Group):
             complain(f"Error: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            complain("Interrupted; what was finished is kept, the same command goes on from there.")
+            is_refresh = ctx.invoked_subcommand == "index"
+            goes_on = "; what was finished is kept, the same command goes on from there" if is_refresh else ""
+            complain(f"Interrupted{goes_on}.")
             ctx.exit(130)
 
 

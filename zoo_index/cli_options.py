@@ -182,12 +182,20 @@ def filter_options(command: Command) -> Command:
         (
             click.option("--family", help="Only this family, e.g. resnet or efficientnet."),
             click.option(
-                "--license", "license_", help="Only these licences, e.g. apache-2.0,mit; 'unknown' for none."
+                "--license",
+                "license_",
+                help="Only these licences, e.g. apache-2.0,mit; 'permissive' for all such; 'unknown' for none.",
             ),
+            click.option("--task", help="Only for this task, e.g. image-classification or object-detection."),
+            click.option("--dataset", help="Only trained on this, e.g. imagenet-1k."),
+            click.option(
+                "--max-size", "max_bytes", type=_Size(), help="Weights of at most this many bytes, e.g. 100M."
+            ),
+            click.option("--min-downloads", type=_Size(), help="Only what was downloaded so often, e.g. 1K."),
             click.option("--max-params", type=_Size(), help="At most this many parameters, e.g. 25M."),
             click.option("--min-params", type=_Size(), help="At least this many parameters."),
             click.option("--search", help="Only names that contain this text."),
-            click.option("--catalogue", help="Only this catalogue: timm, pypi or local."),
+            click.option("--catalogue", help="Only this catalogue, e.g. timm, torchvision, folder or local."),
             click.option("--available", is_flag=True, help="Only weights that are on this machine."),
         )
     ):

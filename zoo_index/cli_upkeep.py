@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from transfer.errors import ZooError
+from transfer.errors import InputError, ZooError
 from transfer.weights.files import check_writable
+from transfer.weights.inspection import is_one_checkpoint
 from zoo_index.cli_common import page, print_json, say, zoo_of
 from zoo_index.cli_options import PATH, json_option
 from zoo_index.errors import LeaseHeldError
@@ -98,7 +99,8 @@ def refresh_command(
 def status_command(ctx: click.Context, as_json: bool) -> None:
     """Show what is in the index."""
     zoo = zoo_of(ctx)
-    zoo.ensure()
+    if not zoo.store.exists():
+        zoo.ensure()
     status = zoo.status()
     if as_json:
         print_json(status)
@@ -113,7 +115,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def export_command(ctx: click.Context, folder: Path, as_json: bool) -> None:
-    """Write a snapshot of the timm part of the index to FOLDER."""
+    """Write a snapshot of the part of the index that is of timm and torchvision to FOLDER."""
     provenance = zoo_of(ctx).export(folder)
     if as_json:
         print_json(provenance)
@@ -183,20 +185,48 @@ def remove_command(ctx: click.Context, name: str) -> None:
 
 @click.command("add")
 @click.argument("checkpoint", type=PATH)
-@click.option("--name", required=True, help="What to call it.")
+@click.option("--name", help="What to call it; default: the name of the file or folder.")
 @click.option("--license", "license_", help="Licence of the weights.")
 @click.option("--family", default="", help="Family to list it under.")
 @json_option
 @click.pass_context
 def add_command(
-    ctx: click.Context, checkpoint: Path, name: str, license_: str | None, family: str, as_json: bool
+    ctx: click.Context, checkpoint: Path, name: str | None, license_: str | None, family: str, as_json: bool
 ) -> None:
-    """Add a local CHECKPOINT to the index as a source."""
+    """Add a CHECKPOINT, or all checkpoints in a folder, to the index as sources.
+
+    A folder is looked through again at every refresh: new, changed and removed files are noticed.
+    """
+    if checkpoint.is_dir() and not is_one_checkpoint(checkpoint):
+        if family:
+            raise InputError("expected --family with a single file; entries of a folder are filed under its name")
+        _add_folder(ctx, checkpoint, name, license_, as_json=as_json)
+        return
+    name = checkpoint.stem if name is None else name
     entry = zoo_of(ctx).add(checkpoint, name, license=license_, family=family)
     if as_json:
         print_json(entry)
     else:
         say(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
+
+
+def _add_folder(ctx: click.Context, folder: Path, name: str | None, license_: str | None, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from zoo_index._progress import progress_bar
+
+    with progress_bar() as progress:
+        report = zoo_of(ctx).add_folder(
+            folder, folder.resolve().name if name is None else name, license=license_, progress=progress
+        )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        from zoo_index._render import show_refresh
+
+        show_refresh(page(), report)
+    if report.status == "partial":
+        ctx.exit(_PARTIAL)
 
 
 @click.group()

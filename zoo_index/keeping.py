@@ -58,11 +58,23 @@ class Keeper:
         """
         view = self._started()
         if not view.entries.n_architectures:
+            lease = self._lease()
+            if lease and lease["holder"] and not lease["is_dead"]:
+                raise EmptyIndexError(
+                    f"expected an index of pretrained networks, '{self.store.name}' is being filled since "
+                    f"{lease['since_utc']:%Y-%m-%d %H:%M:%S} UTC (run {lease['run_id']}); ask again when it is done"
+                )
             raise EmptyIndexError(
                 f"expected an index of pretrained networks, '{self.store.name}' holds none yet: its refresh was "
                 "interrupted, or no shipped snapshot fits the installed timm; run: zoo index refresh"
             )
         return view
+
+    def _lease(self) -> dict[str, Any] | None:
+        if not self.store.exists():
+            return None
+        with self.store.reading() as connection:
+            return runs.lease_row(connection)
 
     def refresh(
         self,
@@ -125,11 +137,48 @@ class Keeper:
         add_checkpoint(self.store, Path(checkpoint), name, license=license, family=family)
         return self.entry(name)
 
-    def remove(self, name: str) -> None:
-        """Take a local entry out of the index (see `addition.remove_entry`)."""
-        from zoo_index.index.addition import remove_entry
+    def add_folder(
+        self,
+        folder: str | os.PathLike[str],
+        name: str,
+        *,
+        license: str | None = None,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+    ) -> RefreshReport:
+        """Add all checkpoints in a folder, now and at every refresh (see `collecting.add_folder`).
 
-        remove_entry(self.store, name)
+        Returns
+        -------
+        RefreshReport
+            Of the entries in folders.
+        """
+        from zoo_index.index.collecting import add_folder
+
+        self._started()
+        return self._list_again(add_folder(self.store, Path(folder), name, license), engine, progress)
+
+    def remove(self, name: str) -> None:
+        """Take a local entry, or all entries of a folder or a query that was added, out of the index."""
+        from zoo_index.index.addition import remove_entry
+        from zoo_index.index.collecting import collection_of, drop
+
+        catalogue = collection_of(self.store, name)
+        if catalogue is None:
+            remove_entry(self.store, name)
+        else:
+            drop(self.store, catalogue, name)
+            self._list_again(catalogue)
+
+    def _list_again(
+        self, catalogue: str, engine: Engine | None = None, progress: Progress | None = None
+    ) -> RefreshReport:
+        from zoo_index.engines import open_engine
+        from zoo_index.index.refresh import ITEM_SECONDS, refresh
+
+        seconds = ITEM_SECONDS if engine is None else None
+        with engine or open_engine() as workers:
+            return refresh(self.store, engine=workers, catalogues=[catalogue], seconds=seconds, progress=progress)
 
     def import_metrics(self, path: str | os.PathLike[str], dataset: str | None = None) -> MetricsReport:
         """Take published results of entries into the index (see `metrics.import_metrics`)."""

@@ -76,7 +76,8 @@ def name_of(spec: str, entries: Entries) -> str:
     entry = _indexed(spec, entries)
     if entry is None:
         return spec
-    return str(entry["path"] or (entry["name"] if entry["catalogue"] == "timm" else entry["architecture"]))
+    has_code = entry["catalogue"] in ("timm", "torchvision")
+    return str(entry["path"] or (entry["name"] if has_code else entry["architecture"]))
 
 
 def _give(network: object, example: object) -> None:

@@ -11,10 +11,11 @@ from transfer.errors import InputError
 from transfer.structure.standardization import header_of
 from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo_index.answers import Filters
+from zoo_index.catalogues.catalogue import open_catalogue
 from zoo_index.entries import Entry
-from zoo_index.errors import NothingFoundError
-from zoo_index.fetching import fetch
-from zoo_index.targets import is_path, open_target
+from zoo_index.errors import NothingFoundError, UnknownNameError
+from zoo_index.hub.fetching import fetch
+from zoo_index.targets import is_checkpoint, is_path, open_target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,7 +91,8 @@ def find_source(
     WeightsUnavailableError
         If the weights cannot be had.
     """
-    if is_path(str(source)):
+    entry = None if os.path.exists(source) or is_checkpoint(str(source)) else _entry(str(source), find)
+    if entry is None:
         if weights is not None:
             raise InputError(
                 f"expected an entry of the index with --weights, '{source}' is a file; leave --weights out"
@@ -101,12 +103,21 @@ def find_source(
                 "which nothing is known; leave the filters out"
             )
         return Place(str(source), str(source))
-    entry = find(str(source))
     if not filters.admits(entry) or (filters.available and not (entry["available"] or weights)):
         raise NothingFoundError(
             f"expected a source that passes the filters ({filters.describe()}), {entry['name']!r} does not"
         )
     return Place(str(entry["name"]), str(weights if weights is not None else fetch(entry)), entry)
+
+
+def _entry(name: str, find: Callable[[str], Entry]) -> Entry | None:
+    """Find an entry; None if there is none and the name can as well be a path, where there is nothing."""
+    try:
+        return find(name)
+    except UnknownNameError:
+        if is_path(name):
+            return None
+        raise
 
 
 def open_source(place: Place, *, ema: bool = False, state: str | None = None) -> Source:
@@ -126,30 +137,30 @@ def open_source(place: Place, *, ema: bool = False, state: str | None = None) ->
         If the file cannot be read.
     """
     checkpoint = open_checkpoint(place.path, ema=ema, state=state)
+    structure: nn.Module | Architecture | None = None
+    note = ""
     if place.entry is not None:
-        return Source(place.name, checkpoint, structure_of(place.entry, checkpoint), checkpoint.note)
-    from zoo_index.catalogues.transformers_structure import structure_beside
+        structure = structure_of(place.entry, checkpoint)
+    if structure is None:
+        from zoo_index.catalogues.transformers_structure import structure_beside
 
-    structure, note = structure_beside(checkpoint)
+        structure, note = structure_beside(checkpoint)
     return Source(place.name, checkpoint, structure, "; ".join(filter(None, (checkpoint.note, note))))
 
 
 def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module | None:
-    """Build the network of a timm entry, since a safetensors file does not keep the order of layers.
+    """Build the network of an entry whose catalogue has its code: a file need not keep the order of layers.
 
-    None for an entry that has no module; then the file speaks for itself.
+    None for an entry that has none; then the file speaks for itself.
 
     Raises
     ------
     InputError
         If the file does not hold tensors of the entry's shapes, so that it cannot be its weights.
     """
-    module: nn.Module | None = None
-    if entry["catalogue"] == "timm":
-        from zoo_index.catalogues import timm_catalogue
-
-        module = timm_catalogue.build_without_weights(entry["name"])
-    if module is None and not os.path.isfile(entry["path"]):
+    build = open_catalogue(entry["catalogue"]).build
+    module = build(entry["name"]) if build is not None else None
+    if module is None and not os.path.isfile(entry["path"] or ""):
         return None
     network = module if module is not None else open_target(entry["path"])
     expected = {name: signature.shape for name, signature in header_of(network).items()}

@@ -120,10 +120,18 @@ def _build_by_name(spec: str, device: str) -> nn.Module:
             f"expected a network to write into, '{spec}' is a checkpoint without a module; "
             "give a Python file that builds it, or a timm name"
         )
+    if _of_torchvision(spec):
+        from zoo_index.catalogues import torchvision_catalogue
+
+        return torchvision_catalogue.build(spec, device=device)
     _check_not_a_path(spec)
     from zoo_index.catalogues import timm_catalogue
 
     return timm_catalogue.build(spec, device=device)
+
+
+def _of_torchvision(spec: str) -> bool:
+    return spec.startswith("torchvision/") and not os.path.exists(spec)
 
 
 def is_checkpoint(spec: str) -> bool:

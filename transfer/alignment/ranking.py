@@ -133,6 +133,10 @@ def _pool() -> tuple[ThreadPoolExecutor, int]:
     return ThreadPoolExecutor(n, thread_name_prefix="zoo-rank"), n
 
 
+if hasattr(os, "register_at_fork"):  # a copy of this process has the pool, but none of its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def _spread(part: Callable[[int, int], NDArray[Any]], n: int, *, parallel: bool) -> NDArray[np.float64]:
     """Call ``part(begin, end)`` over ranges of `n` and join the results."""
     if not parallel:

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 from transfer.errors import CheckpointError, OutputError
 from transfer.structure.records import Signature
 from transfer.weights.choosing import State, choose, choose_names
+from transfer.weights.contents import Contents
 from transfer.weights.formats.registry import read_contents
-from transfer.weights.formats.safetensors_file import write_tensors
+from transfer.weights.formats.safetensors_file import read_header, write_tensors
 from transfer.weights.inert.values import Unreadable
 from transfer.weights.inspection import check_count, damaged, find_file
+from transfer.weights.names import natural_order
 from transfer.weights.quantization import find_quantized
 from transfer.weights.reading import Reader, StateReader
 from transfer.weights.stored import ITEM_SIZES, Stored, StoredTensor
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Checkpoint", "convert", "open_checkpoint", "save_module"]
+__all__ = ["Checkpoint", "convert", "header_checkpoint", "open_checkpoint", "save_module"]
 
 _MAX_DEPTH = 200
 """No network nests deeper; what walks the names recursively relies on it."""
@@ -97,7 +99,11 @@ def open_checkpoint(path: str | os.PathLike[str], *, ema: bool = False, state: s
         quantized or sparse tensors.
     """
     path = find_file(Path(path))
-    contents = read_contents(path)
+    return _chosen(read_contents(path), path, ema=ema, state=state)
+
+
+def _chosen(contents: Contents, path: Path, *, ema: bool, state: str | None) -> Checkpoint:
+    """Take the state that is meant."""
     try:
         chosen, note = choose(contents.tree, path, ema=ema, key=state)
     except CheckpointError:
@@ -108,6 +114,42 @@ def open_checkpoint(path: str | os.PathLike[str], *, ema: bool = False, state: s
     tensors = _checked({name: chosen.tensors[inner] for name, inner in names.items()}, chosen, path)
     header = {name: tensor.signature for name, tensor in tensors.items()}
     return Checkpoint(path, header, tensors, contents.is_ordered, note)
+
+
+def header_checkpoint(
+    headers: Mapping[str, bytes], path: Path, places: Mapping[str, str] | None = None
+) -> Checkpoint:
+    """Make a checkpoint of the headers of safetensors files, whose values are elsewhere.
+
+    Parameters
+    ----------
+    headers : mapping of str to bytes
+        Of each file: everything up to the end of the header, then the size of the file in eight bytes, little end
+        first.
+    path : Path
+        What to call it.
+    places : mapping of str to str, optional
+        Which file holds which tensor, where there are several.
+
+    Returns
+    -------
+    Checkpoint
+
+    Raises
+    ------
+    CheckpointError
+        If a header is damaged, or files do not fit their index.
+    """
+    try:
+        held = {file: read_header(data[:-8], int.from_bytes(data[-8:], "little")) for file, data in headers.items()}
+        if places is None:
+            (contents,) = held.values()
+        else:
+            tree = {name: held[places[name]].tree[name] for name in natural_order(places)}
+            contents = Contents("safetensors", tree, is_ordered=False)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise damaged(path, error) from error
+    return _chosen(contents, path, ema=False, state=None)
 
 
 def _checked(tensors: Mapping[str, Stored | Unreadable], state: State, path: Path) -> dict[str, Stored]:
@@ -139,8 +181,8 @@ def _checked(tensors: Mapping[str, Stored | Unreadable], state: State, path: Pat
 
 def _check_claims(state: State, path: Path) -> None:
     """Refuse tensors that unfold to more than the file, e.g. by strides of zero, alone or all together."""
-    size = path.stat().st_size
     stored = {name: tensor for name, tensor in state.tensors.items() if isinstance(tensor, StoredTensor)}
+    size = path.stat().st_size if stored else 0
     for name, tensor in stored.items():
         if math.prod(tensor.shape) * ITEM_SIZES[tensor.dtype] > size:
             raise CheckpointError(

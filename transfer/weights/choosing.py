@@ -121,6 +121,11 @@ def choose(tree: object, path: object, *, ema: bool = False, key: str | None = N
     ValueError
         As `find_states`.
     """
+    if ema and key is not None:
+        raise CheckpointError(
+            f"expected a state dict by its key or averaged weights (EMA) of '{path}', both were asked for; name "
+            "the state dict that holds the averaged ones, see: zoo inspect"
+        )
     usable = [state for state in find_states(tree) if not state.is_optimizer]
     if not usable:
         raise CheckpointError(
@@ -151,11 +156,13 @@ def _described(value: object) -> str:
     if not isinstance(value, Mapping):
         return "a tensor without a name" if _tensor(value) is not None else f"a {type(value).__name__}"
     keys = ", ".join([repr(key)[:50] for key in value if isinstance(key, str)][:5])
+    if value and not keys:
+        return "a dict whose keys are no names"
     return f"a dict with {keys or 'no entries'} and no tensors"
 
 
 def _named(states: list[State]) -> str:
-    names = [repr(state.key) if state.key else "one that is not nested" for state in states]
+    names = [repr(state.key) if state.key else "loose tensors" for state in states]
     return ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
 
 
@@ -212,6 +219,8 @@ class _Search:
 
     def _flat(self, value: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Stored | Unreadable]]:
         """All tensors below a module, or a mapping of any keys."""
+        if isinstance(value, StandIn) and ".quantized." in value.name:
+            yield f"{prefix}weight", Unreadable("quantized")
         parts = module_parts(value) or ((value, value) if isinstance(value, Mapping) else ({}, {}))
         self._count(len(parts[0]) + len(parts[1]))
         if depth > _MAX_NESTING:

@@ -20,11 +20,14 @@ class Contents:
         Mappings, lists and stand-ins, with stored tensors somewhere in them.
     is_ordered : bool
         Whether tensors come in the order in which the network registers them.
+    n_bytes : int or None
+        Of the files together, where there are several.
     """
 
     format: str
     tree: Any
     is_ordered: bool = True
+    n_bytes: int | None = None
 
 
 class RefusedError(ValueError):

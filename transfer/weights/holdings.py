@@ -109,7 +109,7 @@ def inspect(path: str | os.PathLike[str], *, ema: bool = False, state: str | Non
     return Holdings(
         path=str(path),
         format=contents.format,
-        n_bytes=found.stat().st_size,
+        n_bytes=contents.n_bytes if contents.n_bytes is not None else found.stat().st_size,
         states=tuple(_held(one, is_taken=one.key == taken) for one in states),
         is_ordered=contents.is_ordered,
         refusal=refusal,

@@ -9,7 +9,15 @@ from pathlib import Path
 from transfer.errors import CheckpointError
 from transfer.weights.files import open_regular
 
-__all__ = ["check_count", "damaged", "find_file", "first_bytes", "is_weights", "starts_like_weights"]
+__all__ = [
+    "check_count",
+    "damaged",
+    "find_file",
+    "first_bytes",
+    "is_one_checkpoint",
+    "is_weights",
+    "starts_like_weights",
+]
 
 _MAX_TENSORS = 200_000
 """The largest networks have some 20,000; a header of empty tensors could keep what follows busy for long."""
@@ -18,6 +26,9 @@ _MAX_HEADER = 100_000_000
 """Bytes; what safetensors allows."""
 
 _INDEXES = (".safetensors.index.json", ".index.json")
+
+_ALONE = (".safetensors", ".bin")
+"""Endings of the one weights file in a folder, as hubs lay them out."""
 
 _METADATA = ".metadata"
 """What `torch.distributed.checkpoint` says in a folder of what is in it."""
@@ -44,6 +55,14 @@ def find_file(path: Path) -> Path:
     return path
 
 
+def is_one_checkpoint(folder: Path) -> bool:
+    """Whether a folder is one checkpoint of several files, rather than a place of many."""
+    try:
+        return (folder / _METADATA).is_file() or any(any(folder.glob(f"*{suffix}")) for suffix in _INDEXES)
+    except (OSError, ValueError):
+        return False
+
+
 def _check_is_text(path: Path) -> None:
     """Refuse a path that no file can have, or that the readers of files cannot take."""
     try:
@@ -66,6 +85,10 @@ def _index_in(folder: Path) -> Path:
             return found[0]
     if (folder / _METADATA).is_file():
         return folder / _METADATA
+    for suffix in _ALONE:
+        files = sorted(folder.glob(f"*{suffix}"))
+        if len(files) == 1:
+            return files[0]
     raise CheckpointError(f"expected a weights file, '{folder}' is a folder; name the file in it")
 
 
@@ -113,8 +136,8 @@ def damaged(path: Path, error: Exception) -> CheckpointError:
     """Return the error for a file that a format's own reader gave up on."""
     detail = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:200]
     return CheckpointError(
-        f"expected a safetensors or torch weights file, '{path}' is damaged or something else ({detail}); "
-        "download it again, or check what it is"
+        f"expected a whole weights file, '{path}' is damaged, cut off or something else ({detail}); download it "
+        "again, or check what it is"
     )
 
 

@@ -186,24 +186,26 @@ def map_file(path: Path) -> memoryview:
 
 
 class Window:
-    """Bytes in memory as a file to read from; what is large is not copied.
+    """Bytes in memory as a file to read from.
 
     Parameters
     ----------
     data : memoryview
+    has_views : bool
+        Whether what is large is read as a view instead of a copy, for readers that can do with one.
     """
 
     _LARGE = 1 << 16
 
-    def __init__(self, data: memoryview) -> None:
-        self._data, self._at = data, 0
+    def __init__(self, data: memoryview, *, has_views: bool = False) -> None:
+        self._data, self._at, self._has_views = data, 0, has_views
 
     def read(self, n: int = -1) -> bytes | memoryview:
-        """Read `n` bytes, or what there is; a view of more than some thousand."""
+        """Read `n` bytes, or what there is."""
         end = len(self._data) if n < 0 else min(self._at + n, len(self._data))
         found = self._data[self._at : end]
         self._at = max(self._at, end)
-        return found if len(found) > self._LARGE else bytes(found)
+        return found if self._has_views and len(found) > self._LARGE else bytes(found)
 
     def readline(self) -> bytes:
         """Read up to the end of a line."""

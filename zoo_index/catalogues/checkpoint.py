@@ -1,18 +1,25 @@
-"""Describe a bare checkpoint for the index: names and shapes, no module."""
+"""Describe checkpoints for the index: names and shapes, and the network where a configuration tells it."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from zoo_index.catalogues.description import Description, describe
+from zoo_index.catalogues.description import Description, describe, describe_network
 
-__all__ = ["describe_checkpoint"]
+if TYPE_CHECKING:
+    from torch import nn
+
+    from transfer.structure.records import Architecture
+    from transfer.weights.checkpoint import Checkpoint
+
+__all__ = ["describe_checkpoint", "describe_header"]
 
 _NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def describe_checkpoint(name: str, path: str | os.PathLike[str]) -> Description:
-    """Standardize a checkpoint's header.
+    """Standardize a checkpoint's header, or the network that a ``config.json`` beside it describes.
 
     Parameters
     ----------
@@ -25,8 +32,31 @@ def describe_checkpoint(name: str, path: str | os.PathLike[str]) -> Description:
     CheckpointError
         If the file cannot be read.
     """
+    from transfer.weights.checkpoint import open_checkpoint
+    from zoo_index.catalogues.transformers_structure import structure_beside
+
+    checkpoint = open_checkpoint(path)
+    return describe_header(name, checkpoint, structure_beside(checkpoint)[0])
+
+
+def describe_header(
+    name: str, checkpoint: Checkpoint, structure: nn.Module | Architecture | None = None
+) -> Description:
+    """Standardize a checkpoint's header.
+
+    Parameters
+    ----------
+    name : str
+        To file the architecture under.
+    checkpoint : Checkpoint
+    structure : nn.Module or Architecture, optional
+        What is known of the network beside it.
+    """
+    from transfer.structure.records import Architecture
     from transfer.structure.standardization import standardize
 
-    architecture = standardize(path)
+    if structure is not None and not isinstance(structure, Architecture):
+        return describe_network(name, structure)
+    architecture = structure or standardize(checkpoint)
     n_params = sum(t.size for t in architecture.tensors() if t.role not in _NOT_PARAMETERS and t.is_continuous)
     return describe(name, architecture, None, n_params)

@@ -8,12 +8,25 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from transfer.structure.behaviour import facts_of
 from transfer.structure.records import Architecture, Block, Form, canonical_texts
 from zoo_index.catalogues.wiring_text import wiring_texts
 
-__all__ = ["FEATURES", "Description", "EncodedArchitecture", "EncodedItem", "describe", "digest", "encode"]
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "FEATURES",
+    "Description",
+    "EncodedArchitecture",
+    "EncodedItem",
+    "describe",
+    "describe_network",
+    "digest",
+    "encode",
+]
 
 FEATURES = 6
 """Version of the standardization; raised when the same network would give another architecture, or two
@@ -86,6 +99,18 @@ def describe(name: str, dpiat: Architecture, paper: Architecture | None, n_param
     """Encode both forms of a network."""
     encoded = encode(dpiat), encode(paper) if paper else None
     return Description(name, n_params, *encoded, facts_of(dpiat), wiring_texts(dpiat))
+
+
+def describe_network(name: str, network: nn.Module) -> Description:
+    """Standardize a network on the meta device, in both forms."""
+    from transfer.structure.standardization import standardize
+
+    return describe(
+        name,
+        standardize(network),
+        standardize(network, method="paper"),
+        sum(parameter.numel() for parameter in network.parameters()),
+    )
 
 
 def digest(*texts: str) -> str:

@@ -15,4 +15,4 @@ def describe_entry(entry: CatalogueEntry) -> Description:
     return describe_checkpoint(entry.architecture, entry.path)
 
 
-CATALOGUE = Catalogue("local", version=str, entries=list, describe=describe_entry)
+CATALOGUE = Catalogue("local", version=str, entries=lambda _: [], describe=describe_entry)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import metadata
 from pathlib import Path
 
-from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry
+from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Request
 from zoo_index.catalogues.description import Description
 
 __all__ = ["CATALOGUE"]
@@ -28,7 +28,7 @@ def version() -> str:
     )
 
 
-def entries() -> list[CatalogueEntry]:
+def entries(request: Request) -> list[CatalogueEntry]:
     """List the weight sets of the installed packages."""
     listed = []
     for name, (entry, license_, input_size, n_classes) in _PACKAGES.items():
@@ -45,6 +45,9 @@ def entries() -> list[CatalogueEntry]:
                     input_size=input_size,
                     n_classes=n_classes,
                     path=str(path),
+                    task="image-classification",
+                    dataset="imagenet-1k",
+                    n_bytes=path.stat().st_size,
                 )
             )
     return listed

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry
+from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Request
 from zoo_index.catalogues.description import Description
 from zoo_index.errors import CatalogueError, UnknownNameError
 
@@ -29,7 +29,7 @@ def version() -> str:
         return ""
 
 
-def entries() -> list[CatalogueEntry]:
+def entries(_: Request) -> list[CatalogueEntry]:
     """List every pretrained weight set, the default tag of each architecture first.
 
     Raises
@@ -54,11 +54,34 @@ def entries() -> list[CatalogueEntry]:
                 hub_id=config.hf_hub_id,
                 hub_filename=config.hf_hub_filename,
                 url=config.url or None,
+                task="image-classification" if config.num_classes else "image-feature-extraction",
+                dataset=_dataset(tag),
             )
         )
     # a model's first tag is the one timm takes by default
     default = {entry.architecture: timm.get_pretrained_cfg(entry.architecture).tag for entry in listed}
     return sorted(listed, key=lambda e: (e.architecture, e.tag != default[e.architecture], e.name))
+
+
+_DATASETS = {
+    "in1k": "imagenet-1k",
+    "in22k": "imagenet-22k",
+    "in21k": "imagenet-21k",
+    "in12k": "imagenet-12k",
+    "laion2b": "laion-2b",
+    "laion400m": "laion-400m",
+    "lvd142m": "lvd-142m",
+    "lvd1689m": "lvd-1689m",
+    "cc12m": "cc-12m",
+    "yfcc15m": "yfcc-15m",
+}
+"""As timm abbreviates them in tags."""
+
+
+def _dataset(tag: str) -> str | None:
+    """Read what the weights were trained on last off a tag, e.g. ``imagenet-1k`` off ``augreg_in21k_ft_in1k``."""
+    named = [_DATASETS[part] for part in tag.split("_") if part in _DATASETS]
+    return named[-1] if named else None
 
 
 def aliases() -> dict[str, str]:
@@ -145,16 +168,9 @@ def build_without_weights(name: str) -> nn.Module:
 
 def describe_entry(entry: CatalogueEntry) -> Description:
     """Standardize the architecture of an entry on the meta device."""
-    from transfer.structure.standardization import standardize
-    from zoo_index.catalogues.description import describe
+    from zoo_index.catalogues.description import describe_network
 
-    model = build(entry.architecture)
-    return describe(
-        entry.architecture,
-        standardize(model),
-        standardize(model, method="paper"),
-        sum(p.numel() for p in model.parameters()),
-    )
+    return describe_network(entry.architecture, build(entry.architecture))
 
 
 @cache
@@ -168,4 +184,4 @@ def _timm() -> Any:
     return timm
 
 
-CATALOGUE = Catalogue("timm", version, entries, describe_entry, aliases)
+CATALOGUE = Catalogue("timm", version, entries, describe_entry, aliases, build_without_weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
@@ -37,21 +37,27 @@ def _versions(connection: Connection, catalogue: str, *, is_prepared: bool) -> d
     return {row.name: (row.catalogue_version, row.features) for row in rows}
 
 
-def drop_prepared(connection: Connection, catalogue: str, *, keep: Sequence[str], version: str) -> None:
-    """Delete what was prepared under another version, or is no longer listed."""
-    known = prepared(connection, catalogue)
-    kept = set(keep)
-    for name, made in known.items():
-        if name not in kept or made != (version, FEATURES):
+def drop_prepared(connection: Connection, catalogue: str, versions: Mapping[str, str]) -> None:
+    """Delete what was prepared under another version than the one that is listed now, or is listed no longer."""
+    for name, made in prepared(connection, catalogue).items():
+        if name not in versions or made != (versions[name], FEATURES):
             _delete_prepared(connection, catalogue, name)
 
 
 def prepare(
-    connection: Connection, catalogue: str, catalogue_version: str, descriptions: Sequence[Description]
+    connection: Connection, catalogue: str, version: str | Mapping[str, str], descriptions: Sequence[Description]
 ) -> int:
     """Put architectures of distinct names in for the next generation.
 
     One that is what stands already only gets its version noted.
+
+    Parameters
+    ----------
+    connection : Connection
+    catalogue : str
+    version : str or mapping of str to str
+        Of all of them, or of each by name.
+    descriptions : sequence of Description
 
     Returns
     -------
@@ -79,7 +85,8 @@ def prepare(
             "facts": pack_texts(description.facts) if description.facts else None,
             "wiring": pack_texts(description.wiring) if description.wiring else None,
         }
-        made = {"catalogue_version": catalogue_version, "features": FEATURES}
+        of_its_own = version if isinstance(version, str) else version[description.name]
+        made = {"catalogue_version": of_its_own, "features": FEATURES}
         stands = known.get(description.name)
         if stands is not None and stands["is_standing"] and all(stands[key] == content[key] for key in _CONTENT):
             connection.execute(update(ARCHITECTURE).where(ARCHITECTURE.c.id == stands["id"]).values(**made))

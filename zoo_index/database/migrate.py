@@ -11,7 +11,7 @@ from zoo_index.errors import IndexFileError
 
 __all__ = ["REVISION", "VERSION_TABLE", "check_not_newer", "current_revision", "migrate", "migrations_folder"]
 
-REVISION = "0007"
+REVISION = "0008"
 """Newest revision; a test holds it against the migrations."""
 
 VERSION_TABLE = "zoo_alembic_version"

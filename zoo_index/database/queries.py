@@ -212,16 +212,18 @@ _KINDS = {
 
 
 def catalogue_entries(
-    connection: Connection, number: int, catalogue: str, architecture: str
+    connection: Connection, number: int, catalogue: str, architecture: str | None = None
 ) -> list[CatalogueEntry]:
-    """Return the standing entries of an architecture as its catalogue listed them."""
+    """Return the standing entries of a catalogue, or of one architecture in it, as the catalogue listed them."""
     names = [field.name for field in fields(CatalogueEntry) if field.name != "architecture"]
     query = (
         select(*(ENTRY.c[name] for name in names), ARCHITECTURE.c.name.label("architecture"))
         .join(ARCHITECTURE, ENTRY.c.architecture_id == ARCHITECTURE.c.id)
-        .where(ENTRY.c.catalogue == catalogue, ARCHITECTURE.c.name == architecture, standing(ENTRY, number))
-        .order_by(ENTRY.c.position)
+        .where(ENTRY.c.catalogue == catalogue, standing(ENTRY, number))
+        .order_by(ENTRY.c.architecture_id, ENTRY.c.position)
     )
+    if architecture is not None:
+        query = query.where(ARCHITECTURE.c.name == architecture)
     return [CatalogueEntry(**row) for row in connection.execute(query).mappings()]
 
 

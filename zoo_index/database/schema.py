@@ -36,6 +36,7 @@ __all__ = [
     "ARCHITECTURE",
     "BASIS",
     "BLOCK",
+    "COLLECTION",
     "EMBEDDING",
     "ENTRY",
     "FAILURE",
@@ -210,10 +211,29 @@ ENTRY = Table(
     Column("hub_filename", Text),
     Column("url", Text),
     Column("path", Text),
+    Column("task", Text),
+    Column("dataset", Text),
+    Column("downloads", BigInteger),
+    Column("n_bytes", BigInteger),
+    Column("revision", Text),
+    Column("modified_ns", BigInteger),
     *_since_until(),
     _one_at_a_time("uq_entry_standing", "born IS NOT NULL AND died IS NULL", "name"),
 )
-"""A pretrained weight set."""
+"""A pretrained weight set. `revision` is that of its weights: a commit of a hub, or a hash of a file, which was
+written at `modified_ns` (of the epoch)."""
+
+COLLECTION = Table(
+    "collection",
+    METADATA,
+    _text("catalogue", primary_key=True),
+    _text("name", primary_key=True),
+    _text("address"),
+    Column("license", Text),
+    Column("added_utc", DateTime, nullable=False),
+)
+"""What a user wants to be listed at every refresh: a folder, or a query of a hub. Names of its entries begin with
+its own."""
 
 BASIS = Table(
     "basis",

@@ -9,10 +9,11 @@ from transfer.errors import InputError
 from transfer.weights.files import check_path
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.checkpoint import describe_checkpoint
-from zoo_index.database import descriptions, queries, runs
+from zoo_index.database import descriptions, runs
 from zoo_index.database.publishing import Listing, next_architectures, publish, retire
 from zoo_index.database.store import Connection, Store
 from zoo_index.errors import UnknownNameError
+from zoo_index.index.collecting import check_entry_name, check_is_free
 from zoo_index.index.upkeep import embed
 from zoo_index.plain_text import check_name
 
@@ -42,11 +43,7 @@ def add_checkpoint(
     CheckpointError
         If the file cannot be read.
     """
-    if not name or name != name.strip() or set(name) & set("/\\:."):
-        raise InputError(
-            f"expected a name without '/', '\\', ':', '.' (which sets off a tag) and outer spaces, got {name!r}"
-        )
-    check_name(name, "a name")
+    check_entry_name(name)
     check_name(license or "", "a licence")
     check_name(family, "a family")
     path = _resolve(checkpoint)
@@ -54,8 +51,7 @@ def add_checkpoint(
     entry = CatalogueEntry(name=name, architecture=name, license=license, family=family, path=str(path))
     listing = Listing(_CATALOGUE, [entry], is_whole=False)
     with store.writing() as connection:
-        if queries.entry_rows(connection, queries.generation(connection), name=name):
-            raise InputError(f"expected a new name, {name!r} is taken; choose another one, or see: zoo show {name}")
+        check_is_free(connection, name)
         run = runs.start_run(connection, "add", detail=str(path))
         descriptions.prepare(connection, _CATALOGUE, "", [description])
 

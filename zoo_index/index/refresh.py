@@ -7,21 +7,17 @@ next time. In the end one transaction makes all of it visible: readers see the i
 
 from __future__ import annotations
 
-import difflib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from zoo_index.catalogues.catalogue import LISTED, CatalogueEntry, open_catalogue
-from zoo_index.catalogues.description import FEATURES
-from zoo_index.database import queries, writes
+from zoo_index.catalogues.catalogue import listed_catalogues, open_catalogue
+from zoo_index.database import writes
 from zoo_index.database.publishing import Listing, next_architectures, publish
 from zoo_index.engines import Engine
-from zoo_index.errors import CatalogueError, UnknownNameError
 from zoo_index.index.lease import Lease, leased
+from zoo_index.index.listing import ask_catalogues, outdated_local
 from zoo_index.index.staging import Staged, stage
 from zoo_index.index.upkeep import Embedded, Progress, embed
 from zoo_index.logs import LOGGER
@@ -95,7 +91,7 @@ def refresh(
     *,
     engine: Engine,
     only: Sequence[str] = (),
-    catalogues: Sequence[str] = LISTED,
+    catalogues: Sequence[str] | None = None,
     seconds: float | None = ITEM_SECONDS,
     progress: Progress | None = None,
 ) -> RefreshReport:
@@ -110,8 +106,8 @@ def refresh(
         Runs the workers.
     only : sequence of str, optional
         Names of architectures to restrict the refresh to; nothing is retired then.
-    catalogues : sequence of str
-        Catalogues to read; others stay as they are.
+    catalogues : sequence of str, optional
+        Catalogues to read, by default all that list their entries; others stay as they are.
     seconds : float, optional
         How long one architecture may take, where the engine can limit it.
     progress : callable, optional
@@ -132,18 +128,19 @@ def refresh(
         If the database cannot be written.
     """
     started = time.perf_counter()
-    versions = _versions(catalogues)
-    report = RefreshReport(versions=versions)
-    detail = ", ".join(only) if only else " ".join(catalogues)
-    listings = _listings(catalogues, only, report)
+    names = listed_catalogues() if catalogues is None else list(catalogues)
+    listed = ask_catalogues(target, names, only)
+    versions, listings = listed.versions, listed.listings
+    report = RefreshReport(versions=versions, failed=dict(listed.failed))
+    detail = ", ".join(only) if only else " ".join(names)
     with leased(target, detail=detail, versions=versions) as lease:
         report.run = lease.run
         with lease.writing() as connection:
             writes.drop_prepared_bases(connection)
-            for name, reason in report.failed.items():
+            for name, reason in listed.failed.items():
                 writes.put_failure(connection, name, versions[name], WHOLE_CATALOGUE, reason)
         if not only:
-            local, report.stale = _outdated_local(target)
+            local, report.stale = outdated_local(target)
             listings += [Listing("local", local, is_whole=False)] if local else []
         for listing in listings:
             staged = stage(
@@ -159,78 +156,6 @@ def refresh(
         _publish(target, lease, listings, report, progress)
     report.seconds = time.perf_counter() - started
     return report
-
-
-def _versions(catalogues: Sequence[str]) -> dict[str, str]:
-    found = {name: open_catalogue(name).version() for name in catalogues}
-    return {
-        **found,
-        "features": str(FEATURES),
-        "torch": metadata.version("torch"),
-        "zoo-index": _own_version(),
-    }
-
-
-def _own_version() -> str:
-    try:
-        return metadata.version("zoo-index")
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _listings(catalogues: Sequence[str], only: Sequence[str], report: RefreshReport) -> list[Listing]:
-    """Ask the catalogues what there is; one that fails is left as it stands."""
-    listings = []
-    listed: set[str] = set()
-    for name in catalogues:
-        catalogue = open_catalogue(name)
-        try:
-            entries = catalogue.entries() if report.versions[name] else []
-            aliases = catalogue.aliases() if report.versions[name] else {}
-        except Exception as error:  # code of whatever catalogue: it may raise anything
-            _pass_on_interrupt(error)
-            report.failed[name] = f"could not be listed: {type(error).__name__}: {error}"
-            LOGGER.warning("failed", extra={"details": {"catalogue": name, "reason": report.failed[name]}})
-            continue
-        listed |= {entry.architecture for entry in entries}
-        if only:
-            entries = [entry for entry in entries if entry.architecture in only]
-        listings.append(Listing(name, entries, is_whole=not only, aliases={} if only else aliases))
-    unknown = set(only) - listed
-    if unknown and report.failed:
-        name, reason = next(iter(report.failed.items()))
-        raise CatalogueError(f"expected the catalogue {name!r} to be listed, it {reason}")
-    if unknown:
-        name = min(unknown)
-        near = difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
-        raise UnknownNameError(
-            f"expected pretrained architectures of the catalogues, got {name!r}"
-            + (f"; did you mean {', '.join(near)}?" if near else "")
-        )
-    return listings
-
-
-def _pass_on_interrupt(error: BaseException | None) -> None:
-    """Raise an interrupt that came while a library was imported, which makes another error of it."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise error
-        error = error.__cause__ or error.__context__
-
-
-def _outdated_local(target: Store) -> tuple[list[CatalogueEntry], list[str]]:
-    """Local entries that an older version standardized: those whose file is here, and names of the others."""
-    here, gone = [], []
-    with target.reading() as connection:
-        generation = queries.generation(connection)
-        for row in queries.outdated(connection, generation, FEATURES):
-            if row["catalogue"] != "local":
-                continue
-            if row["path"] and os.path.isfile(row["path"]):
-                here += queries.catalogue_entries(connection, generation, "local", row["name"])
-            else:
-                gone.append(row["name"])
-    return here, gone
 
 
 def _add_up(report: RefreshReport, staged: Staged) -> None:

@@ -30,7 +30,7 @@ __all__ = ["data_folder", "export_snapshot", "fill_from_snapshot", "read_provena
 
 _INDEX = "index.sqlite.gz"
 _PROVENANCE = "index.json"
-_CATALOGUE = "timm"
+_CATALOGUES = ("timm", "torchvision")
 
 
 def data_folder() -> Path:
@@ -49,17 +49,21 @@ def read_provenance(folder: Path | None = None) -> dict[str, Any] | None:
 
 
 def snapshot_fits(provenance: dict[str, Any] | None = None) -> bool:
-    """Whether a snapshot, by default the shipped one, suits the installed timm and this standardization."""
+    """Whether a snapshot, by default the shipped one, suits the installed timm and this standardization.
+
+    One of an older schema does: it is migrated as it is read. Of another torchvision only that part is made anew by
+    the next refresh.
+    """
     provenance = read_provenance() if provenance is None else provenance
     try:
         installed = metadata.version("timm")
     except metadata.PackageNotFoundError:
         return False
-    return provenance is not None and (
-        provenance.get("timm"),
-        provenance.get("features"),
-        provenance.get("revision"),
-    ) == (installed, FEATURES, REVISION)
+    return (
+        provenance is not None
+        and (provenance.get("timm"), provenance.get("features")) == (installed, FEATURES)
+        and str(provenance.get("revision")) <= REVISION
+    )
 
 
 def fill_from_snapshot(store: Store, folder: Path | None = None) -> bool:
@@ -116,7 +120,7 @@ def _unpack(folder: Path, scratch: Path) -> Path:
 
 
 def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
-    """Write the timm part of an index as a snapshot.
+    """Write the part of an index that is of timm and torchvision as a snapshot.
 
     Parameters
     ----------
@@ -136,7 +140,7 @@ def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
     InputError
         If no folder can have that path.
     IndexFileError
-        If the index cannot be read, or is not complete for one version of timm.
+        If the index cannot be read, or is not complete for one version of timm and of torchvision.
     """
     check_path(folder)
     try:
@@ -146,7 +150,7 @@ def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
             content = _strip(store, copy)
             packed = gzip.compress(copy.path.read_bytes(), compresslevel=9, mtime=0)
         provenance = {
-            "timm": content["version"],
+            **content["versions"],
             "torch": metadata.version("torch"),
             "features": FEATURES,
             "revision": REVISION,
@@ -167,26 +171,29 @@ def export_snapshot(store: Store, folder: Path) -> dict[str, Any]:
 
 
 def _strip(store: Store, copy: SqliteStore) -> dict[str, Any]:
-    """Copy an index, and drop everything that is not timm's and does not stand."""
+    """Copy an index, and drop everything that is of other catalogues or does not stand."""
     try:
         with copy.writing() as connection, store.reading() as source:
             copy_content(source, connection)
             number = queries.generation(source)
-            keep_standing(connection, number, [_CATALOGUE])
+            keep_standing(connection, number, list(_CATALOGUES))
         embed(copy.reading, copy.writing, _ids(copy))
         with copy.writing() as connection:
-            keep_standing(connection, 1, [_CATALOGUE])  # a new basis, if there is one, takes the place of the old
+            keep_standing(
+                connection, 1, list(_CATALOGUES)
+            )  # a new basis, if there is one, takes the place of the old
             rows = queries.by_catalogue(connection, 1)
             content = queries.counts(connection, 1)
         copy.compact()
     finally:
         copy.close()
-    if len(rows) != 1 or content["embedded"] != content["architectures"]:
+    versions = {row["catalogue"]: row["catalogue_version"] for row in rows}
+    if "timm" not in versions or len(rows) != len(versions) or content["embedded"] != content["architectures"]:
         raise IndexFileError(
             f"expected a complete index of one version of timm, found {len(rows)} versions and "
             f"{content['embedded']} of {content['architectures']} architectures embedded; run: zoo index refresh"
         )
-    return {"version": rows[0]["catalogue_version"], **content}
+    return {"versions": versions, **content}
 
 
 def _ids(copy: Store) -> list[int]:

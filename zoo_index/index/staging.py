@@ -58,7 +58,7 @@ def stage(
     lease : Lease
     catalogue : Catalogue
     version : str
-        Of the catalogue.
+        Of the catalogue, for entries that have no revision of their own.
     listing : Listing
     engine : Engine
         Runs the workers.
@@ -72,15 +72,16 @@ def stage(
     """
     staged = Staged()
     architectures = listing.architectures
+    versions = {name: entry.revision or version for name, entry in architectures.items()}
     with lease.writing() as connection:
         if listing.is_whole:
             writes.drop_failures(connection, catalogue.name, architectures)
-            descriptions.drop_prepared(connection, catalogue.name, keep=list(architectures), version=version)
-        made = (version, FEATURES)
+            descriptions.drop_prepared(connection, catalogue.name, versions)
         stands = descriptions.standing_versions(connection, catalogue.name)
         ready = descriptions.prepared(connection, catalogue.name)
     wanted = []
     for name, entry in architectures.items():
+        made = (versions[name], FEATURES)
         if ready.get(name) == made:
             staged.n_resumed += 1
         elif stands.get(name) == made:
@@ -96,10 +97,12 @@ def stage(
     def write(batch: list[tuple[CatalogueEntry, Description | str]]) -> None:
         described = [result for _, result in batch if isinstance(result, Description)]
         with lease.writing() as connection:
-            descriptions.prepare(connection, catalogue.name, version, described)
+            descriptions.prepare(connection, catalogue.name, versions, described)
             for entry, result in batch:
                 if isinstance(result, str):
-                    writes.put_failure(connection, catalogue.name, version, entry.architecture, result)
+                    writes.put_failure(
+                        connection, catalogue.name, versions[entry.architecture], entry.architecture, result
+                    )
                     staged.failed[entry.architecture] = result
         staged.n_done += len(described)
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from importlib import import_module
 
-from zoo_index.catalogues.catalogue import CATALOGUES, Catalogue, CatalogueEntry
+from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, load, place_of
 from zoo_index.catalogues.description import FEATURES, Description
 from zoo_index.engines import Engine, Lost
 from zoo_index.errors import CatalogueError
@@ -42,24 +41,23 @@ def standardize_entries(
     EngineError
         If there are no workers, or no more; what was yielded stands.
     """
-    module = CATALOGUES[catalogue.name]
-    ready = partial(prepare, module, catalogue.version(), FEATURES)
-    results = engine.run(partial(describe_safely, module), entries, seconds=seconds, prepare=ready)
+    place = place_of(catalogue.name)
+    ready = partial(prepare, place, catalogue.version(), FEATURES)
+    results = engine.run(partial(describe_safely, place), entries, seconds=seconds, prepare=ready)
     for entry, outcome in results:
         yield entry, outcome.reason if isinstance(outcome, Lost) else outcome.value
 
 
 @without_collections()
-def describe_safely(module: str, entry: CatalogueEntry) -> Description | str:
-    """Describe one entry of the catalogue in a module; any exception of its code comes back as text."""
+def describe_safely(place: str, entry: CatalogueEntry) -> Description | str:
+    """Describe one entry of the catalogue at a place; any exception of its code comes back as text."""
     try:
-        described: Description = import_module(module).CATALOGUE.describe(entry)
-        return described
+        return load(place).describe(entry)
     except Exception as error:  # code of whatever network: it may raise anything
         return f"{type(error).__name__}: {error}"
 
 
-def prepare(module: str, version: str, features: int) -> None:
+def prepare(place: str, version: str, features: int) -> None:
     """Import what takes seconds, so that no entry's limit pays for it, and compare versions.
 
     Raises
@@ -69,7 +67,7 @@ def prepare(module: str, version: str, features: int) -> None:
     """
     import torch  # noqa: F401
 
-    catalogue = import_module(module).CATALOGUE
+    catalogue = load(place)
     found = catalogue.version()
     if (found, FEATURES) != (version, features):
         raise CatalogueError(

@@ -70,7 +70,8 @@ def read_folder(path: Path) -> Contents:
             for key in outer:
                 inner = inner.setdefault(key, {})
             inner[last] = tensor
-    return Contents("torch.distributed.checkpoint", tree)
+    n_bytes = sum(file.stat().st_size for file in path.parent.glob("*.distcp"))
+    return Contents("torch.distributed.checkpoint", tree, n_bytes=n_bytes)
 
 
 def _path(name: str, nesting: object) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def read_file(path: Path) -> Contents:
 
 
 def _read(data: memoryview) -> Contents:
-    file = Window(data)
+    file = Window(data, has_views=True)
     content = read_pickle(file)
     if content != _MAGIC:
         return Contents("pickle", content)

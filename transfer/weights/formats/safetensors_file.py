@@ -6,6 +6,7 @@ The library checks a header strictly (sizes, overlaps, holes, trailing bytes), s
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,12 @@ from transfer.weights.files import cannot_write, replacing
 from transfer.weights.inert.values import Unreadable
 from transfer.weights.inspection import check_count
 from transfer.weights.names import natural_order
-from transfer.weights.stored import LoadedTensor
+from transfer.weights.stored import ITEM_SIZES, LoadedTensor
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ORDER_KEY", "read_file", "write_tensors"]
+__all__ = ["ORDER_KEY", "read_file", "read_header", "write_tensors"]
 
 ORDER_KEY = "zoo.order"
 """Metadata entry with the tensor names in order of registration; safetensors files are sorted otherwise."""
@@ -68,6 +69,61 @@ def read_file(path: Path) -> Contents:
             shape, read = tuple(part.get_shape()), partial(opened.read, name)
             found[name] = LoadedTensor(shape, dtype, read) if dtype else Unreadable("packed")
     return Contents("safetensors", found, is_ordered)
+
+
+def read_header(data: bytes, size: int) -> Contents:
+    """Read names, shapes and element types of a file of which only the header is at hand.
+
+    Parameters
+    ----------
+    data : bytes
+        From the beginning of the file to the end of the header.
+    size : int
+        Of the whole file, bytes.
+
+    Returns
+    -------
+    Contents
+        Its tensors cannot be read.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If it is no header, or does not fit the size.
+    """
+    length = int.from_bytes(data[:8], "little")
+    if 8 + length != len(data):
+        raise ValueError("a header of another length")
+    header = json.loads(data[8:], object_pairs_hook=_without_duplicates)
+    metadata = header.pop("__metadata__", None)
+    found: dict[str, LoadedTensor | Unreadable] = {}
+    end = 0
+    for name, told in header.items():
+        dtype, shape, (start, stop) = _DTYPES.get(told["dtype"]), told["shape"], told["data_offsets"]
+        numbers = (*shape, start, stop)
+        if not all(type(n) is int and 0 <= n < 2**62 for n in numbers) or not start <= stop <= size - len(data):
+            raise ValueError(f"a tensor {name!r:.100} of an impossible shape or place")
+        if dtype and math.prod(shape) * ITEM_SIZES[dtype] != stop - start:
+            raise ValueError(f"a tensor {name!r:.100} that claims another size than it has")
+        found[name] = LoadedTensor(tuple(shape), dtype, _no_values) if dtype else Unreadable("packed")
+        end = max(end, stop)
+    if len(data) + end != size:
+        raise ValueError("a file of another size than its tensors take")
+    order = _stored_order(metadata if isinstance(metadata, dict) else None)
+    is_ordered = order is not None and set(order) == set(found)
+    names = order if order is not None and is_ordered else natural_order(found)
+    return Contents("safetensors", {name: found[name] for name in names}, is_ordered)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name that occurs twice")
+    return found
+
+
+def _no_values() -> torch.Tensor:
+    raise ValueError("only its header is here")
 
 
 class _Opened:

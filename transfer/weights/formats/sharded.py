@@ -48,7 +48,12 @@ def read_index_file(path: Path) -> Contents:
     for shard in dict.fromkeys(places.values()):
         held[shard] = choose(read_contents(shard).tree, shard)[0].tensors
     _check_shards(places, held, path)
-    return Contents("shards", {name: held[places[name]][name] for name in natural_order(places)}, is_ordered=False)
+    return Contents(
+        "shards",
+        {name: held[places[name]][name] for name in natural_order(places)},
+        is_ordered=False,
+        n_bytes=sum(shard.stat().st_size for shard in held),
+    )
 
 
 def _read_index(path: Path) -> dict[str, Path]:

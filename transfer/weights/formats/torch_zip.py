@@ -64,6 +64,6 @@ def read_archive(archive: Archive) -> Contents:
             found = storages[key, dtype] = Storage(data, n * size, dtype)
         return found
 
-    tree = read_pickle(Window(archive.view(pickled)), stored)
+    tree = read_pickle(Window(archive.view(pickled), has_views=True), stored)
     is_program = folder + "constants.pkl" in archive.members
     return Contents("TorchScript" if is_program else "torch", tree)

@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from transfer.weights.files import replacing
-from zoo_index.downloading import DownloadError, Headers, UnreachableError, download
 from zoo_index.errors import OfflineError, WeightsUnavailableError
+from zoo_index.hub.downloading import DownloadError, Headers, UnreachableError, download
 from zoo_index.weights import Availability, file_names, hub_cache, torch_cache
 
 __all__ = ["fetch"]

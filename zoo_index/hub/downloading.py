@@ -21,9 +21,9 @@ from typing import Any
 
 from transfer.weights.files import replacing
 from transfer.weights.inspection import is_weights, starts_like_weights
-from zoo_index.connecting import UnsafeRedirectError, make_opener
+from zoo_index.hub.connecting import UnsafeRedirectError, make_opener
 
-__all__ = ["DownloadError", "Headers", "UnreachableError", "download"]
+__all__ = ["DownloadError", "Headers", "UnreachableError", "download", "fetch_part", "fetch_whole"]
 
 Headers = Mapping[str, str]
 """Headers of the answers, names in lower case; of several, as after a redirect, the first that has one counts."""
@@ -124,6 +124,60 @@ def download(
         return place(source.headers)
 
 
+def fetch_part(
+    url: str, start: int, stop: int, *, token: str | None = None, seconds: float = _READ_SECONDS
+) -> tuple[bytes, int | None]:
+    """Fetch some bytes of a file.
+
+    Parameters
+    ----------
+    url, token, seconds
+        As for `download`.
+    start, stop : int
+        Fewer are returned where the file ends before.
+
+    Returns
+    -------
+    bytes
+    int or None
+        Size of the whole file, where the server tells it.
+
+    Raises
+    ------
+    UnreachableError, DownloadError
+        As `download`.
+    """
+    source = _Source(url, token, seconds)
+    return source.part(start, stop), source.size
+
+
+def fetch_whole(
+    url: str, most: int, *, token: str | None = None, seconds: float = _READ_SECONDS
+) -> tuple[bytes, Headers]:
+    """Fetch a small file.
+
+    Parameters
+    ----------
+    url, token, seconds
+        As for `download`.
+    most : int
+        Bytes that it may have.
+
+    Returns
+    -------
+    bytes
+    Headers
+
+    Raises
+    ------
+    UnreachableError, DownloadError
+        As `download`; also if it is larger.
+    """
+    source = _Source(url, token, seconds)
+    data = source.part(0, None, most)
+    return data, source.headers
+
+
 def _chain(first: tuple[int, bytes], rest: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     yield first
     yield from rest
@@ -165,23 +219,37 @@ class _Source:
                 if self.size is None or done == self.size:
                     return
                 error = DownloadError(f"broke off after {done:,} of {self.size:,} bytes", "try again")
-            except _AgainError as caught:
-                error, wait = caught.error, caught.wait
-            except UnreachableError as caught:
-                if not done:
-                    raise
-                error = caught  # it was there a moment ago
-            except TimeoutError:
-                error = DownloadError(f"fell silent after {done:,} bytes", "try again later")
-            except (OSError, http.client.HTTPException) as caught:
-                error = DownloadError(f"broke off after {done:,} bytes ({_describe(caught)})", "try again")
+            except (_AgainError, UnreachableError, OSError, http.client.HTTPException) as caught:
+                error, wait = _passing(caught, done)
             failures = 1 if done - begun > _ENOUGH else failures + 1
-            if failures == _TRIES or wait > _LONGEST_WAIT:
-                raise error
-            time.sleep(max(wait, _PAUSES[failures - 1]))
+            _pause(failures, error, wait)
 
-    def _open(self, done: int) -> http.client.HTTPResponse:
-        if done and self._etag.startswith('"'):  # else nothing says that it still is the same file
+    def part(self, start: int, stop: int | None, most: int = 0) -> bytes:
+        """Return bytes from `start` to `stop`, or all, of which there may be `most`."""
+        failures = 0
+        while True:
+            data = b""
+            try:
+                with closing(self._open(start, stop)) as response:
+                    skipped = start if response.status != 206 else 0  # the server knows of no parts
+                    wanted = (most + 1 if stop is None else stop - start) + skipped
+                    while len(data) < wanted and (piece := response.read1(min(_PIECE, wanted - len(data)))):
+                        data += piece
+                ended = self.size is not None and start + len(data) - skipped >= self.size
+                if stop is None and len(data) > most:
+                    raise DownloadError(f"sent more than the {most:,} bytes that such a file may have", "check it")
+                if ended or len(data) == wanted or self.size is None:
+                    return data[skipped:]
+                error, wait = DownloadError(f"broke off after {len(data):,} bytes", "try again"), 0.0
+            except (_AgainError, UnreachableError, OSError, http.client.HTTPException) as caught:
+                error, wait = _passing(caught, len(data))
+            failures += 1
+            _pause(failures, error, wait)
+
+    def _open(self, done: int, stop: int | None = None) -> http.client.HTTPResponse:
+        if stop is not None:
+            self._request.add_header("Range", f"bytes={done}-{stop - 1}")
+        elif done and self._etag.startswith('"'):  # else nothing says that it still is the same file
             self._request.add_header("Range", f"bytes={done}-")
             self._request.add_header("If-Range", self._etag)
         try:
@@ -213,6 +281,26 @@ class _Source:
     def _note(self, headers: Any) -> None:
         for name, value in headers.items():
             self.headers.setdefault(name.lower(), value)
+
+
+def _passing(caught: Exception, done: int) -> tuple[DownloadError, float]:
+    """Say what went wrong that may pass, and how long the server asks to wait; what will not pass is raised."""
+    if isinstance(caught, _AgainError):
+        return caught.error, caught.wait
+    if isinstance(caught, UnreachableError):
+        if not done:
+            raise caught
+        return caught, 0.0  # it was there a moment ago
+    if isinstance(caught, TimeoutError):
+        return DownloadError(f"fell silent after {done:,} bytes", "try again later"), 0.0
+    return DownloadError(f"broke off after {done:,} bytes ({_describe(caught)})", "try again"), 0.0
+
+
+def _pause(failures: int, error: DownloadError, wait: float) -> None:
+    """Wait before the next try; raise the error if there is none."""
+    if failures == _TRIES or wait > _LONGEST_WAIT:
+        raise error
+    time.sleep(max(wait, _PAUSES[failures - 1]))
 
 
 def _read(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -1,0 +1,93 @@
+"""Repositories of the Hugging Face Hub that users asked for: known by the headers of their weights alone.
+
+Entries are called as the repositories are, e.g. ``google/vit-base-patch16-224``. Those of which the hub has no
+safetensors file are passed over: of other formats the whole file would have to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Request
+from zoo_index.catalogues.description import Description
+from zoo_index.logs import LOGGER
+
+__all__ = ["CATALOGUE"]
+
+_USUAL = ("model.safetensors", "model.safetensors.index.json")
+
+_WITH_CONFIG = "transformers"
+"""Library whose ``config.json`` says how a network is built."""
+
+
+def entries(request: Request) -> Iterator[CatalogueEntry]:
+    """Ask the hub for the repositories of all queries; each is listed once.
+
+    Raises
+    ------
+    CatalogueError
+        If the hub cannot be asked: then all stands as it is.
+    """
+    from zoo_index.errors import CatalogueError
+    from zoo_index.hub.downloading import DownloadError
+    from zoo_index.hub.queries import parse_query, repositories
+
+    seen = set()
+    for collection in request.collections:
+        try:
+            for repository in repositories(parse_query(collection.address)):
+                file = _weights(repository.files)
+                if repository.name in seen:
+                    continue
+                seen.add(repository.name)
+                if file is None:
+                    LOGGER.info(
+                        "passed over",
+                        extra={"details": {"repository": repository.name, "reason": "no safetensors"}},
+                    )
+                    continue
+                yield CatalogueEntry(
+                    name=repository.name,
+                    architecture=repository.name,
+                    family=repository.library or "",
+                    license=repository.tagged("license") or collection.license,
+                    hub_id=repository.name,
+                    hub_filename=file,
+                    task=repository.task,
+                    dataset=repository.tagged("dataset"),
+                    downloads=repository.downloads,
+                    n_bytes=repository.n_bytes,
+                    revision=repository.commit,
+                )
+        except DownloadError as error:
+            raise CatalogueError(
+                f"expected the hub to answer {collection.address!r}, it {error.reason}; {error.advice}"
+            ) from error
+
+
+def _weights(files: tuple[str, ...]) -> str | None:
+    """Return the file of the weights, or the index of several; None if it is not plain which that is."""
+    for name in _USUAL:
+        if name in files:
+            return name
+    indexes = [name for name in files if name.endswith(".safetensors.index.json") and "/" not in name]
+    alone = [name for name in files if name.endswith(".safetensors") and "/" not in name]
+    return indexes[0] if len(indexes) == 1 else alone[0] if len(alone) == 1 else None
+
+
+def describe_entry(entry: CatalogueEntry) -> Description:
+    """Standardize the header of an entry's weights, or the network that its configuration tells."""
+    from zoo_index.catalogues.checkpoint import describe_header
+    from zoo_index.catalogues.transformers_structure import structure_beside
+    from zoo_index.hub.headers import read_remote
+
+    assert entry.hub_id is not None
+    assert entry.hub_filename is not None
+    assert entry.revision is not None
+    with_config = entry.family == _WITH_CONFIG
+    checkpoint = read_remote(entry.hub_id, entry.revision, entry.hub_filename, with_config=with_config)
+    structure = structure_beside(checkpoint)[0] if with_config else None
+    return describe_header(entry.architecture, checkpoint, structure)
+
+
+CATALOGUE = Catalogue("hub", lambda: "1", entries, describe_entry)

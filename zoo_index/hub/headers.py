@@ -1,0 +1,133 @@
+"""Headers of safetensors files on a hub: names and shapes of tensors, without their values.
+
+Each is one request for the first bytes of a file, and is kept under its commit, which never changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from transfer.errors import CheckpointError
+from transfer.weights.checkpoint import Checkpoint, header_checkpoint
+from transfer.weights.files import replacing
+from zoo_index.errors import OfflineError
+from zoo_index.hub.downloading import DownloadError, fetch_part, fetch_whole
+
+__all__ = ["header_cache", "read_remote"]
+
+_FIRST = 1 << 17
+"""Bytes of the first request: most headers are smaller."""
+
+_MOST = 100_000_000
+"""Bytes of a header; what safetensors allows."""
+
+_MOST_SHARDS = 1000
+
+
+def header_cache() -> Path:
+    """Return the folder that headers are kept in."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("ZOO_HEADERS") or user_cache_path("zoo") / "headers")
+
+
+def read_remote(name: str, commit: str, file: str, *, with_config: bool = False) -> Checkpoint:
+    """Read the header of the weights in a repository.
+
+    Parameters
+    ----------
+    name : str
+        Of the repository.
+    commit : str
+    file : str
+        A safetensors file, or the index of several.
+    with_config : bool
+        Fetch ``config.json`` as well, which says how the network is built.
+
+    Returns
+    -------
+    Checkpoint
+        Without values.
+
+    Raises
+    ------
+    DownloadError
+        If the hub cannot be reached, refuses, or answers with something else.
+    OfflineError
+        If it is not kept here and HF_HUB_OFFLINE is set.
+    CheckpointError
+        If it is no header.
+    """
+    folder = header_cache() / name.replace("/", "--") / commit
+
+    def kept(path: str, get: Callable[[str, str | None], bytes], suffix: str = "") -> bytes:
+        return _kept(folder / f"{path}{suffix}", get, name, commit, path)
+
+    if with_config:
+        kept("config.json", _whole)
+    if not file.endswith(".index.json"):
+        return header_checkpoint({file: kept(file, _header, ".header")}, folder / file)
+    places = _places(kept(file, _whole), name, file)
+    beside = PurePosixPath(file).parent
+    headers = {shard: kept(str(beside / shard), _header, ".header") for shard in dict.fromkeys(places.values())}
+    return header_checkpoint(headers, folder / file, places)
+
+
+def _places(index: bytes, name: str, file: str) -> dict[str, str]:
+    """Read which shard holds which tensor."""
+    try:
+        places = json.loads(index)["weight_map"]
+        shards = set(places.values())
+        is_index = all(_is_plain(shard) for shard in shards) and 0 < len(shards) <= _MOST_SHARDS
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        is_index = False
+    if not is_index:
+        raise CheckpointError(f"expected an index of shards in {file!r} of {name}, found something else")
+    return dict(places)
+
+
+def _is_plain(path: object) -> bool:
+    """Whether it is the path of a file below its folder."""
+    if not isinstance(path, str) or not path or "\\" in path or "\0" in path:
+        return False
+    parts = PurePosixPath(path)
+    return not parts.is_absolute() and ".." not in parts.parts
+
+
+def _kept(place: Path, get: Callable[[str, str | None], bytes], name: str, commit: str, file: str) -> bytes:
+    """Return what was kept, or fetch it and keep it."""
+    from huggingface_hub import constants, get_token, hf_hub_url
+
+    if not _is_plain(file):
+        raise DownloadError(f"is asked for a file {file!r} outside its folder", "check the catalogue")
+    try:
+        return place.read_bytes()
+    except OSError:
+        pass
+    if constants.HF_HUB_OFFLINE:
+        raise OfflineError(f"{file} of {name} is not kept here, and HF_HUB_OFFLINE is set; unset it")
+    found = get(hf_hub_url(name, file, revision=commit), get_token())
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(place) as temporary:
+        temporary.write_bytes(found)
+    return found
+
+
+def _whole(url: str, token: str | None) -> bytes:
+    return fetch_whole(url, _MOST, token=token)[0]
+
+
+def _header(url: str, token: str | None) -> bytes:
+    """Fetch the length of a header and the header; the size of the file follows on them, in eight bytes."""
+    data, size = fetch_part(url, 0, _FIRST, token=token)
+    length = 8 + int.from_bytes(data[:8], "little")
+    if len(data) < 9 or data[8:9] != b"{" or not 10 <= length <= _MOST or size is None or length > size:
+        raise DownloadError("sent no safetensors file", "check what HF_ENDPOINT names, or try again later")
+    if length > len(data):
+        data += fetch_part(url, len(data), length, token=token)[0]
+    if len(data) < length:
+        raise DownloadError("broke off within the header", "try again later")
+    return data[:length] + size.to_bytes(8, "little")
