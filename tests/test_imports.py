@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+HUB = {f"zoo_index/hub/{name}.py" for name in ("fetching", "headers", "queries")}
 GATEKEEPERS = {
     "timm": {"zoo_index/catalogues/timm_catalogue.py"},
+    "torchvision": {"zoo_index/catalogues/torchvision_catalogue.py"},
     "transformers": {"zoo_index/catalogues/transformers_structure.py"},
     "faiss": {"zoo_index/index/vectors.py"},
     "numba": {"transfer/alignment/_machine_code.py"},
@@ -31,8 +33,8 @@ GATEKEEPERS = {
     "safetensors": {"transfer/weights/formats/safetensors_file.py"},
     "h5py": {"transfer/weights/formats/hdf5.py"},
     "onnx": {"transfer/weights/formats/onnx_graph.py"},
-    "huggingface_hub": {"zoo_index/hub/fetching.py", "zoo_index/weights.py"},
-    "urllib": {"zoo_index/hub/connecting.py", "zoo_index/hub/downloading.py", "zoo_index/hub/fetching.py"},
+    "huggingface_hub": {*HUB, "zoo_index/weights.py"},
+    "urllib": {f"zoo_index/hub/{name}.py" for name in ("connecting", "downloading", "fetching", "queries")},
     "http": {"zoo_index/hub/connecting.py", "zoo_index/hub/downloading.py"},
     "rich": {"zoo_index/_page.py", "zoo_index/_progress.py"},
     "sqlalchemy": {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +17,9 @@ from zoo_index.cli_common import page, print_json, say, zoo_of
 from zoo_index.cli_options import PATH, json_option
 from zoo_index.errors import LeaseHeldError
 
+if TYPE_CHECKING:
+    from zoo_index.index.refresh import RefreshReport
+
 __all__ = ["UPKEEP"]
 
 
@@ -21,6 +27,9 @@ __all__ = ["UPKEEP"]
 def index() -> None:
     """Build, inspect and export the index."""
 
+
+_HUB = "hub:"
+"""What a query begins with."""
 
 _PARTIAL = 3
 """Exit status of a refresh that did all but some architectures."""
@@ -193,14 +202,22 @@ def remove_command(ctx: click.Context, name: str) -> None:
 def add_command(
     ctx: click.Context, checkpoint: Path, name: str | None, license_: str | None, family: str, as_json: bool
 ) -> None:
-    """Add a CHECKPOINT, or all checkpoints in a folder, to the index as sources.
+    """Add a CHECKPOINT, all checkpoints in a folder, or what a hub has, to the index as sources.
 
     A folder is looked through again at every refresh: new, changed and removed files are noticed.
+
+    hub:QUERY adds repositories of the Hugging Face Hub, of which only the headers are read:
+    hub:author=timm,task=image-classification,limit=200 or hub:google/vit-base-patch16-224.
     """
+    if str(checkpoint).startswith(_HUB):
+        query = str(checkpoint).removeprefix(_HUB)
+        _add_many(ctx, partial(zoo_of(ctx).add_query, query, "hub" if name is None else name), license_, as_json)
+        return
     if checkpoint.is_dir() and not is_one_checkpoint(checkpoint):
         if family:
             raise InputError("expected --family with a single file; entries of a folder are filed under its name")
-        _add_folder(ctx, checkpoint, name, license_, as_json=as_json)
+        called = checkpoint.resolve().name if name is None else name
+        _add_many(ctx, partial(zoo_of(ctx).add_folder, checkpoint, called), license_, as_json)
         return
     name = checkpoint.stem if name is None else name
     entry = zoo_of(ctx).add(checkpoint, name, license=license_, family=family)
@@ -210,15 +227,13 @@ def add_command(
         say(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
 
 
-def _add_folder(ctx: click.Context, folder: Path, name: str | None, license_: str | None, *, as_json: bool) -> None:
+def _add_many(ctx: click.Context, add: Callable[..., RefreshReport], license_: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from zoo_index._progress import progress_bar
 
     with progress_bar() as progress:
-        report = zoo_of(ctx).add_folder(
-            folder, folder.resolve().name if name is None else name, license=license_, progress=progress
-        )
+        report = add(license=license_, progress=progress)
     if as_json:
         print_json(asdict(report))
     else:

@@ -158,6 +158,29 @@ class Keeper:
         self._started()
         return self._list_again(add_folder(self.store, Path(folder), name, license), engine, progress)
 
+    def add_query(
+        self,
+        query: str,
+        name: str = "hub",
+        *,
+        license: str | None = None,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+    ) -> RefreshReport:
+        """Add the repositories of a hub that answer a query, now and at every refresh (see `collecting.add_query`).
+
+        Only the headers of their weights are read.
+
+        Returns
+        -------
+        RefreshReport
+            Of the entries of the hub.
+        """
+        from zoo_index.index.collecting import add_query
+
+        self._started()
+        return self._list_again(add_query(self.store, query, name, license), engine, progress)
+
     def remove(self, name: str) -> None:
         """Take a local entry, or all entries of a folder or a query that was added, out of the index."""
         from zoo_index.index.addition import remove_entry

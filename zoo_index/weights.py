@@ -5,14 +5,18 @@ What lies in a cache and is no weights file, such as a web page or half a downlo
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from transfer.weights.inspection import is_weights
 
-__all__ = ["Availability", "file_names", "hub_cache", "torch_cache"]
+__all__ = ["INDEX", "Availability", "file_names", "hub_cache", "is_below", "shards_of", "torch_cache"]
+
+INDEX = ".index.json"
+"""How the names of indexes of several files end."""
 
 _FILENAMES = ("model.safetensors", "pytorch_model.bin")
 """Names timm gives its weights on the hub, in the order it looks for them."""
@@ -34,7 +38,7 @@ class Availability:
         Parameters
         ----------
         entry : mapping
-            With ``path``, ``hub_id``, ``hub_filename`` and ``url``.
+            With ``path``, ``hub_id``, ``hub_filename``, ``revision`` and ``url``.
         """
         if entry["path"]:
             path = Path(entry["path"])
@@ -44,14 +48,50 @@ class Availability:
             from huggingface_hub import try_to_load_from_cache
 
             for filename in file_names(entry):
-                found = try_to_load_from_cache(hub_id, filename, cache_dir=self._cache)
-                if isinstance(found, str) and is_weights(Path(found)):
+                revision = entry.get("revision")
+                found = try_to_load_from_cache(hub_id, filename, cache_dir=self._cache, revision=revision)
+                if isinstance(found, str) and _is_whole(Path(found)):
                     return Path(found)
         if entry["url"]:
             path = torch_cache() / str(entry["url"]).rpartition("/")[2]
             if is_weights(path):
                 return path
         return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file in a cache is weights, or an index all of whose files are."""
+    if not path.name.endswith(INDEX):
+        return is_weights(path)
+    shards = shards_of(path)
+    return bool(shards) and all(is_weights(path.parent / shard) for shard in shards)
+
+
+def shards_of(index: Path) -> list[str]:
+    """Return the files that an index names, below its folder; none of what is no index.
+
+    Parameters
+    ----------
+    index : Path
+    """
+    try:
+        found = list(dict.fromkeys(json.loads(index.read_bytes())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
+    return found if all(map(is_below, found)) else []
+
+
+def is_below(path: object) -> bool:
+    """Whether it is the path of a file below its folder, whatever the system.
+
+    Parameters
+    ----------
+    path : object
+    """
+    if not isinstance(path, str) or not path or set(path) & set("\\\0"):
+        return False
+    parts = PurePosixPath(path)
+    return not parts.is_absolute() and ".." not in parts.parts
 
 
 def file_names(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ class Zoo(Keeper):
         view = self.ensure()
         filters, availability = filters or Filters(), Availability()
         found = []
-        for entry in view.entries.all:
+        for entry in sorted(view.entries.all, key=lambda entry: (entry["architecture"], entry["position"])):
             if filters.admits(entry):
                 available = availability.find(entry) is not None
                 if available or not filters.available:

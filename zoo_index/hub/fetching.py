@@ -18,13 +18,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from transfer.weights.files import replacing
+from transfer.weights.inspection import is_weights
 from zoo_index.errors import OfflineError, WeightsUnavailableError
-from zoo_index.hub.downloading import DownloadError, Headers, UnreachableError, download
-from zoo_index.weights import Availability, file_names, hub_cache, torch_cache
+from zoo_index.hub.downloading import DownloadError, Headers, UnreachableError, download, fetch_whole
+from zoo_index.weights import INDEX, Availability, file_names, hub_cache, is_below, shards_of, torch_cache
 
 __all__ = ["fetch"]
 
 _REMEDY = "or give the file: --weights FILE, or take a source that is at hand: zoo list --available"
+
+_MOST_BYTES = 100_000_000
+"""Of an index of shards or a configuration."""
 
 _LOOPBACK = "ZOO_LOOPBACK_HTTP"
 """Environment variable; if it is 1, weights may come by plain http from this machine itself."""
@@ -36,7 +40,7 @@ def fetch(entry: Mapping[str, Any]) -> Path:
     Parameters
     ----------
     entry : mapping
-        With ``name``, ``path``, ``hub_id``, ``hub_filename`` and ``url``.
+        With ``name``, ``path``, ``hub_id``, ``hub_filename``, ``revision`` and ``url``.
 
     Raises
     ------
@@ -64,40 +68,83 @@ def fetch(entry: Mapping[str, Any]) -> Path:
 
 
 def _from_hub(entry: Mapping[str, Any]) -> Path:
-    from huggingface_hub import constants, get_token, hf_hub_url
+    from huggingface_hub import constants
 
     hub_id, names = str(entry["hub_id"]), file_names(entry)
     needs = f"{entry['name']!r} needs {names[0]} of {hub_id}"
     if constants.HF_HUB_OFFLINE:
         raise OfflineError(f"{needs}, which is not in the cache, and HF_HUB_OFFLINE is set; unset it, {_REMEDY}")
-    storage = hub_cache() / f"models--{hub_id.replace('/', '--')}"
+    repository = _Repository(hub_id, entry.get("revision"))
     with _explained(f"{needs} from {constants.ENDPOINT}"):
         for name in names:
-            kept = _Kept(storage, name)
             try:
-                url = hf_hub_url(hub_id, name)
-                with _shown(f"{hub_id} {name}") as progress:
-                    download(
-                        url,
-                        kept.place,
-                        token=get_token(),
-                        seconds=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-                        progress=progress,
-                    )
-                return kept.link()
+                found = repository.sharded(name) if name.endswith(INDEX) else repository.weights(name)
             except DownloadError as error:
                 if error.status not in (404, 410) or error.code == "RepoNotFound" or name == names[-1]:
                     raise
+            else:
+                if entry.get("family") == "transformers":
+                    repository.configuration()
+                return found
     raise AssertionError("the last name returns or raises")
+
+
+class _Repository:
+    """Files of a repository of the hub, into the hub's cache."""
+
+    def __init__(self, hub_id: str, revision: str | None) -> None:
+        self._id, self._revision = hub_id, revision
+        self._storage = hub_cache() / f"models--{hub_id.replace('/', '--')}"
+
+    def weights(self, name: str) -> Path:
+        """Download a weights file."""
+        from huggingface_hub import constants, get_token
+
+        kept = self._kept(name)
+        with _shown(f"{self._id} {name}") as progress:
+            seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
+            download(self._url(name), kept.place, token=get_token(), seconds=seconds, progress=progress)
+        return kept.link()
+
+    def sharded(self, name: str) -> Path:
+        """Download the index of several files, and those of them that are not here."""
+        index = self._small(name)
+        for shard in shards_of(index):
+            if not is_weights(index.parent / shard):
+                self.weights(str(PurePosixPath(name).parent / shard))
+        return index
+
+    def configuration(self) -> None:
+        """Download what says how the network is built, if there is such a file."""
+        with contextlib.suppress(DownloadError):
+            self._small("config.json")
+
+    def _small(self, name: str) -> Path:
+        from huggingface_hub import constants, get_token
+
+        kept = self._kept(name)
+        seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        data, headers = fetch_whole(self._url(name), _MOST_BYTES, token=get_token(), seconds=seconds)
+        with replacing(kept.place(headers)) as temporary:
+            temporary.write_bytes(data)
+        return kept.link()
+
+    def _url(self, name: str) -> str:
+        from huggingface_hub import hf_hub_url
+
+        return hf_hub_url(self._id, name, revision=self._revision)
+
+    def _kept(self, name: str) -> _Kept:
+        return _Kept(self._storage, name, is_newest=not self._revision)
 
 
 class _Kept:
     """A file in the hub's cache: its content under ``blobs``, and a link to it under its commit and its name."""
 
-    def __init__(self, storage: Path, name: str) -> None:
-        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+    def __init__(self, storage: Path, name: str, *, is_newest: bool) -> None:
+        if not is_below(name):
             raise DownloadError(f"is asked for a file {name!r} outside its folder", "check the catalogue")
-        self._storage, self._name = storage, name
+        self._storage, self._name, self._is_newest = storage, name, is_newest
         self._commit, self._blob = "", Path()
 
     def place(self, headers: Headers) -> Path:
@@ -127,6 +174,8 @@ class _Kept:
             pass
         except OSError:  # no links here
             os.replace(self._blob, pointer)
+        if not self._is_newest:
+            return pointer
         reference = self._storage / "refs" / "main"
         reference.parent.mkdir(parents=True, exist_ok=True)
         with replacing(reference) as temporary:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from transfer.errors import CheckpointError
 from transfer.weights.checkpoint import Checkpoint, header_checkpoint
 from transfer.weights.files import replacing
 from zoo_index.errors import OfflineError
-from zoo_index.hub.downloading import DownloadError, fetch_part, fetch_whole
+from zoo_index.hub.downloading import DownloadError, UnreachableError, fetch_part, fetch_whole
+from zoo_index.weights import is_below
 
-__all__ = ["header_cache", "read_remote"]
+__all__ = ["fetch_ahead", "header_cache", "read_remote"]
 
 _FIRST = 1 << 17
 """Bytes of the first request: most headers are smaller."""
@@ -25,6 +27,9 @@ _MOST = 100_000_000
 """Bytes of a header; what safetensors allows."""
 
 _MOST_SHARDS = 1000
+
+_AT_ONCE = 8
+"""Requests; a hub answers each in some tenths of a second."""
 
 
 def header_cache() -> Path:
@@ -76,12 +81,44 @@ def read_remote(name: str, commit: str, file: str, *, with_config: bool = False)
     return header_checkpoint(headers, folder / file, places)
 
 
+def fetch_ahead(wanted: Sequence[tuple[str, str, str, bool]]) -> None:
+    """Fetch what `read_remote` will ask for, many at a time; what fails alone is left for it to say.
+
+    Parameters
+    ----------
+    wanted : sequence of tuple
+        Name, commit, file and whether with its configuration.
+
+    Raises
+    ------
+    UnreachableError
+        If the hub cannot be reached any more.
+    """
+
+    def fetch(one: tuple[str, str, str, bool]) -> None:
+        name, commit, file, with_config = one
+        try:
+            read_remote(name, commit, file, with_config=with_config)
+        except UnreachableError:
+            raise
+        except (DownloadError, CheckpointError, OfflineError, OSError):
+            pass
+
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="zoo-hub") as pool:
+        try:
+            for _ in pool.map(fetch, wanted):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def _places(index: bytes, name: str, file: str) -> dict[str, str]:
     """Read which shard holds which tensor."""
     try:
         places = json.loads(index)["weight_map"]
         shards = set(places.values())
-        is_index = all(_is_plain(shard) for shard in shards) and 0 < len(shards) <= _MOST_SHARDS
+        is_index = all(is_below(shard) for shard in shards) and 0 < len(shards) <= _MOST_SHARDS
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         is_index = False
     if not is_index:
@@ -89,19 +126,11 @@ def _places(index: bytes, name: str, file: str) -> dict[str, str]:
     return dict(places)
 
 
-def _is_plain(path: object) -> bool:
-    """Whether it is the path of a file below its folder."""
-    if not isinstance(path, str) or not path or "\\" in path or "\0" in path:
-        return False
-    parts = PurePosixPath(path)
-    return not parts.is_absolute() and ".." not in parts.parts
-
-
 def _kept(place: Path, get: Callable[[str, str | None], bytes], name: str, commit: str, file: str) -> bytes:
     """Return what was kept, or fetch it and keep it."""
     from huggingface_hub import constants, get_token, hf_hub_url
 
-    if not _is_plain(file):
+    if not is_below(file):
         raise DownloadError(f"is asked for a file {file!r} outside its folder", "check the catalogue")
     try:
         return place.read_bytes()
@@ -117,17 +146,23 @@ def _kept(place: Path, get: Callable[[str, str | None], bytes], name: str, commi
 
 
 def _whole(url: str, token: str | None) -> bytes:
-    return fetch_whole(url, _MOST, token=token)[0]
+    return fetch_whole(url, _MOST, token=token, seconds=_patience())[0]
+
+
+def _patience() -> float:
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
 
 
 def _header(url: str, token: str | None) -> bytes:
     """Fetch the length of a header and the header; the size of the file follows on them, in eight bytes."""
-    data, size = fetch_part(url, 0, _FIRST, token=token)
+    data, size = fetch_part(url, 0, _FIRST, token=token, seconds=_patience())
     length = 8 + int.from_bytes(data[:8], "little")
     if len(data) < 9 or data[8:9] != b"{" or not 10 <= length <= _MOST or size is None or length > size:
         raise DownloadError("sent no safetensors file", "check what HF_ENDPOINT names, or try again later")
     if length > len(data):
-        data += fetch_part(url, len(data), length, token=token)[0]
+        data += fetch_part(url, len(data), length, token=token, seconds=_patience())[0]
     if len(data) < length:
         raise DownloadError("broke off within the header", "try again later")
     return data[:length] + size.to_bytes(8, "little")

@@ -37,7 +37,7 @@ _MOST = 20_000
 _MOST_BYTES = 64 << 20
 """Of one answer."""
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+")
+_REPOSITORY = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +153,12 @@ def repositories(query: Query) -> Iterator[Repository]:
 
 
 def _get(url: str) -> tuple[Any, Mapping[str, str]]:
-    from huggingface_hub import get_token
+    from huggingface_hub import constants, get_token
 
-    data, headers = fetch_whole(url, _MOST_BYTES, token=get_token())
+    if constants.HF_HUB_OFFLINE:
+        raise DownloadError("is not asked, since HF_HUB_OFFLINE is set", "unset it")
+    seconds = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    data, headers = fetch_whole(url, _MOST_BYTES, token=get_token(), seconds=seconds)
     try:
         return json.loads(data), headers
     except (ValueError, RecursionError) as error:

@@ -12,9 +12,9 @@ from zoo_index.database import collections, queries
 from zoo_index.database.store import Connection, Store
 from zoo_index.plain_text import check_name
 
-__all__ = ["add_folder", "check_entry_name", "check_is_free", "collection_of", "drop"]
+__all__ = ["add_folder", "add_query", "check_entry_name", "check_is_free", "collection_of", "drop"]
 
-_FOLDER = "folder"
+_FOLDER, _HUB = "folder", "hub"
 
 
 def add_folder(store: Store, folder: Path, name: str, license: str | None = None) -> str:
@@ -47,6 +47,34 @@ def add_folder(store: Store, folder: Path, name: str, license: str | None = None
         )
     _add(store, _FOLDER, Collection(name, address, license))
     return _FOLDER
+
+
+def add_query(store: Store, text: str, name: str, license: str | None = None) -> str:
+    """Keep a query of the hub to be asked at every refresh; return the catalogue that lists what it finds.
+
+    Parameters
+    ----------
+    store : Store
+    text : str
+        As ``author=timm,task=image-classification`` (see `hub.queries.parse_query`).
+    name : str
+        To remove it by. A query of this name that was added before is replaced.
+    license : str, optional
+        Of what states none.
+
+    Raises
+    ------
+    InputError
+        If the name is not usable or taken, or it is no query.
+    """
+    from zoo_index.hub.queries import parse_query
+
+    check_entry_name(name)
+    check_name(license or "", "a licence")
+    check_name(text, "a query")
+    parse_query(text)
+    _add(store, _HUB, Collection(name, text, license))
+    return _HUB
 
 
 def _add(store: Store, catalogue: str, collection: Collection) -> None:
