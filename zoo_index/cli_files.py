@@ -1,4 +1,4 @@
-"""Commands that look into weights files, and convert them."""
+"""Commands that look into weights files, convert them, and bring them to machines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from transfer.errors import InputError
 from transfer.weights.files import check_writable
-from zoo_index.cli_common import page, print_json
+from zoo_index.cli_common import page, print_json, zoo_of
 from zoo_index.cli_options import PATH, json_option, state_options
 
 __all__ = ["FILES"]
@@ -64,5 +64,54 @@ def convert_command(file: Path, output: Path, ema: bool, state: str | None, as_j
             page().line((converted.note, "dim"))
 
 
-FILES = (inspect_command, convert_command)
+@click.command("fetch")
+@click.argument("names", nargs=-1, required=True)
+@json_option
+@click.pass_context
+def fetch_command(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+    """Download the weights of entries ahead of time; say where they are."""
+    zoo = zoo_of(ctx)
+    found = {name: str(zoo.fetch(name)) for name in names}
+    if as_json:
+        print_json({"files": found})
+    else:
+        for name, path in found.items():
+            page().line((name, "bold"), f": {path}")
+
+
+@click.command("pack")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--output", "-o", type=PATH, required=True, help="File to write, .tar.")
+@json_option
+@click.pass_context
+def pack_command(ctx: click.Context, names: tuple[str, ...], output: Path, as_json: bool) -> None:
+    """Write the index and the weights of entries to one file, for a machine without a network."""
+    from dataclasses import asdict
+
+    packed = zoo_of(ctx).pack(names, output)
+    if as_json:
+        print_json(asdict(packed))
+    else:
+        from zoo_index._page import in_bytes
+
+        page().line(f"{len(packed.entries)} entries, {in_bytes(packed.n_bytes)}, in ", (packed.output, "bold"))
+
+
+@click.command("unpack")
+@click.argument("file", type=PATH)
+@json_option
+@click.pass_context
+def unpack_command(ctx: click.Context, file: Path, as_json: bool) -> None:
+    """Put what `zoo pack` wrote where weights are looked for, and use its index if there is none yet."""
+    from dataclasses import asdict
+
+    unpacked = zoo_of(ctx).unpack(file)
+    if as_json:
+        print_json(asdict(unpacked))
+    else:
+        index = "the index of the pack is used" if unpacked.has_index else "the index that was here stays"
+        page().line(f"{len(unpacked.entries)} entries, {unpacked.n_files} new files; {index}")
+
+
+FILES = (inspect_command, convert_command, fetch_command, pack_command, unpack_command)
 """For the command line."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zoo_index.index.history import Difference
     from zoo_index.index.refresh import Progress, RefreshReport
     from zoo_index.metrics import MetricsReport
+    from zoo_index.packing import Packed, Unpacked
 
 __all__ = ["Keeper"]
 
@@ -209,6 +210,31 @@ class Keeper:
 
         self.ensure()
         return import_metrics(self.store, Path(path), dataset)
+
+    def fetch(self, name: str) -> Path:
+        """Make sure that the weights of an entry are on this machine; return where (see `hub.fetching.fetch`)."""
+        from zoo_index.hub.fetching import fetch
+
+        return fetch(self.ensure().entries.find(name))
+
+    def pack(self, names: Sequence[str], output: str | os.PathLike[str]) -> Packed:
+        """Write the weights of entries, and the index, to one file for another machine (see `packing.pack`)."""
+        from zoo_index.packing import pack
+
+        view = self.ensure()
+        return pack(self.store, [view.entries.find(name) for name in names], Path(output))
+
+    def unpack(self, file: str | os.PathLike[str]) -> Unpacked:
+        """Put what was packed where it is looked for (see `packing.unpack`).
+
+        Weights that are of no hub are added to the index as a folder, ``packed``.
+        """
+        from zoo_index.packing import own_folder, unpack
+
+        unpacked = unpack(self.store, Path(file))
+        if unpacked.has_own:
+            self.add_folder(own_folder(), "packed")
+        return unpacked
 
     def status(self) -> dict[str, Any]:
         """Return counts, versions and the last run of the index."""

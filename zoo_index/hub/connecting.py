@@ -92,7 +92,9 @@ def _connect(address: tuple[str, int], timeout: float, source_address: Any = Non
     try:
         found = made.get(timeout=_CONNECT_SECONDS)
     except queue.Empty:
-        raise TimeoutError(f"no answer within {_CONNECT_SECONDS:g} s") from None
+        found = TimeoutError()
+    if isinstance(found, TimeoutError):  # whichever of the two limits came first
+        raise TimeoutError(f"no answer within {_CONNECT_SECONDS:g} s")
     if isinstance(found, OSError):
         raise found
     found.settimeout(timeout)
