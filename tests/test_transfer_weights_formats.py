@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 from click.testing import CliRunner
+from torch import nn
 
 import transfer
 from transfer.errors import CheckpointError
@@ -323,10 +324,14 @@ def test_only_the_pages_that_are_used_are_read_and_none_copied(tmp_path: Path) -
     if not Path("/proc/self/status").exists():
         pytest.skip("needs /proc")
     rows = 2**15
-    for name in ("w.safetensors", "w.pth"):
+    names = ("w.safetensors", "w.pth", "module.pt")
+    for name in names:
         content = {"a.weight": torch.zeros(rows, 1024), "b.weight": torch.zeros(rows, 16)}
-        if name.endswith("pth"):
+        module = nn.ModuleDict({"a": nn.Linear(1024, rows, bias=False), "b": nn.Linear(16, rows, bias=False)})
+        if name == "w.pth":
             torch.save(content, tmp_path / name)
+        elif name == "module.pt":  # whole, and the reader has no code of it
+            torch.save(module, tmp_path / name)
         else:
             safetensors.torch.save_file(content, tmp_path / name)
     script = """
@@ -347,7 +352,7 @@ with open_checkpoint(sys.argv[1]).opened() as read:
     whole = memory()
 print(few[0] - anon, few[1] - file, whole[0] - anon, whole[1] - file)
 """
-    for name in ("w.safetensors", "w.pth"):
+    for name in names:
         done = subprocess.run(
             [sys.executable, "-c", script, str(tmp_path / name)], capture_output=True, text=True, check=True
         )

@@ -50,6 +50,11 @@ class Page:
         width = None if self._is_screen else _WIDTH
         self._console = _Console(width=width, markup=False, emoji=False, highlight=False)
 
+    @property
+    def width(self) -> int:
+        """Columns that there is room for."""
+        return self._console.width
+
     def line(self, *pieces: Piece) -> None:
         """Print one paragraph; in a file or pipe it is one line."""
         self._console.print(_text(pieces, _MOST_IN_A_LINE), soft_wrap=not self._is_screen)

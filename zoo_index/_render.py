@@ -41,6 +41,9 @@ _STATUS_STYLE = {
 _NUMBERS = ("#", "similarity", "paper", "coverage", "params", "tensors", "elements", "written")
 """Columns that are aligned to the right."""
 
+_ROOM = {"params": 90, "paper": 100, "license": 110}
+"""Columns of a terminal below which a ranking leaves something out; all of it is in JSON."""
+
 _MOST_NAMES = 40
 """Names of a kind in what people read; JSON has all."""
 
@@ -75,7 +78,9 @@ def show_recommendations(page: Page, answer: Recommendations) -> None:
         for result in answer.results
     ]
     columns = ("#", "source", "similarity", "benefit", "paper", "coverage", "params", "license", "weights")
-    page.table(columns, rows, _NUMBERS, whole=("source",))
+    shown = [i for i, name in enumerate(columns) if page.width >= _ROOM.get(name, 0)]
+    chosen = [[row[i] for i in shown] for row in rows]
+    page.table([columns[i] for i in shown], chosen, _NUMBERS, whole=columns)
     _show_verdict(page, answer.results)
     page.line(
         (

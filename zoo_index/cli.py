@@ -239,7 +239,7 @@ def similarity_command(
         say(f"{value:.6f}")
 
 
-@cli.command("plan")
+@cli.command("plan", short_help="Show what a transfer would do.")
 @target_option
 @input_option
 @click.option("--source", "-s", required=True, help="Entry, architecture or checkpoint.")
@@ -272,7 +272,7 @@ def plan_command(
         show_plan(page(), ShownPlan.from_json(plan), source=source, target=target, verbose=verbose)
 
 
-@cli.command("transfer")
+@cli.command("transfer", short_help="Copy the parameters of a source into TARGET.")
 @target_option
 @input_option
 @click.option("--source", "-s", help="Entry, architecture or checkpoint.")

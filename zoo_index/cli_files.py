@@ -14,7 +14,7 @@ from zoo_index.cli_options import PATH, json_option, state_options
 __all__ = ["FILES"]
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Say what a weights file holds.")
 @click.argument("file", type=PATH)
 @state_options
 @click.option("--verbose", is_flag=True, help="List every tensor that would be taken.")
@@ -41,7 +41,7 @@ def inspect_command(
         ctx.exit(1)
 
 
-@click.command("convert")
+@click.command("convert", short_help="Write a weights file as safetensors.")
 @click.argument("file", type=PATH)
 @click.option("--output", "-o", type=PATH, required=True, help="File to write, .safetensors.")
 @state_options
@@ -64,7 +64,7 @@ def convert_command(file: Path, output: Path, ema: bool, state: str | None, as_j
             page().line((converted.note, "dim"))
 
 
-@click.command("fetch")
+@click.command("fetch", short_help="Download weights ahead of time.")
 @click.argument("names", nargs=-1, required=True)
 @json_option
 @click.pass_context
@@ -79,7 +79,7 @@ def fetch_command(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> 
             page().line((name, "bold"), f": {path}")
 
 
-@click.command("pack")
+@click.command("pack", short_help="Write index and weights to one file.")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--output", "-o", type=PATH, required=True, help="File to write, .tar.")
 @json_option
@@ -97,7 +97,7 @@ def pack_command(ctx: click.Context, names: tuple[str, ...], output: Path, as_js
         page().line(f"{len(packed.entries)} entries, {in_bytes(packed.n_bytes)}, in ", (packed.output, "bold"))
 
 
-@click.command("unpack")
+@click.command("unpack", short_help="Put what was packed in its place.")
 @click.argument("file", type=PATH)
 @json_option
 @click.pass_context

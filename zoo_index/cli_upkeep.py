@@ -183,7 +183,7 @@ def vacuum_command(ctx: click.Context, keep_days: float, as_json: bool) -> None:
         )
 
 
-@click.command("remove")
+@click.command("remove", short_help="Take out what was added.")
 @click.argument("name")
 @click.pass_context
 def remove_command(ctx: click.Context, name: str) -> None:
@@ -192,7 +192,7 @@ def remove_command(ctx: click.Context, name: str) -> None:
     say(f"removed {name}")
 
 
-@click.command("add")
+@click.command("add", short_help="Add checkpoints, folders or a hub as sources.")
 @click.argument("checkpoint", type=PATH)
 @click.option("--name", help="What to call it; default: the name of the file or folder.")
 @click.option("--license", "license_", help="Licence of the weights.")
@@ -244,7 +244,7 @@ def _add_many(ctx: click.Context, add: Callable[..., RefreshReport], license_: s
         ctx.exit(_PARTIAL)
 
 
-@click.group()
+@click.group(short_help="Keep published results, which break ties.")
 def metrics() -> None:
     """Keep published results of pretrained weights, which break ties among sources."""
 

@@ -108,7 +108,7 @@ def solved_sizes(sides: Sequence[Side], fixed: Mapping[int, int], ties: Sequence
 
 def _heads(side: Side) -> dict[int, int]:
     """Sizes of bundles that lie head by head: the first heads are those of the source, the others are new."""
-    heads = side.per_head()
+    heads = side.per_head() or _whole_heads(side)
     if not heads:
         return {}
     width = sum(run.size for run in heads[0])
@@ -123,6 +123,16 @@ def _heads(side: Side) -> dict[int, int]:
         for h, head in enumerate(heads)
         for run in head
     }
+
+
+def _whole_heads(side: Side) -> list[tuple[Run, ...]]:
+    """Return the heads of values, one bundle each, where both networks tell that theirs are as wide."""
+    if not side.n_heads or side.n_source % side.n_heads or len(side.runs) != side.n_target_heads:
+        return []
+    width = side.n_source // side.n_heads
+    are_apart = len({run.bundle for run in side.runs}) == len(side.runs)
+    are_whole = all((run.size, run.repeat, run.is_attended) == (width, 1, False) for run in side.runs)
+    return [(run,) for run in side.runs] if are_apart and are_whole else []
 
 
 def _contradicts(side: Side, sizes: Mapping[int, int]) -> bool:

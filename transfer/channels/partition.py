@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from transfer.structure.meaning import (
@@ -155,12 +155,20 @@ def equal_parts(target: Sequence[Layer], source: Sequence[Layer]) -> Iterator[Pa
         One for one, of equal sizes.
     """
     own, other = [x for x in target if is_weighted(x)], [x for x in source if is_weighted(x)]
-    for ours, theirs in _aligned(own, other):
+    begin = tuple({id(layer) for layer in _behind_norms(layers)} for layers in (target, source))
+    for ours, theirs in _aligned(own, other, begin):
         inner = [*_inner_ends(ours, target), *_inner_ends(theirs, source)]
         if not inner:
             continue
         ends = sorted({*inner, sum(map(out_width, ours))})
         yield _cut(ours, target, ends), _cut(theirs, source, ends)
+
+
+def _behind_norms(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """Yield layers that read a norm directly before them: they are not side by side with what comes before it."""
+    for before, layer in pairwise(layers):
+        if before.kind in ("norm", "batchnorm") and is_weighted(layer) and out_width(before) == in_width(layer):
+            yield layer
 
 
 def _inner_ends(run: Sequence[Layer], layers: Sequence[Layer]) -> list[int]:
@@ -189,7 +197,7 @@ def _cut(run: Sequence[Layer], layers: Sequence[Layer], ends: Sequence[int]) -> 
 _Runs = tuple[Sequence[Layer], Sequence[Layer]]
 
 
-def _aligned(own: Sequence[Layer], other: Sequence[Layer]) -> list[_Runs]:
+def _aligned(own: Sequence[Layer], other: Sequence[Layer], begin: Sequence[set[int]]) -> list[_Runs]:
     """Align two sequences of layers such that most have a counterpart: an equal layer, or several together."""
     n, m = len(own), len(other)
     moves = [(1, 1), *((1, k) for k in range(2, _MOST_PARTS + 1)), *((k, 1) for k in range(2, _MOST_PARTS + 1))]
@@ -202,7 +210,9 @@ def _aligned(own: Sequence[Layer], other: Sequence[Layer]) -> list[_Runs]:
                 if i + a > n or j + b > m:
                     continue
                 value = a + b + best[i + a][j + b]
-                if value > best[i][j] and _are_equal(own, other, i, j, a, b):
+                runs = (own[i + 1 : i + a], begin[0]), (other[j + 1 : j + b], begin[1])
+                is_torn = any(id(layer) in known for run, known in runs for layer in run)
+                if value > best[i][j] and not is_torn and _are_equal(own, other, i, j, a, b):
                     best[i][j], taken[i, j] = value, (a, b)
     found: list[_Runs] = []
     i = j = 0

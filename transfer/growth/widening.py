@@ -4,7 +4,8 @@ Layer norm divides by the spread of all channels, so channels added with any val
 Added with the mean of the old ones they leave the mean alone and shrink the variance by the known factor d / D,
 which the norm's weight makes up for (LEMON, arXiv 2310.07999). So what is added to everything that writes into the
 residual stream is the mean of its outputs; what reads the stream finds zeros there, after the norm. Only the norm's
-epsilon keeps this from being exact.
+epsilon keeps this from being exact. Norms that divide by the root of the mean square (RMS) know of no mean: what is
+added is zero, and shrinks the mean square by the same factor.
 
 That works where nothing but norms and additions touches the stream: not with layer scales, convolutions between
 (ConvNeXt), norms before the blocks, or mixing along the tokens.
@@ -13,7 +14,7 @@ That works where nothing but norms and additions touches the stream: not with la
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
@@ -23,30 +24,37 @@ from transfer.structure.records import Block, Layer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["AppendMean", "Widening", "stream_widenings"]
+__all__ = ["Append", "Widening", "stream_widenings"]
 
 
 @dataclass(frozen=True, slots=True)
-class AppendMean:
-    """Transform that appends the mean along an axis, as often as need be.
+class Append:
+    """Transform that appends the mean along an axis, or zeros, as often as need be.
 
     Parameters
     ----------
     axis : int
     n_new : int
+    is_mean : bool
     """
 
     axis: int
     n_new: int
+    is_mean: bool = True
 
     def __call__(self, value: torch.Tensor) -> torch.Tensor:
         """Return a tensor with `n_new` more places along the axis."""
         import torch
 
         mean = value.double().mean(self.axis, keepdim=True).to(value.dtype)
+        added = mean if self.is_mean else torch.zeros_like(mean)
         size = [-1] * value.dim()
         size[self.axis] = self.n_new
-        return torch.cat([value, mean.expand(size)], self.axis)
+        return torch.cat([value, added.expand(size)], self.axis)
+
+    def turned(self) -> Append:
+        """Return the same for a matrix that is stored the other way round."""
+        return replace(self, axis=1 - self.axis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +67,13 @@ class Widening:
         Of the stream's channels, where the mean is appended; -1 for a norm, where nothing is.
     scale : float
         Factor on what is copied.
+    is_mean : bool
+        Whether the mean is appended; zeros where norms know of no mean.
     """
 
     axis: int = -1
     scale: float = 1.0
+    is_mean: bool = True
 
 
 def stream_widenings(alignment: Alignment) -> dict[str, Widening]:
@@ -81,6 +92,7 @@ def stream_widenings(alignment: Alignment) -> dict[str, Widening]:
     if width is None:
         return {}
     old, new = width
+    is_mean = not _are_rms(alignment, new)
     found: dict[str, Widening] = {}
     exits = {
         tensor.name for item in alignment.target.items if isinstance(item, Block) for tensor in residual_exits(item)
@@ -92,9 +104,16 @@ def stream_widenings(alignment: Alignment) -> dict[str, Widening]:
         is_inside = isinstance(alignment.target.items[pair.target_item], Block)
         for tensor in layer.tensors:
             if tensor.name in exits if is_inside else _writes(pair, old, new):
-                axis = len(tensor.shape) - 1 if layer.kind.startswith("parameter") else 0
-                found[tensor.name] = Widening(axis=axis)
+                is_table = layer.kind.startswith("parameter") or _is_embedding(layer)
+                axis = len(tensor.shape) - 1 if is_table else 0
+                found[tensor.name] = Widening(axis=axis, is_mean=is_mean)
     return found
+
+
+def _are_rms(alignment: Alignment, width: int) -> bool:
+    """Whether norms divide by the root of the mean square: they have no bias, and no layer norm was seen."""
+    norms = [layer for layer in alignment.target.layers() if (layer.kind, layer.dims) == ("norm", (width,))]
+    return all(len(norm.tensors) == 1 and not norm.facts.startswith("layer_norm") for norm in norms)
 
 
 def _widths(alignment: Alignment) -> tuple[int, int] | None:
@@ -141,4 +160,11 @@ def _writes(pair: LayerPair, old: int, new: int) -> bool:
         return False
     if pair.target.kind.startswith("parameter"):
         return (pair.source.dims[-1], pair.target.dims[-1]) == (old, new)
+    if _is_embedding(pair.target):
+        return (pair.source.dims[1], pair.target.dims[1]) == (old, new)
     return is_weighted(pair.target) and (out_width(pair.source), out_width(pair.target)) == (old, new)
+
+
+def _is_embedding(layer: Layer) -> bool:
+    """Whether a layer is a table that rows are taken out of, so that its channels come last."""
+    return layer.facts.startswith("embedding") and layer.kind == "linear"

@@ -15,7 +15,7 @@ from transfer.equivalence.decisions import Equivalents, find_equivalents
 from transfer.growth.feeding import shared_exits
 from transfer.growth.gates import open_gates
 from transfer.growth.insertions import place_insertions
-from transfer.growth.widening import AppendMean, Widening, stream_widenings
+from transfer.growth.widening import Append, Widening, stream_widenings
 from transfer.operators import LEADING, Channels, channel_fill, refusal, whole
 from transfer.options import Options
 from transfer.planning.equivalent_rows import neutral, with_equivalents
@@ -28,7 +28,7 @@ from transfer.resampling.dimensions import changes_dimensions_only
 from transfer.resampling.inputs import kept_channels
 from transfer.resampling.recognition import Resampling, resampling
 from transfer.structure.meaning import head_paths, in_width, is_weighted, out_width
-from transfer.structure.records import Block, Layer, Tensor
+from transfer.structure.records import Architecture, Block, Layer, Tensor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,7 +86,7 @@ def dpiat_rows(
     position = {layer.path: i for i, layer in enumerate(every_layer)}
     rows: dict[str, PlannedTensor] = {}
     for pair in alignment.pairs:
-        reason = _head_reason(pair.source, pair.target, heads, options)
+        reason = _head_reason(pair, alignment, heads, options)
         choice = channels.get(pair.target.path, LEADING)
         if not reason and choice is LEADING and _are_equal(pair.source, pair.target):
             for own, tensor in zip(pair.source.tensors, pair.target.tensors, strict=True):
@@ -229,7 +229,10 @@ def _widened(
     )
     row = filled(source, target, replace(fill, operator="keep norm"))
     return replace(
-        row, status="grown", transform=AppendMean(widening.axis, n_new), reason="new channels start as the mean"
+        row,
+        status="grown",
+        transform=Append(widening.axis, n_new, widening.is_mean),
+        reason=f"new channels start as {'the mean' if widening.is_mean else 'zero'}",
     )
 
 
@@ -260,8 +263,15 @@ def _narrows(layer: Layer) -> bool:
     return layer.is_output and is_weighted(layer) and out_width(layer) < in_width(layer)
 
 
-def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]], options: Options) -> str:
-    """Why a layer that tells classes is left fresh; empty for other layers and where both tell as many."""
+def _tells_words(head: Layer, architecture: Architecture) -> bool:
+    """Whether a head tells words of a vocabulary, for each of which there is a row in a table of the same shape."""
+    tables = [layer for layer in architecture.layers() if layer.dims == head.dims and layer.path != head.path]
+    return any(layer.facts.startswith("embedding") or not layer.facts for layer in tables)
+
+
+def _head_reason(pair: LayerPair, alignment: Alignment, heads: tuple[set[str], set[str]], options: Options) -> str:
+    """Why a layer that tells classes is left fresh; empty for other layers, for words, and for as many classes."""
+    source, target = pair.source, pair.target
     if not target.is_output and target.path not in heads[0]:
         return ""
     is_inner = source.facts and not source.is_output and source.path not in heads[1]
@@ -274,6 +284,8 @@ def _head_reason(source: Layer, target: Layer, heads: tuple[set[str], set[str]],
         return "the classifier was to be left out"
     if (source.path in heads[1] or narrows) and source.dims is not None and target.dims is not None:
         n_source, n_target = source.dims[0], target.dims[0]
-        if n_source != n_target:
+        if n_source != n_target and not (
+            _tells_words(source, alignment.source) and _tells_words(target, alignment.target)
+        ):
             return f"the source tells {n_source} classes apart, the target {n_target}"
     return ""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from transfer.alignment.matching import Alignment
+from transfer.growth.widening import Append
 from transfer.planning.planned import PlannedTensor
 from transfer.rearrangement import Rearrange
 from transfer.regions import Fill, swapped
@@ -44,6 +45,8 @@ def _turned(row: PlannedTensor, is_target: bool, is_source: bool) -> PlannedTens
     stored = swapped(row.source_shape) if is_source else row.source_shape
     row = replace(row, source_shape=stored)
     if is_target == is_source:
+        if is_target and isinstance(row.transform, Append) and len(stored) == 2:
+            return replace(row, transform=row.transform.turned())
         return row
     operator = "transpose" if row.operator == "copy" else row.operator
     if row.transform is not None or len(stored) != 2:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "as_module", "check_form", "header_of", "read_names", "standardize", "standardize_header"]
 
+_HEAD_SIZE = "head_dim"
+_SEPARATE = 4
+"""Query, key, value and output."""
+
 _HEAD_COUNTS = ("num_heads", "n_heads", "n_head", "num_attention_heads")
 """What libraries call the number of heads of an attention."""
 
@@ -156,16 +160,37 @@ def read_names(architecture: Architecture) -> dict[str, str]:
     }
 
 
+def _heads_by_size(architecture: Architecture, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Count the heads of query, key, value and what follows, where an attention tells how wide a head is.
+
+    Keys and values may have fewer heads than queries (grouped-query attention).
+    """
+    within: dict[str, list[Layer]] = {}
+    for layer in architecture.layers():
+        parent = layer.path.rpartition(".")[0]
+        if layer.kind == "linear" and parent in sizes:
+            within.setdefault(parent, []).append(layer)
+    found = {}
+    for parent, layers in within.items():
+        for i, layer in enumerate(layers) if len(layers) == _SEPARATE else ():
+            assert layer.dims is not None
+            n_heads, left = divmod(layer.dims[0 if i < _SEPARATE - 1 else 1], sizes[parent])
+            found[layer.path] = 0 if left else n_heads
+    return found
+
+
 def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | None = None) -> Architecture:
     """Note what shapes do not tell: heads of attentions, groups, direction, epsilon, facts, outputs."""
     facts = usage.facts if usage else {}
     outputs, factors = (usage.outputs, usage.input_first) if usage else (frozenset[str](), frozenset[str]())
     wiring = _by_path(architecture, usage.wiring) if usage and usage.wiring else {}
-    heads, groups, epsilons, transposed = {}, {}, {}, dict[str, tuple[int, ...]]()
+    heads, head_sizes, groups, epsilons, transposed = {}, {}, {}, {}, dict[str, tuple[int, ...]]()
     for path, part in module.named_modules():
         n_heads = next((getattr(part, name, None) for name in _HEAD_COUNTS if _has(part, name)), None)
         if isinstance(n_heads, int) and n_heads > 0:
             heads[path] = n_heads
+        elif isinstance(size := getattr(part, _HEAD_SIZE, None), int) and size > 0:
+            head_sizes[path] = size
         if _has(part, "groups") and _has(part, "kernel_size") and isinstance(n_groups := part.groups, int):
             groups[path] = n_groups
             if getattr(part, "transposed", False) is True:
@@ -173,11 +198,13 @@ def _annotated(architecture: Architecture, module: nn.Module, usage: Usage | Non
         epsilon = next((getattr(part, name, None) for name in _EPSILONS if _has(part, name)), None)
         if isinstance(epsilon, float):
             epsilons[path] = epsilon
-    if not heads and not groups and not epsilons and usage is None:
+    if not heads and not head_sizes and not groups and not epsilons and usage is None:
         return architecture
+    by_size = _heads_by_size(architecture, head_sizes)
 
     def noted(layer: Layer) -> Layer:
-        n_heads = heads.get(layer.path.rpartition(".")[0], 0) if layer.kind == "linear" else 0
+        counted = heads.get(layer.path.rpartition(".")[0], 0) if layer.kind == "linear" else 0
+        n_heads = counted or by_size.get(layer.path, 0)
         n_groups = groups.get(layer.path, 0)
         epsilon = epsilons.get(layer.path, 0.0) if layer.kind in ("batchnorm", "norm") else 0.0
         told = "; ".join(facts[tensor.name] for tensor in layer.tensors if tensor.name in facts)

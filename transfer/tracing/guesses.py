@@ -44,6 +44,7 @@ _MOST_KINDS = 8
 
 _IMAGES = ("pixel_values", "image", "images", "img")
 _TOKENS = ("input_ids", "decoder_input_ids", "text", "tokens")
+_SPECTROGRAMS = ("input_features",)
 _MASKS = ("attention_mask", "decoder_attention_mask")
 """Names of arguments that tell the same, as transformers and others call them."""
 
@@ -73,6 +74,21 @@ def guesses(model: nn.Module) -> Iterator[Example]:
         for side in dict.fromkeys((*_told_sides(model), *_IMAGE_SIDES)):
             image = torch.empty(1, 3, side, side, device="meta")
             yield Example((), {name: _named(name, image) for name in known})
+    if not needed:
+        yield from _spectrograms(model)
+
+
+def _spectrograms(model: nn.Module) -> Iterator[Example]:
+    """Yield what a network for sound may take: as many frames as its table of places asks for, and words."""
+    first = next((part for part in model.modules() if isinstance(part, nn.Conv1d)), None)
+    accepted = inspect.signature(model.forward).parameters if first is not None else {}
+    if first is None or not any(name in accepted for name in _SPECTROGRAMS):
+        return
+    places = dict.fromkeys(part.num_embeddings for part in model.modules() if isinstance(part, nn.Embedding))
+    words = {name: _tokens() for name in _TOKENS if name in accepted}
+    for n_frames in dict.fromkeys(stride * n for n in places for stride in (2, 1)):
+        x = torch.empty(1, first.in_channels, n_frames, device="meta")
+        yield Example((), {name: x for name in _SPECTROGRAMS if name in accepted} | words)
 
 
 def _arguments(model: nn.Module) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +36,8 @@ def read_file(path: Path) -> Contents:
         import onnx
     except ImportError as error:
         raise RefusedError("an ONNX file, which onnx reads: pip install onnx") from error
-    graph = onnx.load(path, load_external_data=False).graph
-    found = {}
-    for tensor in graph.initializer:
+    found: dict[str, LoadedTensor] = {}
+    for name, tensor in _initializers(onnx.load(path, load_external_data=False).graph, ""):
         kind = numpy_type(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).name)
         shape = tuple(tensor.dims)
         if kind is None:
@@ -45,9 +45,22 @@ def read_file(path: Path) -> Contents:
         if any(n < 0 for n in shape) or (
             tensor.raw_data and len(tensor.raw_data) != math.prod(shape) * ITEM_SIZES[kind]
         ):
-            raise ValueError(f"an initializer {tensor.name!r} that claims more than the file holds")
-        found[tensor.name] = LoadedTensor(shape, kind, partial(_load, tensor, path.parent))
+            raise ValueError(f"an initializer {name!r} that claims more than the file holds")
+        found[name] = LoadedTensor(shape, kind, partial(_load, tensor, path.parent))
     return Contents("ONNX", found)
+
+
+def _initializers(graph: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield the initializers of a graph and, by the names of their nodes, of the branches within it."""
+    for tensor in graph.initializer:
+        yield prefix + tensor.name, tensor
+    for node in graph.node:
+        for attribute in node.attribute:
+            within = f"{prefix}{node.name or node.op_type}.{attribute.name}."
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _initializers(inner, within)
+            if node.op_type == "Constant" and attribute.name == "value" and len(attribute.t.dims) > 1:
+                yield prefix + (node.output[0] if node.output else node.name), attribute.t
 
 
 def _load(tensor: Any, folder: Path) -> torch.Tensor:
