@@ -17,9 +17,10 @@ from safetensors.torch import save_file
 
 from zoo_index.answers import PERMISSIVE, Filters
 from zoo_index.catalogues import catalogue as catalogues
-from zoo_index.catalogues.catalogue import Request, listed_catalogues, open_catalogue
+from zoo_index.catalogues.catalogue import Collection, Request, listed_catalogues, open_catalogue
+from zoo_index.database.collections import put_collection
 from zoo_index.engines import open_engine
-from zoo_index.errors import CatalogueError, UnknownNameError
+from zoo_index.errors import CatalogueError, UnknownNameError, WeightsUnavailableError
 from zoo_index.index.refresh import RefreshReport, refresh
 from zoo_index.zoo import Zoo
 
@@ -318,3 +319,23 @@ def test_what_is_unknown_passes_no_filter_that_asks_for_it() -> None:
     assert Filters(task="unknown", dataset="unknown").admits(entry)
     assert not Filters(license="permissive").admits({**known, "license": "cc-by-nc-4.0"})
     assert all(name == name.lower() for name in PERMISSIVE)
+
+
+# structures -------------------------------------------------------------------------------------------------------
+
+
+def test_structures_of_transformers_answer_where_they_are_asked_for(zoo: Zoo) -> None:
+    transformers = pytest.importorskip("transformers")
+    assert list(open_catalogue("transformers").entries(Request())) == []
+    with zoo.store.writing() as connection:
+        put_collection(connection, "transformers", Collection("transformers", ""))
+    names = [f"transformers/{name}" for name in ("GPT2LMHeadModel", "BertModel", "T5ForConditionalGeneration")]
+    report = refresh(zoo.store, engine=open_engine("inline"), catalogues=["transformers"], only=names, seconds=None)
+    assert sorted(report.new) == sorted(names)
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    own = transformers.GPT2LMHeadModel(transformers.GPT2Config(n_layer=12, n_embd=384, n_head=6, **ends))
+    found = zoo.recommend(own, k=1, filters=Filters(catalogue="transformers")).results[0]
+    assert found.name == "transformers/GPT2LMHeadModel"
+    assert not [r for r in zoo.recommend(own, k=20).results if r.catalogue == "transformers"]
+    with pytest.raises(WeightsUnavailableError, match="the catalogue does not say"):
+        zoo.transfer(own, "transformers/GPT2LMHeadModel", filters=Filters(catalogue="transformers"))

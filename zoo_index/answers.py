@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["PERMISSIVE", "RANKING_DATASET", "Filters", "Recommendation", "Recommendations"]
+__all__ = ["PERMISSIVE", "RANKING_DATASET", "STRUCTURES", "Filters", "Recommendation", "Recommendations"]
 
 RANKING_DATASET = "imagenet"
 """Whose published results entries are shown with and ties are broken by."""
@@ -20,6 +20,10 @@ PERMISSIVE = {
 }  # fmt: skip
 """Licences, as hubs abbreviate them, that allow any use and ask for no more than to be named
 (https://huggingface.co/docs/hub/repositories-licenses)."""
+
+
+STRUCTURES = ("transformers",)
+"""Catalogues of networks without weights: nothing can be taken from them, so they have to be asked for by name."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Filters:
                 wanted |= PERMISSIVE
             if (entry["license"] or "unknown").lower() not in wanted:
                 return False
+        if entry["catalogue"] in STRUCTURES and self.catalogue != entry["catalogue"]:
+            return False
         return (
             (self.max_params is None or entry["n_params"] <= self.max_params)
             and (self.min_params is None or entry["n_params"] >= self.min_params)

@@ -28,8 +28,8 @@ def index() -> None:
     """Build, inspect and export the index."""
 
 
-_HUB = "hub:"
-"""What a query begins with."""
+_HUB, _STRUCTURES = "hub:", "transformers:"
+"""What a query begins with, and what the structures of a library are called."""
 
 _PARTIAL = 3
 """Exit status of a refresh that did all but some architectures."""
@@ -208,10 +208,15 @@ def add_command(
 
     hub:QUERY adds repositories of the Hugging Face Hub, of which only the headers are read:
     hub:author=timm,task=image-classification,limit=200 or hub:google/vit-base-patch16-224.
+
+    transformers: adds the networks of that library at their default sizes, without weights.
     """
     if str(checkpoint).startswith(_HUB):
         query = str(checkpoint).removeprefix(_HUB)
         _add_many(ctx, partial(zoo_of(ctx).add_query, query, "hub" if name is None else name), license_, as_json)
+        return
+    if str(checkpoint) == _STRUCTURES:
+        _add_many(ctx, zoo_of(ctx).add_structures, license_, as_json)
         return
     if checkpoint.is_dir() and not is_one_checkpoint(checkpoint):
         if family:

@@ -182,6 +182,21 @@ class Keeper:
         self._started()
         return self._list_again(add_query(self.store, query, name, license), engine, progress)
 
+    def add_structures(
+        self, *, license: str | None = None, engine: Engine | None = None, progress: Progress | None = None
+    ) -> RefreshReport:
+        """Add the networks of the transformers library, without weights, now and at every refresh.
+
+        Returns
+        -------
+        RefreshReport
+            Of these entries.
+        """
+        from zoo_index.index.collecting import add_structures
+
+        self._started()
+        return self._list_again(add_structures(self.store), engine, progress)
+
     def remove(self, name: str) -> None:
         """Take a local entry, or all entries of a folder or a query that was added, out of the index."""
         from zoo_index.index.addition import remove_entry

@@ -152,6 +152,7 @@ class Catalogue:
 CATALOGUES = {
     "timm": "zoo_index.catalogues.timm_catalogue",
     "torchvision": "zoo_index.catalogues.torchvision_catalogue",
+    "transformers": "zoo_index.catalogues.transformers_catalogue",
     "pypi": "zoo_index.catalogues.pypi_catalogue",
     "folder": "zoo_index.catalogues.folder_catalogue",
     "hub": "zoo_index.catalogues.hub_catalogue",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfer.structure.order import read_like
 from transfer.structure.standardization import header_of
+from zoo_index.errors import CatalogueError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +25,20 @@ if TYPE_CHECKING:
     from transfer.structure.records import Architecture
     from transfer.weights.checkpoint import Checkpoint
 
-__all__ = ["structure_beside"]
+__all__ = ["default_network", "known_networks", "structure_beside"]
+
+_TASKS = {
+    "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES": "text-generation",
+    "MODEL_FOR_MASKED_LM_MAPPING_NAMES": "fill-mask",
+    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES": "text2text-generation",
+    "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES": "automatic-speech-recognition",
+    "MODEL_FOR_CTC_MAPPING_NAMES": "automatic-speech-recognition",
+    "MODEL_MAPPING_NAMES": "feature-extraction",
+}
+"""What the library's lists of networks are for, in the words of its hub."""
+
+_MOST_TENSORS = 20_000
+"""Of a network at its default size."""
 
 _MAX_CONFIG = 1_000_000
 """Bytes; configurations are small."""
@@ -152,3 +166,63 @@ def _without_kernels(config: dict[str, Any]) -> dict[str, Any]:
         for key, value in config.items()
         if "implementation" not in key
     }
+
+
+def known_networks() -> dict[str, tuple[str, str]]:
+    """List the networks that the library can build: class, and of what kind it is and what it is for.
+
+    Raises
+    ------
+    CatalogueError
+        If transformers cannot be imported.
+    """
+    lists = _lists()
+    found: dict[str, tuple[str, str]] = {}
+    for listed, task in _TASKS.items():
+        for kind, names in getattr(lists, listed, {}).items():
+            for name in names if isinstance(names, tuple | list) else (names,):
+                found.setdefault(str(name), (str(kind), task))
+    return found
+
+
+def default_network(name: str) -> nn.Module:
+    """Build a network of the library on the meta device, at its default size.
+
+    Parameters
+    ----------
+    name : str
+        Of its class.
+
+    Raises
+    ------
+    UnknownNameError
+        If the library has no such network.
+    CatalogueError
+        If it is larger than a structure needs.
+    """
+    import torch
+    import transformers
+
+    known = known_networks().get(name)
+    if known is None:
+        raise UnknownNameError(f"expected a network of transformers, got {name!r}; see: zoo list")
+    config = transformers.models.auto.configuration_auto.CONFIG_MAPPING[known[0]]()
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")
+        network: nn.Module = getattr(transformers, name)(config)
+    n_tensors = sum(1 for _ in network.parameters())
+    if n_tensors > _MOST_TENSORS:
+        raise CatalogueError(f"expected at most {_MOST_TENSORS:,} tensors, {name} has {n_tensors:,}")
+    return network
+
+
+def _lists() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from transformers.models.auto import modeling_auto
+    except ImportError as error:
+        raise CatalogueError(
+            f"expected transformers to be importable, got: {error}; pip install transformers"
+        ) from error
+    return modeling_auto

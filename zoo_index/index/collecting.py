@@ -12,9 +12,17 @@ from zoo_index.database import collections, queries
 from zoo_index.database.store import Connection, Store
 from zoo_index.plain_text import check_name
 
-__all__ = ["add_folder", "add_query", "check_entry_name", "check_is_free", "collection_of", "drop"]
+__all__ = [
+    "add_folder",
+    "add_query",
+    "add_structures",
+    "check_entry_name",
+    "check_is_free",
+    "collection_of",
+    "drop",
+]
 
-_FOLDER, _HUB = "folder", "hub"
+_FOLDER, _HUB, _TRANSFORMERS = "folder", "hub", "transformers"
 
 
 def add_folder(store: Store, folder: Path, name: str, license: str | None = None) -> str:
@@ -75,6 +83,12 @@ def add_query(store: Store, text: str, name: str, license: str | None = None) ->
     parse_query(text)
     _add(store, _HUB, Collection(name, text, license))
     return _HUB
+
+
+def add_structures(store: Store) -> str:
+    """Let every refresh list the networks of transformers; return the catalogue that does."""
+    _add(store, _TRANSFORMERS, Collection(_TRANSFORMERS, ""))
+    return _TRANSFORMERS
 
 
 def _add(store: Store, catalogue: str, collection: Collection) -> None:
