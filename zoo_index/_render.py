@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo_index._page import Cell, Page, Piece, in_bytes
-from zoo_index.answers import RANKING_DATASET
+from zoo_index.answers import RANKING_DATASET, STRUCTURES
 from zoo_index.verdicts import USEFUL
 
 if TYPE_CHECKING:
@@ -259,7 +259,9 @@ def show_entries(page: Page, entries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _where(is_here: bool, catalogue: str) -> str:
-    """Say where weights are; those of a local file that is not here are nowhere else."""
+    """Say where weights are; those of a local file that is not here are nowhere else, structures have none."""
+    if catalogue in STRUCTURES:
+        return "none"
     return "here" if is_here else "gone" if catalogue in ("local", "folder") else "hub"
 
 
