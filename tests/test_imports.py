@@ -33,7 +33,7 @@ GATEKEEPERS = {
     "safetensors": {"transfer/weights/formats/safetensors_file.py"},
     "h5py": {"transfer/weights/formats/hdf5.py"},
     "onnx": {"transfer/weights/formats/onnx_graph.py"},
-    "huggingface_hub": {*HUB, "zoo_index/weights.py"},
+    "huggingface_hub": {"zoo_index/hub/library.py"},
     "urllib": {f"zoo_index/hub/{name}.py" for name in ("connecting", "downloading", "fetching", "queries")},
     "http": {"zoo_index/hub/connecting.py", "zoo_index/hub/downloading.py"},
     "rich": {"zoo_index/_page.py", "zoo_index/_progress.py"},

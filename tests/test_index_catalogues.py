@@ -235,8 +235,10 @@ def test_a_network_of_torchvision_is_a_source_and_a_target(zoo: Zoo, tmp_path: P
     assert report.function is not None
     assert report.function.verdict == "equal"
     assert zoo.recommend("torchvision/resnet18", k=1).results[0].similarity == 1
+    build = open_catalogue("torchvision").build
+    assert build is not None
     with pytest.raises(UnknownNameError, match="did you mean torchvision/resnet18"):
-        open_catalogue("torchvision").build("torchvision/resnet17")  # type: ignore[misc]
+        build("torchvision/resnet17")
 
 
 # other packages ---------------------------------------------------------------------------------------------------

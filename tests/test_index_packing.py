@@ -99,7 +99,9 @@ def rewritten(source: Path, target: Path, **changed: object) -> None:
     """Copy a pack with another manifest."""
     with tarfile.open(source) as old, tarfile.open(target, "w") as new:
         for member in old:
-            data = old.extractfile(member).read()  # type: ignore[union-attr]
+            opened = old.extractfile(member)
+            assert opened is not None
+            data = opened.read()
             if member.name == "manifest.json":
                 manifest = json.loads(data)
                 manifest["files"][1] |= changed

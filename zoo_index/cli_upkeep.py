@@ -213,16 +213,17 @@ def add_command(
     """
     if str(checkpoint).startswith(_HUB):
         query = str(checkpoint).removeprefix(_HUB)
-        _add_many(ctx, partial(zoo_of(ctx).add_query, query, "hub" if name is None else name), license_, as_json)
+        called = "hub" if name is None else name
+        _add_many(ctx, partial(zoo_of(ctx).add_query, query, called, license=license_), as_json)
         return
     if str(checkpoint) == _STRUCTURES:
-        _add_many(ctx, zoo_of(ctx).add_structures, license_, as_json)
+        _add_many(ctx, zoo_of(ctx).add_structures, as_json)
         return
     if checkpoint.is_dir() and not is_one_checkpoint(checkpoint):
         if family:
             raise InputError("expected --family with a single file; entries of a folder are filed under its name")
         called = checkpoint.resolve().name if name is None else name
-        _add_many(ctx, partial(zoo_of(ctx).add_folder, checkpoint, called), license_, as_json)
+        _add_many(ctx, partial(zoo_of(ctx).add_folder, checkpoint, called, license=license_), as_json)
         return
     name = checkpoint.stem if name is None else name
     entry = zoo_of(ctx).add(checkpoint, name, license=license_, family=family)
@@ -232,13 +233,13 @@ def add_command(
         say(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
 
 
-def _add_many(ctx: click.Context, add: Callable[..., RefreshReport], license_: str | None, as_json: bool) -> None:
+def _add_many(ctx: click.Context, add: Callable[..., RefreshReport], as_json: bool) -> None:
     from dataclasses import asdict
 
     from zoo_index._progress import progress_bar
 
     with progress_bar() as progress:
-        report = add(license=license_, progress=progress)
+        report = add(progress=progress)
     if as_json:
         print_json(asdict(report))
     else:

@@ -182,9 +182,7 @@ class Keeper:
         self._started()
         return self._list_again(add_query(self.store, query, name, license), engine, progress)
 
-    def add_structures(
-        self, *, license: str | None = None, engine: Engine | None = None, progress: Progress | None = None
-    ) -> RefreshReport:
+    def add_structures(self, *, engine: Engine | None = None, progress: Progress | None = None) -> RefreshReport:
         """Add the networks of the transformers library, without weights, now and at every refresh.
 
         Returns

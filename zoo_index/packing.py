@@ -19,9 +19,10 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from transfer.errors import InputError, OutputError
 from transfer.weights.files import check_writable, open_regular, put_in_place, replacing
+from transfer.weights.indexes import INDEX, is_below
 from transfer.weights.inspection import is_one_checkpoint
 from zoo_index.hub.fetching import fetch
-from zoo_index.weights import INDEX, hub_cache, is_below, shards_of, torch_cache
+from zoo_index.weights import hub_cache, shards_of, torch_cache
 
 if TYPE_CHECKING:
     from zoo_index.database.store import Store

@@ -5,18 +5,16 @@ What lies in a cache and is no weights file, such as a web page or half a downlo
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from transfer.weights.indexes import INDEX, is_below, read_index
 from transfer.weights.inspection import is_weights
+from zoo_index.hub import library
 
-__all__ = ["INDEX", "Availability", "file_names", "hub_cache", "is_below", "shards_of", "torch_cache"]
-
-INDEX = ".index.json"
-"""How the names of indexes of several files end."""
+__all__ = ["Availability", "file_names", "hub_cache", "shards_of", "torch_cache"]
 
 _FILENAMES = ("model.safetensors", "pytorch_model.bin")
 """Names timm gives its weights on the hub, in the order it looks for them."""
@@ -45,13 +43,10 @@ class Availability:
             return path if path.is_file() else None
         hub_id = entry["hub_id"]
         if hub_id and "models--" + hub_id.replace("/", "--") in self._cached:
-            from huggingface_hub import try_to_load_from_cache
-
             for filename in file_names(entry):
-                revision = entry.get("revision")
-                found = try_to_load_from_cache(hub_id, filename, cache_dir=self._cache, revision=revision)
-                if isinstance(found, str) and _is_whole(Path(found)):
-                    return Path(found)
+                found = library.cached(hub_id, filename, entry.get("revision"), self._cache)
+                if found and _is_whole(found):
+                    return found
         if entry["url"]:
             path = torch_cache() / str(entry["url"]).rpartition("/")[2]
             if is_weights(path):
@@ -75,23 +70,10 @@ def shards_of(index: Path) -> list[str]:
     index : Path
     """
     try:
-        found = list(dict.fromkeys(json.loads(index.read_bytes())["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        found = list(dict.fromkeys(read_index(index.read_bytes()).values()))
+    except (OSError, ValueError):
         return []
     return found if all(map(is_below, found)) else []
-
-
-def is_below(path: object) -> bool:
-    """Whether it is the path of a file below its folder, whatever the system.
-
-    Parameters
-    ----------
-    path : object
-    """
-    if not isinstance(path, str) or not path or set(path) & set("\\\0"):
-        return False
-    parts = PurePosixPath(path)
-    return not parts.is_absolute() and ".." not in parts.parts
 
 
 def file_names(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.structure.meaning import in_width, is_weighted, out_width, residual_exits
+from transfer.structure.meaning import in_width, is_lookup, is_weighted, out_width, residual_exits
 from transfer.structure.records import Block, Layer
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def stream_widenings(alignment: Alignment) -> dict[str, Widening]:
         is_inside = isinstance(alignment.target.items[pair.target_item], Block)
         for tensor in layer.tensors:
             if tensor.name in exits if is_inside else _writes(pair, old, new):
-                is_table = layer.kind.startswith("parameter") or _is_embedding(layer)
+                is_table = layer.kind.startswith("parameter") or is_lookup(layer)
                 axis = len(tensor.shape) - 1 if is_table else 0
                 found[tensor.name] = Widening(axis=axis, is_mean=is_mean)
     return found
@@ -160,11 +160,6 @@ def _writes(pair: LayerPair, old: int, new: int) -> bool:
         return False
     if pair.target.kind.startswith("parameter"):
         return (pair.source.dims[-1], pair.target.dims[-1]) == (old, new)
-    if _is_embedding(pair.target):
+    if is_lookup(pair.target):
         return (pair.source.dims[1], pair.target.dims[1]) == (old, new)
     return is_weighted(pair.target) and (out_width(pair.source), out_width(pair.target)) == (old, new)
-
-
-def _is_embedding(layer: Layer) -> bool:
-    """Whether a layer is a table that rows are taken out of, so that its channels come last."""
-    return layer.facts.startswith("embedding") and layer.kind == "linear"

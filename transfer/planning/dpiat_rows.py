@@ -27,7 +27,7 @@ from transfer.regions import Constant
 from transfer.resampling.dimensions import changes_dimensions_only
 from transfer.resampling.inputs import kept_channels
 from transfer.resampling.recognition import Resampling, resampling
-from transfer.structure.meaning import head_paths, in_width, is_weighted, out_width
+from transfer.structure.meaning import head_paths, in_width, is_lookup, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Layer, Tensor
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ def _narrows(layer: Layer) -> bool:
 def _tells_words(head: Layer, architecture: Architecture) -> bool:
     """Whether a head tells words of a vocabulary, for each of which there is a row in a table of the same shape."""
     tables = [layer for layer in architecture.layers() if layer.dims == head.dims and layer.path != head.path]
-    return any(layer.facts.startswith("embedding") or not layer.facts for layer in tables)
+    return any(is_lookup(layer) or not layer.facts for layer in tables)
 
 
 def _head_reason(pair: LayerPair, alignment: Alignment, heads: tuple[set[str], set[str]], options: Options) -> str:

@@ -21,7 +21,7 @@ from transfer.planning.heads import quiet_heads
 from transfer.planning.joined import joined_plans
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
 from transfer.planning.ties import without_ties
-from transfer.structure.meaning import is_weighted
+from transfer.structure.meaning import is_lookup, is_weighted
 from transfer.structure.order import have_same_names, read_like
 from transfer.structure.records import Architecture, Header
 from transfer.structure.standardization import (
@@ -124,7 +124,7 @@ def _factors(architecture: Architecture) -> set[str]:
     return {
         layer.tensors[0].name
         for layer in architecture.layers()
-        if layer.is_factor or (is_weighted(layer) and not layer.facts.startswith("embedding"))
+        if layer.is_factor or (is_weighted(layer) and not is_lookup(layer))
     }
 
 

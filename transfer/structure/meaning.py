@@ -19,6 +19,7 @@ __all__ = [
     "in_width",
     "is_dense",
     "is_depthwise",
+    "is_lookup",
     "is_pointwise",
     "is_spatial",
     "is_weighted",
@@ -229,6 +230,11 @@ def _returns(layers: Sequence[Layer], branch: Sequence[int]) -> bool:
 
 def _is_bare(layer: Layer) -> bool:
     return layer.kind.startswith("parameter")
+
+
+def is_lookup(layer: Layer) -> bool:
+    """Whether a layer was seen to take rows out of a table, so that its channels come last."""
+    return layer.facts.startswith("embedding")
 
 
 def is_weighted(layer: Layer) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from transfer.errors import CheckpointError, OutputError
 from transfer.structure.records import Signature
-from transfer.weights.choosing import State, choose, choose_names
+from transfer.weights.choosing import State, choose, choose_names, find_states
 from transfer.weights.contents import Contents
 from transfer.weights.formats.registry import read_contents
 from transfer.weights.formats.safetensors_file import read_header, write_tensors
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Checkpoint", "convert", "header_checkpoint", "open_checkpoint", "save_module"]
+__all__ = ["Checkpoint", "convert", "header_checkpoint", "open_checkpoint", "save_module", "states_of", "take"]
 
 _MAX_DEPTH = 200
 """No network nests deeper; what walks the names recursively relies on it."""
@@ -50,6 +50,8 @@ class Checkpoint:
         Whether the file tells it.
     note : str
         Which of the state dicts in the file this is; empty where there is only one thing in it.
+    key : str
+        Where that state dict is in the file.
     """
 
     path: Path
@@ -57,6 +59,7 @@ class Checkpoint:
     _tensors: Mapping[str, Stored] = field(repr=False, compare=False)
     is_ordered: bool = True
     note: str = ""
+    key: str = ""
 
     @contextmanager
     def opened(self) -> Iterator[Reader]:
@@ -99,21 +102,63 @@ def open_checkpoint(path: str | os.PathLike[str], *, ema: bool = False, state: s
         quantized or sparse tensors.
     """
     path = find_file(Path(path))
-    return _chosen(read_contents(path), path, ema=ema, state=state)
+    contents = read_contents(path)
+    return take(states_of(contents, path), contents, path, ema=ema, state=state)
 
 
-def _chosen(contents: Contents, path: Path, *, ema: bool, state: str | None) -> Checkpoint:
-    """Take the state that is meant."""
+def states_of(contents: Contents, path: Path) -> list[State]:
+    """Find the state dicts in what a file holds.
+
+    Parameters
+    ----------
+    contents : Contents
+    path : Path
+        For the message.
+
+    Returns
+    -------
+    list of State
+
+    Raises
+    ------
+    CheckpointError
+        If its values refer to each other more often than can be followed.
+    """
     try:
-        chosen, note = choose(contents.tree, path, ema=ema, key=state)
-    except CheckpointError:
-        raise
+        return find_states(contents.tree)
     except ValueError as error:
         raise damaged(path, error) from error
+
+
+def take(
+    states: Sequence[State], contents: Contents, path: Path, *, ema: bool = False, state: str | None = None
+) -> Checkpoint:
+    """Take the state dict that is meant.
+
+    Parameters
+    ----------
+    states : sequence of State
+        All of the file.
+    contents : Contents
+        Of the file.
+    path : Path
+    ema, state
+        As for `open_checkpoint`.
+
+    Returns
+    -------
+    Checkpoint
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, not the one that is asked for, or it holds what cannot be taken.
+    """
+    chosen, note = choose(states, contents.tree, path, ema=ema, key=state)
     names = choose_names(chosen.tensors, path, ema=ema and not chosen.is_averaged)
     tensors = _checked({name: chosen.tensors[inner] for name, inner in names.items()}, chosen, path)
     header = {name: tensor.signature for name, tensor in tensors.items()}
-    return Checkpoint(path, header, tensors, contents.is_ordered, note)
+    return Checkpoint(path, header, tensors, contents.is_ordered, note, chosen.key)
 
 
 def header_checkpoint(
@@ -149,7 +194,7 @@ def header_checkpoint(
             contents = Contents("safetensors", tree, is_ordered=False)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(path, error) from error
-    return _chosen(contents, path, ema=False, state=None)
+    return take(states_of(contents, path), contents, path)
 
 
 def _checked(tensors: Mapping[str, Stored | Unreadable], state: State, path: Path) -> dict[str, Stored]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from transfer.errors import CheckpointError
@@ -94,13 +94,17 @@ def find_states(tree: object) -> list[State]:
     return [_state(path, tensors, is_optimizer) for path, tensors, is_optimizer in (*found.states, *whole)]
 
 
-def choose(tree: object, path: object, *, ema: bool = False, key: str | None = None) -> tuple[State, str]:
+def choose(
+    states: Sequence[State], tree: object, path: object, *, ema: bool = False, key: str | None = None
+) -> tuple[State, str]:
     """Choose the state that is meant.
 
     Parameters
     ----------
+    states : sequence of State
+        All of the file (`find_states`).
     tree : object
-        What the file holds.
+        What the file holds, for the message.
     path : path
         For the message.
     ema : bool
@@ -118,15 +122,13 @@ def choose(tree: object, path: object, *, ema: bool = False, key: str | None = N
     ------
     CheckpointError
         If there is no state, or none of that key.
-    ValueError
-        As `find_states`.
     """
     if ema and key is not None:
         raise CheckpointError(
             f"expected a state dict by its key or averaged weights (EMA) of '{path}', both were asked for; name "
             "the state dict that holds the averaged ones, see: zoo inspect"
         )
-    usable = [state for state in find_states(tree) if not state.is_optimizer]
+    usable = [state for state in states if not state.is_optimizer]
     if not usable:
         raise CheckpointError(
             f"expected a state dict (names and tensors) in '{path}', found {_described(tree)}; save one with "
@@ -288,7 +290,7 @@ def _words(path: Iterable[str]) -> set[str]:
     return {word for key in path for word in re.split(r"[^a-z]+", key.lower())}
 
 
-def choose_names(names: Iterable[str], path: object, *, ema: bool | None) -> dict[str, str]:
+def choose_names(names: Iterable[str], path: object, *, ema: bool) -> dict[str, str]:
     """Keep the plain names, or the averaged ones without their prefix.
 
     Names count as averaged if all of them, without their prefix, are those of plain tensors too: a layer of the
@@ -299,8 +301,8 @@ def choose_names(names: Iterable[str], path: object, *, ema: bool | None) -> dic
     names : iterable of str
     path : path
         For the message.
-    ema : bool or None
-        None keeps both.
+    ema : bool
+        Keep the averaged ones.
 
     Returns
     -------
@@ -313,7 +315,7 @@ def choose_names(names: Iterable[str], path: object, *, ema: bool | None) -> dic
         If the averaged ones are asked for and there are none.
     """
     names = list(names)
-    for prefix in _EMA_PREFIXES if ema is not None else ():
+    for prefix in _EMA_PREFIXES:
         twins = {name: name.removeprefix(prefix) for name in names if name.startswith(prefix)}
         plain = [name for name in names if name not in twins]
         if twins and {_bare(name) for name in twins.values()} <= {_bare(name) for name in plain}:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import CheckpointError
-from transfer.weights.checkpoint import open_checkpoint
-from transfer.weights.choosing import State, choose, find_states
+from transfer.weights.checkpoint import states_of, take
+from transfer.weights.choosing import State
 from transfer.weights.formats.registry import read_contents
 from transfer.weights.inert.values import Unreadable
-from transfer.weights.inspection import damaged, find_file
+from transfer.weights.inspection import find_file
 
 __all__ = ["HeldState", "Holdings", "inspect"]
 
@@ -96,21 +96,18 @@ def inspect(path: str | os.PathLike[str], *, ema: bool = False, state: str | Non
     """
     found = find_file(Path(path))
     contents = read_contents(found)
+    states = states_of(contents, found)
+    taken, refusal = None, ""
     try:
-        states = find_states(contents.tree)
-    except ValueError as error:
-        raise damaged(found, error) from error
-    try:
-        taken: str | None = choose(contents.tree, found, ema=ema, key=state)[0].key
-        header = open_checkpoint(found, ema=ema, state=state).header
-        refusal = ""
+        taken = take(states, contents, found, ema=ema, state=state)
     except CheckpointError as error:
-        taken, header, refusal = None, {}, str(error)
+        refusal = str(error)
+    header = taken.header if taken else {}
     return Holdings(
         path=str(path),
         format=contents.format,
         n_bytes=contents.n_bytes if contents.n_bytes is not None else found.stat().st_size,
-        states=tuple(_held(one, is_taken=one.key == taken) for one in states),
+        states=tuple(_held(one, is_taken=taken is not None and one.key == taken.key) for one in states),
         is_ordered=contents.is_ordered,
         refusal=refusal,
         tensors={name: (signature.shape, signature.dtype) for name, signature in header.items()},

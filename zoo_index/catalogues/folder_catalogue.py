@@ -15,6 +15,7 @@ from pathlib import Path
 from transfer.errors import CheckpointError
 from transfer.weights.checkpoint import open_checkpoint
 from transfer.weights.files import open_regular
+from transfer.weights.indexes import INDEX
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Collection, Request
 from zoo_index.catalogues.checkpoint import describe_checkpoint
 from zoo_index.catalogues.description import Description
@@ -29,7 +30,6 @@ SUFFIXES = (
 )  # fmt: skip
 """Of files that may be weights."""
 
-_INDEX = ".index.json"
 _METADATA = ".metadata"
 _MOST_FILES = 100_000
 
@@ -77,7 +77,7 @@ def _weights_files(root: Path) -> Iterator[Path]:
         if _METADATA in names:
             yield Path(folder, _METADATA)
             continue
-        indexes = sorted(name for name in names if name.endswith(_INDEX))
+        indexes = sorted(name for name in names if name.endswith(INDEX))
         if indexes:  # shards have no meaning of their own
             yield Path(folder, indexes[-1])
             continue
@@ -86,7 +86,7 @@ def _weights_files(root: Path) -> Iterator[Path]:
 
 def _stem(root: Path, file: Path) -> str:
     """Return the name of a file within its folder; of an index or of a folder's metadata that of the folder."""
-    if file.name == _METADATA or file.name.endswith(_INDEX):
+    if file.name == _METADATA or file.name.endswith(INDEX):
         within = file.parent.relative_to(root).as_posix()
         return file.parent.name if within == "." else within
     within = file.relative_to(root).as_posix()

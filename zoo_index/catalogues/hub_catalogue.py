@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Collection, Request
 from zoo_index.catalogues.description import Description
 from zoo_index.errors import CatalogueError
+from zoo_index.hub import library
 from zoo_index.logs import LOGGER
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _place(entry: CatalogueEntry) -> tuple[str, str, str]:
 
 def _with_config(entry: CatalogueEntry) -> bool:
     """Whether a ``config.json`` says how the network is built."""
-    return entry.family == "transformers"
+    return entry.family == library.WITH_CONFIG
 
 
 def describe_entry(entry: CatalogueEntry) -> Description:

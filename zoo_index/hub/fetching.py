@@ -18,17 +18,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from transfer.weights.files import replacing
+from transfer.weights.indexes import INDEX, MOST_BYTES, is_below
 from transfer.weights.inspection import is_weights
 from zoo_index.errors import OfflineError, WeightsUnavailableError
+from zoo_index.hub import library
 from zoo_index.hub.downloading import DownloadError, Headers, UnreachableError, download, fetch_whole
-from zoo_index.weights import INDEX, Availability, file_names, hub_cache, is_below, shards_of, torch_cache
+from zoo_index.weights import Availability, file_names, hub_cache, shards_of, torch_cache
 
 __all__ = ["fetch"]
 
 _REMEDY = "or give the file: --weights FILE, or take a source that is at hand: zoo list --available"
-
-_MOST_BYTES = 100_000_000
-"""Of an index of shards or a configuration."""
 
 _LOOPBACK = "ZOO_LOOPBACK_HTTP"
 """Environment variable; if it is 1, weights may come by plain http from this machine itself."""
@@ -68,14 +67,12 @@ def fetch(entry: Mapping[str, Any]) -> Path:
 
 
 def _from_hub(entry: Mapping[str, Any]) -> Path:
-    from huggingface_hub import constants
-
     hub_id, names = str(entry["hub_id"]), file_names(entry)
     needs = f"{entry['name']!r} needs {names[0]} of {hub_id}"
-    if constants.HF_HUB_OFFLINE:
+    if library.is_offline():
         raise OfflineError(f"{needs}, which is not in the cache, and HF_HUB_OFFLINE is set; unset it, {_REMEDY}")
     repository = _Repository(hub_id, entry.get("revision"))
-    with _explained(f"{needs} from {constants.ENDPOINT}"):
+    with _explained(f"{needs} from {library.endpoint()}"):
         for name in names:
             try:
                 found = repository.sharded(name) if name.endswith(INDEX) else repository.weights(name)
@@ -83,7 +80,7 @@ def _from_hub(entry: Mapping[str, Any]) -> Path:
                 if error.status not in (404, 410) or error.code == "RepoNotFound" or name == names[-1]:
                     raise
             else:
-                if entry.get("family") == "transformers":
+                if entry.get("family") == library.WITH_CONFIG:
                     repository.configuration()
                 return found
     raise AssertionError("the last name returns or raises")
@@ -98,12 +95,10 @@ class _Repository:
 
     def weights(self, name: str) -> Path:
         """Download a weights file."""
-        from huggingface_hub import constants, get_token
-
         kept = self._kept(name)
         with _shown(f"{self._id} {name}") as progress:
-            seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
-            download(self._url(name), kept.place, token=get_token(), seconds=seconds, progress=progress)
+            token, seconds = library.token(), library.patience()
+            download(self._url(name), kept.place, token=token, seconds=seconds, progress=progress)
         return kept.link()
 
     def sharded(self, name: str) -> Path:
@@ -120,19 +115,15 @@ class _Repository:
             self._small("config.json")
 
     def _small(self, name: str) -> Path:
-        from huggingface_hub import constants, get_token
-
         kept = self._kept(name)
-        seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
-        data, headers = fetch_whole(self._url(name), _MOST_BYTES, token=get_token(), seconds=seconds)
+        token, seconds = library.token(), library.patience()
+        data, headers = fetch_whole(self._url(name), MOST_BYTES, token=token, seconds=seconds)
         with replacing(kept.place(headers)) as temporary:
             temporary.write_bytes(data)
         return kept.link()
 
     def _url(self, name: str) -> str:
-        from huggingface_hub import hf_hub_url
-
-        return hf_hub_url(self._id, name, revision=self._revision)
+        return library.file_url(self._id, name, self._revision)
 
     def _kept(self, name: str) -> _Kept:
         return _Kept(self._storage, name, is_newest=not self._revision)

@@ -5,7 +5,6 @@ Each is one request for the first bytes of a file, and is kept under its commit,
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,17 +13,15 @@ from pathlib import Path, PurePosixPath
 from transfer.errors import CheckpointError
 from transfer.weights.checkpoint import Checkpoint, header_checkpoint
 from transfer.weights.files import replacing
+from transfer.weights.indexes import INDEX, MOST_BYTES, is_below, read_index
 from zoo_index.errors import OfflineError
+from zoo_index.hub import library
 from zoo_index.hub.downloading import DownloadError, UnreachableError, fetch_part, fetch_whole
-from zoo_index.weights import is_below
 
 __all__ = ["fetch_ahead", "header_cache", "read_remote"]
 
 _FIRST = 1 << 17
 """Bytes of the first request: most headers are smaller."""
-
-_MOST = 100_000_000
-"""Bytes of a header; what safetensors allows."""
 
 _MOST_SHARDS = 1000
 
@@ -68,12 +65,12 @@ def read_remote(name: str, commit: str, file: str, *, with_config: bool = False)
     """
     folder = header_cache() / name.replace("/", "--") / commit
 
-    def kept(path: str, get: Callable[[str, str | None], bytes], suffix: str = "") -> bytes:
+    def kept(path: str, get: Callable[[str], bytes], suffix: str = "") -> bytes:
         return _kept(folder / f"{path}{suffix}", get, name, commit, path)
 
     if with_config:
         kept("config.json", _whole)
-    if not file.endswith(".index.json"):
+    if not file.endswith(INDEX):
         return header_checkpoint({file: kept(file, _header, ".header")}, folder / file)
     places = _places(kept(file, _whole), name, file)
     beside = PurePosixPath(file).parent
@@ -116,53 +113,48 @@ def fetch_ahead(wanted: Sequence[tuple[str, str, str, bool]]) -> None:
 def _places(index: bytes, name: str, file: str) -> dict[str, str]:
     """Read which shard holds which tensor."""
     try:
-        places = json.loads(index)["weight_map"]
-        shards = set(places.values())
-        is_index = all(is_below(shard) for shard in shards) and 0 < len(shards) <= _MOST_SHARDS
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        is_index = False
-    if not is_index:
+        places = read_index(index)
+    except ValueError:
+        places = {}
+    shards = set(places.values())
+    if not 0 < len(shards) <= _MOST_SHARDS or not all(map(is_below, shards)):
         raise CheckpointError(f"expected an index of shards in {file!r} of {name}, found something else")
-    return dict(places)
+    return places
 
 
-def _kept(place: Path, get: Callable[[str, str | None], bytes], name: str, commit: str, file: str) -> bytes:
+def _kept(place: Path, get: Callable[[str], bytes], name: str, commit: str, file: str) -> bytes:
     """Return what was kept, or fetch it and keep it."""
-    from huggingface_hub import constants, get_token, hf_hub_url
-
     if not is_below(file):
         raise DownloadError(f"is asked for a file {file!r} outside its folder", "check the catalogue")
     try:
         return place.read_bytes()
     except OSError:
         pass
-    if constants.HF_HUB_OFFLINE:
+    if library.is_offline():
         raise OfflineError(f"{file} of {name} is not kept here, and HF_HUB_OFFLINE is set; unset it")
-    found = get(hf_hub_url(name, file, revision=commit), get_token())
+    found = get(library.file_url(name, file, commit))
     place.parent.mkdir(parents=True, exist_ok=True)
     with replacing(place) as temporary:
         temporary.write_bytes(found)
     return found
 
 
-def _whole(url: str, token: str | None) -> bytes:
-    return fetch_whole(url, _MOST, token=token, seconds=_patience())[0]
+def _whole(url: str) -> bytes:
+    return fetch_whole(url, MOST_BYTES, token=library.token(), seconds=library.patience())[0]
 
 
-def _patience() -> float:
-    from huggingface_hub import constants
-
-    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+def _part(url: str, start: int, end: int) -> tuple[bytes, int | None]:
+    return fetch_part(url, start, end, token=library.token(), seconds=library.patience())
 
 
-def _header(url: str, token: str | None) -> bytes:
+def _header(url: str) -> bytes:
     """Fetch the length of a header and the header; the size of the file follows on them, in eight bytes."""
-    data, size = fetch_part(url, 0, _FIRST, token=token, seconds=_patience())
+    data, size = _part(url, 0, _FIRST)
     length = 8 + int.from_bytes(data[:8], "little")
-    if len(data) < 9 or data[8:9] != b"{" or not 10 <= length <= _MOST or size is None or length > size:
+    if len(data) < 9 or data[8:9] != b"{" or not 10 <= length <= MOST_BYTES or size is None or length > size:
         raise DownloadError("sent no safetensors file", "check what HF_ENDPOINT names, or try again later")
     if length > len(data):
-        data += fetch_part(url, len(data), length, token=token, seconds=_patience())[0]
+        data += _part(url, len(data), length)[0]
     if len(data) < length:
         raise DownloadError("broke off within the header", "try again later")
     return data[:length] + size.to_bytes(8, "little")

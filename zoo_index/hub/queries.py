@@ -1,8 +1,4 @@
-"""What users ask a hub for: a query as text, and the repositories that answer it.
-
-The hub's own library knows the address of the hub, the token, and what a repository is. The requests are made by
-`downloading`, since the library waits as long as a server asks it to.
-"""
+"""What users ask a hub for: a query as text, and the repositories that answer it."""
 
 from __future__ import annotations
 
@@ -14,6 +10,9 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from transfer.errors import InputError
+from transfer.weights.formats.safetensors_file import DTYPES
+from transfer.weights.stored import ITEM_SIZES
+from zoo_index.hub import library
 from zoo_index.hub.downloading import DownloadError, fetch_whole
 
 __all__ = ["Query", "Repository", "parse_query", "repositories"]
@@ -130,15 +129,14 @@ def repositories(query: Query) -> Iterator[Repository]:
     DownloadError
         If the hub cannot be reached, or refuses.
     """
-    from huggingface_hub import constants
-
+    models = f"{library.endpoint()}/api/models"
     expanded = [("expand[]", key) for key in _EXPANDED]
     for name in query.names:
-        yield _repository(_get(f"{constants.ENDPOINT}/api/models/{quote(name)}?{urlencode(expanded)}")[0])
+        yield _repository(_get(f"{models}/{quote(name)}?{urlencode(expanded)}")[0])
     if not query.terms:
         return
     asked = [(_KEYS[key][0], _KEYS[key][1].format(value)) for key, value in query.terms.items()]
-    url = f"{constants.ENDPOINT}/api/models?{urlencode([*asked, ('limit', min(_PAGE, query.limit)), *expanded])}"
+    url = f"{models}?{urlencode([*asked, ('limit', min(_PAGE, query.limit)), *expanded])}"
     left = query.limit
     while url and left > 0:
         page, headers = _get(url)
@@ -149,16 +147,13 @@ def repositories(query: Query) -> Iterator[Repository]:
         for one in page[:left]:
             yield _repository(one)
         left -= len(page)
-        url = _next_page(headers, constants.ENDPOINT)
+        url = _next_page(headers, library.endpoint())
 
 
 def _get(url: str) -> tuple[Any, Mapping[str, str]]:
-    from huggingface_hub import constants, get_token
-
-    if constants.HF_HUB_OFFLINE:
+    if library.is_offline():
         raise DownloadError("is not asked, since HF_HUB_OFFLINE is set", "unset it")
-    seconds = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
-    data, headers = fetch_whole(url, _MOST_BYTES, token=get_token(), seconds=seconds)
+    data, headers = fetch_whole(url, _MOST_BYTES, token=library.token(), seconds=library.patience())
     try:
         return json.loads(data), headers
     except (ValueError, RecursionError) as error:
@@ -208,7 +203,6 @@ def _n_bytes(parameters: Any) -> int | None:
     """Add up the sizes of parameters, told by element type; None where that is not known."""
     if not isinstance(parameters, dict) or not parameters:
         return None
-    widths = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-    if not all(kind in widths and type(n) is int for kind, n in parameters.items()):
+    if not all(kind in DTYPES and type(n) is int for kind, n in parameters.items()):
         return None
-    return sum(int(n) * widths[kind] for kind, n in parameters.items())
+    return sum(int(n) * ITEM_SIZES[DTYPES[kind]] for kind, n in parameters.items())

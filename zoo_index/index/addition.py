@@ -13,7 +13,7 @@ from zoo_index.database import descriptions, runs
 from zoo_index.database.publishing import Listing, next_architectures, publish, retire
 from zoo_index.database.store import Connection, Store
 from zoo_index.errors import UnknownNameError
-from zoo_index.index.collecting import check_entry_name, check_is_free
+from zoo_index.index.naming import check_entry_name, check_is_free
 from zoo_index.index.upkeep import embed
 from zoo_index.plain_text import check_name
 

@@ -8,16 +8,15 @@ from transfer.errors import InputError
 from transfer.weights.files import check_path
 from zoo_index.catalogues.catalogue import Collection
 from zoo_index.catalogues.folder_catalogue import SUFFIXES, has_weights
-from zoo_index.database import collections, queries
-from zoo_index.database.store import Connection, Store
+from zoo_index.database import collections
+from zoo_index.database.store import Store
+from zoo_index.index.naming import check_entry_name, check_is_free
 from zoo_index.plain_text import check_name
 
 __all__ = [
     "add_folder",
     "add_query",
     "add_structures",
-    "check_entry_name",
-    "check_is_free",
     "collection_of",
     "drop",
 ]
@@ -99,19 +98,6 @@ def _add(store: Store, catalogue: str, collection: Collection) -> None:
         collections.put_collection(connection, catalogue, collection)
 
 
-def check_is_free(connection: Connection, name: str) -> None:
-    """Refuse a name that an entry, an architecture or a collection has.
-
-    Raises
-    ------
-    InputError
-    """
-    rows = queries.entry_rows(connection, queries.generation(connection), name=name)
-    known = {one.name for ones in collections.collections_of(connection).values() for one in ones}
-    if rows or name in known:
-        raise InputError(f"expected a new name, {name!r} is taken; choose another one, or see: zoo show {name}")
-
-
 def collection_of(store: Store, name: str) -> str | None:
     """Return the catalogue of the collection of a name; None if there is none."""
     if not store.exists():
@@ -125,17 +111,3 @@ def drop(store: Store, catalogue: str, name: str) -> None:
     """Forget a collection; the next refresh of its catalogue retires its entries."""
     with store.writing() as connection:
         collections.drop_collection(connection, catalogue, name)
-
-
-def check_entry_name(name: str) -> None:
-    """Refuse a name that would be taken for something else.
-
-    Raises
-    ------
-    InputError
-    """
-    if not name or name != name.strip() or set(name) & set("/\\:."):
-        raise InputError(
-            f"expected a name without '/', '\\', ':', '.' (which sets off a tag) and outer spaces, got {name!r}"
-        )
-    check_name(name, "a name")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from transfer.weights.contents import RefusedError
-from transfer.weights.stored import Window
+from transfer.weights.mapped import Window
 
 __all__ = ["Archive", "Member"]
 

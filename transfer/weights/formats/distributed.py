@@ -19,7 +19,8 @@ from transfer.weights.formats.sharded import shard_at
 from transfer.weights.formats.torch_zip import read_archive
 from transfer.weights.inert.machine import read_pickle
 from transfer.weights.inert.values import Global, StandIn
-from transfer.weights.stored import ITEM_SIZES, LoadedTensor, StoredTensor, Window, map_file
+from transfer.weights.mapped import Window, map_file
+from transfer.weights.stored import ITEM_SIZES, LoadedTensor, StoredTensor
 
 if TYPE_CHECKING:
     import torch

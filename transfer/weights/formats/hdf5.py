@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from transfer.weights.contents import Contents, RefusedError
 from transfer.weights.inert.arrays import numpy_type
 from transfer.weights.layouts import as_torch_has_them
+from transfer.weights.mapped import Window, map_file
 from transfer.weights.names import natural_order
-from transfer.weights.stored import LoadedTensor, Stored, Window, map_file
+from transfer.weights.stored import LoadedTensor, Stored
 
 if TYPE_CHECKING:
     import torch

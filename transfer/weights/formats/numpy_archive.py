@@ -12,7 +12,8 @@ from transfer.weights.contents import Contents, RefusedError
 from transfer.weights.formats.archive import Archive, Member
 from transfer.weights.inert.arrays import numpy_type
 from transfer.weights.layouts import as_torch_has_them
-from transfer.weights.stored import ITEM_SIZES, LoadedTensor, Storage, Stored, StoredTensor, Window, contiguous
+from transfer.weights.mapped import Window
+from transfer.weights.stored import ITEM_SIZES, LoadedTensor, Storage, Stored, StoredTensor, contiguous
 
 if TYPE_CHECKING:
     import torch

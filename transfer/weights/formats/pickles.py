@@ -13,7 +13,8 @@ from typing import Any
 from transfer.weights.contents import Contents
 from transfer.weights.inert.machine import read_pickle
 from transfer.weights.inert.rebuilding import storage_type
-from transfer.weights.stored import Storage, Window, map_file
+from transfer.weights.mapped import Window, map_file
+from transfer.weights.stored import Storage
 
 __all__ = ["read_file", "read_storage", "starts_so"]
 

@@ -17,6 +17,7 @@ from transfer.weights.formats import (
     sharded,
     zipped,
 )
+from transfer.weights.indexes import INDEX
 from transfer.weights.inspection import damaged, first_bytes
 
 __all__ = ["FORMATS", "Format", "read_contents"]
@@ -41,7 +42,7 @@ class Format:
 
 
 FORMATS = (
-    Format("index of shards", lambda path, _: path.name.endswith(".index.json"), sharded.read_index_file),
+    Format("index of shards", lambda path, _: path.name.endswith(INDEX), sharded.read_index_file),
     Format("torch.distributed.checkpoint", lambda path, _: path.name == ".metadata", distributed.read_folder),
     Format(
         "safetensors",

@@ -19,21 +19,23 @@ from transfer.weights.inert.values import Unreadable
 from transfer.weights.inspection import check_count
 from transfer.weights.names import natural_order
 from transfer.weights.stored import ITEM_SIZES, LoadedTensor
+from transfer.weights.strict_json import read_json
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ORDER_KEY", "read_file", "read_header", "write_tensors"]
+__all__ = ["DTYPES", "ORDER_KEY", "read_file", "read_header", "write_tensors"]
 
 ORDER_KEY = "zoo.order"
 """Metadata entry with the tensor names in order of registration; safetensors files are sorted otherwise."""
 
-_DTYPES = {
+DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
     "C64": "complex64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
     "F8_E8M0": "float8_e8m0fnu", "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }  # fmt: skip
+"""Element types as torch calls them, by what safetensors calls them."""
 
 
 def read_file(path: Path) -> Contents:
@@ -65,7 +67,7 @@ def read_file(path: Path) -> Contents:
         found: dict[str, LoadedTensor | Unreadable] = {}
         for name in order if order is not None and is_ordered else natural_order(names):
             part = file.get_slice(name)
-            dtype = _DTYPES.get(part.get_dtype())
+            dtype = DTYPES.get(part.get_dtype())
             shape, read = tuple(part.get_shape()), partial(opened.read, name)
             found[name] = LoadedTensor(shape, dtype, read) if dtype else Unreadable("packed")
     return Contents("safetensors", found, is_ordered)
@@ -94,12 +96,12 @@ def read_header(data: bytes, size: int) -> Contents:
     length = int.from_bytes(data[:8], "little")
     if 8 + length != len(data):
         raise ValueError("a header of another length")
-    header = json.loads(data[8:], object_pairs_hook=_without_duplicates)
+    header = read_json(data[8:])
     metadata = header.pop("__metadata__", None)
     found: dict[str, LoadedTensor | Unreadable] = {}
     end = 0
     for name, told in header.items():
-        dtype, shape, (start, stop) = _DTYPES.get(told["dtype"]), told["shape"], told["data_offsets"]
+        dtype, shape, (start, stop) = DTYPES.get(told["dtype"]), told["shape"], told["data_offsets"]
         numbers = (*shape, start, stop)
         if not all(type(n) is int and 0 <= n < 2**62 for n in numbers) or not start <= stop <= size - len(data):
             raise ValueError(f"a tensor {name!r:.100} of an impossible shape or place")
@@ -113,13 +115,6 @@ def read_header(data: bytes, size: int) -> Contents:
     is_ordered = order is not None and set(order) == set(found)
     names = order if order is not None and is_ordered else natural_order(found)
     return Contents("safetensors", {name: found[name] for name in names}, is_ordered)
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name that occurs twice")
-    return found
 
 
 def _no_values() -> torch.Tensor:

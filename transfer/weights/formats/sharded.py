@@ -1,27 +1,18 @@
-"""Checkpoints in several files: an index says which file holds which tensor.
-
-The index is ``{"weight_map": {tensor: file}}``, as in ``model.safetensors.index.json`` and
-``pytorch_model.bin.index.json``.
-"""
+"""Checkpoints in several files: their index (`transfer.weights.indexes`) and the tensors in each."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from pathlib import Path
 
 from transfer.errors import CheckpointError
-from transfer.weights.choosing import choose
+from transfer.weights.choosing import choose, find_states
 from transfer.weights.contents import Contents
+from transfer.weights.indexes import MOST_BYTES, is_below, read_index
 from transfer.weights.inspection import check_count
 from transfer.weights.names import natural_order
 
 __all__ = ["read_index_file", "shard_at"]
-
-_MAX_INDEX = 100_000_000
-"""Bytes; what safetensors allows a header."""
 
 
 def read_index_file(path: Path) -> Contents:
@@ -46,7 +37,8 @@ def read_index_file(path: Path) -> Contents:
     places = _read_index(path)
     held = {}
     for shard in dict.fromkeys(places.values()):
-        held[shard] = choose(read_contents(shard).tree, shard)[0].tensors
+        tree = read_contents(shard).tree
+        held[shard] = choose(find_states(tree), tree, shard)[0].tensors
     _check_shards(places, held, path)
     return Contents(
         "shards",
@@ -57,49 +49,18 @@ def read_index_file(path: Path) -> Contents:
 
 
 def _read_index(path: Path) -> dict[str, Path]:
-    """Read the index of a checkpoint in several files.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    dict of str to Path
-        The file of each tensor; all of them beside the index.
-
-    Raises
-    ------
-    CheckpointError
-        If it is no index, or names a file elsewhere or one that does not exist.
-    """
-    if path.stat().st_size > _MAX_INDEX:
-        raise CheckpointError(f"expected an index of at most {_MAX_INDEX:,} bytes in '{path}', got a larger file")
+    """Read the file of each tensor; all of them lie beside the index."""
+    if path.stat().st_size > MOST_BYTES:
+        raise CheckpointError(f"expected an index of at most {MOST_BYTES:,} bytes in '{path}', got a larger file")
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_without_duplicates)
-        places = content["weight_map"]
-        is_map = isinstance(places, dict) and all(isinstance(file, str) for file in places.values())
-    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-        raise _no_index(path, f"{type(error).__name__}: {error}"[:200]) from error
-    if not is_map or not places:
-        raise _no_index(path, "a weight_map without tensors" if is_map else "another weight_map")
+        places = read_index(path.read_bytes())
+    except (ValueError, OSError) as error:
+        raise CheckpointError(
+            f"expected an index of shards ({{\"weight_map\": {{tensor: file}}}}) in '{path}', got {error}; "
+            "download it again, or name a weights file"
+        ) from error
     check_count(len(places), path)
     return {name: shard_at(path, file) for name, file in places.items()}
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        name = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
-        raise ValueError(f"{name!r} occurs twice")
-    return found
-
-
-def _no_index(path: Path, found: str) -> CheckpointError:
-    return CheckpointError(
-        f"expected an index of shards ({{\"weight_map\": {{tensor: file}}}}) in '{path}', got {found}; "
-        "download it again, or name a weights file"
-    )
 
 
 def shard_at(path: Path, file: str) -> Path:
@@ -117,11 +78,10 @@ def shard_at(path: Path, file: str) -> Path:
         If it does not lie beside the index, or does not exist.
     """
     # The names only: in a hub's cache the shards themselves are links to files elsewhere.
-    for kind in (PurePosixPath(file), PureWindowsPath(file)):
-        if kind.root or kind.drive or ".." in kind.parts or not kind.name:
-            raise CheckpointError(
-                f"expected shards beside their index '{path}', it names {file!r}; do not trust this file"
-            )
+    if "\0" not in file and not is_below(file):  # no system has a file of such a name
+        raise CheckpointError(
+            f"expected shards beside their index '{path}', it names {file!r}; do not trust this file"
+        )
     shard = path.parent / file
     try:
         is_file = shard.is_file()

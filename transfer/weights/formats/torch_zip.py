@@ -12,7 +12,8 @@ from transfer.weights.contents import Contents, RefusedError
 from transfer.weights.formats.archive import Archive
 from transfer.weights.inert.machine import read_pickle
 from transfer.weights.inert.rebuilding import storage_type
-from transfer.weights.stored import Storage, Window
+from transfer.weights.mapped import Window
+from transfer.weights.stored import Storage
 
 __all__ = ["is_torch", "read_archive"]
 

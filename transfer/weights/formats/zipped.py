@@ -7,7 +7,7 @@ from pathlib import Path
 from transfer.weights.contents import Contents, RefusedError
 from transfer.weights.formats import hdf5, numpy_archive, torch_zip
 from transfer.weights.formats.archive import Archive
-from transfer.weights.stored import map_file
+from transfer.weights.mapped import map_file
 
 __all__ = ["read_file"]
 

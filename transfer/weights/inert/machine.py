@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from transfer.weights.inert.rebuilding import REBUILDERS
 from transfer.weights.inert.values import Global, StandIn, fill
-from transfer.weights.stored import Window
+from transfer.weights.mapped import Window
 
 __all__ = ["read_pickle"]
 
