@@ -17,7 +17,7 @@ import nets
 from conftest import description_of
 
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Request
-from zoo_index.catalogues.description import Description
+from zoo_index.catalogues.description import Description, PassedOver
 
 HARM = {
     "raise": lambda: 1 / 0,
@@ -48,9 +48,11 @@ def aliases() -> dict[str, str]:
     return found
 
 
-def describe_entry(entry: CatalogueEntry) -> Description:
+def describe_entry(entry: CatalogueEntry) -> Description | PassedOver:
     what = _read()["networks"][entry.architecture]
     time.sleep(float(os.environ.get("MADE_SECONDS", "0")))
+    if what == "nothing":
+        return PassedOver("there is nothing to be had")
     if isinstance(what, str):
         HARM[what]()
     return description_of(entry.architecture, nets.mlp(*what))

@@ -26,7 +26,9 @@ def layer_score(a: tuple[str, tuple[int, ...]] | None, b: tuple[str, tuple[int, 
 
 def as_3d(kind: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
     """Write every layer that mixes channels as the same kind, but for signals along channels."""
-    if kind in ("linear", "conv1d", "conv2d", "conv3d") and (len(shape) != 3 or shape[:2] != (1, 1)):
+    if kind in ("linear", "conv1d", "conv2d", "conv3d") and (
+        len(shape) != 3 or shape[:2] != (1, 1) or shape[2] == 1
+    ):
         return "conv", (*shape[:2], *(1,) * (5 - len(shape)), *shape[2:])
     return kind, shape
 

@@ -177,6 +177,28 @@ def test_harm_costs_the_culprit_only(made: Zoo) -> None:
     assert made.status()["failed"] == []
 
 
+@only_in_a_file
+@pytest.mark.parametrize("engine", ["inline", "local"])
+def test_an_entry_of_which_there_is_nothing_is_no_failure(
+    made: Zoo, engine: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made_catalogue.write(networks={"a": [3, 4], "b": "raise"})
+    assert refreshed(made).status == "partial"
+    made_catalogue.write(networks={"a": [3, 4], "b": "nothing", "c": "nothing"})
+    with caplog.at_level("INFO"):
+        report = refreshed(made, engine)
+    assert (report.status, report.failed, report.new) == ("done", {}, [])
+    told = [record.details for record in caplog.records if record.message == "passed over"]
+    assert {(each["architecture"], each["reason"]) for each in told} == {
+        (name, "there is nothing to be had") for name in "bc"
+    }
+    assert made.status()["failed"] == []  # that of before is forgotten
+    assert [entry["architecture"] for entry in made.entries()] == ["a"]
+    made_catalogue.write(networks={"a": [3, 4], "b": [3, 5], "c": "nothing"})
+    assert refreshed(made).new == ["b"]
+    assert made.verify() == []
+
+
 def test_a_catalogue_that_fails_leaves_the_others_and_what_it_had(made: Zoo) -> None:
     made_catalogue.write(networks={"a": [3, 4]})
     refreshed(made)

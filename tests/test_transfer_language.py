@@ -68,7 +68,9 @@ def llama(
     )
 
 
-def t5(h: int = 64, n: int = 2, a: int = 4, words: int = 100, inner: int = 128, kind: str = "relu") -> nn.Module:
+def t5(
+    h: int = 64, n: int = 2, a: int = 4, words: int = 100, inner: int = 128, kind: str = "relu", tied: bool = True
+) -> nn.Module:
     return made(
         "T5ForConditionalGeneration",
         "T5Config",
@@ -79,6 +81,7 @@ def t5(h: int = 64, n: int = 2, a: int = 4, words: int = 100, inner: int = 128, 
         d_ff=inner,
         d_kv=16,
         feed_forward_proj=kind,
+        tie_word_embeddings=tied,
         decoder_start_token_id=0,
     )
 
@@ -182,10 +185,13 @@ def test_a_network_gets_all_of_itself(family: str) -> None:
         ("gpt2", {"n": 4}, 1e-5),
         ("llama", {"n": 4}, 1e-5),
         ("whisper", {"n": 3}, 1e-5),
+        ("t5", {"n": 3}, 1e-5),
+        ("t5", {"n": 4, "tied": False}, 1e-5),
         ("llama", {"inner": 192}, 1e-5),
         ("bert", {"inner": 384}, 1e-5),
         ("t5", {"inner": 192}, 1e-5),
         ("t5", {"inner": 192, "kind": "gated-gelu"}, 1e-5),
+        ("t5", {**WIDE, "tied": False}, 1e-5),
         ("llama", {**WIDE, "kv": 3}, 1e-3),  # but for the epsilon of norms
         ("llama", {"h": 128, "a": 8, "kv": 4}, 1e-3),
         ("gpt2", WIDE, 5e-3),
@@ -193,10 +199,23 @@ def test_a_network_gets_all_of_itself(family: str) -> None:
     ids=str,
 )
 def test_a_larger_network_computes_the_same(family: str, larger: dict[str, Any], most: float) -> None:
-    same = {key: value for key, value in larger.items() if key == "kind"}
+    same = {key: value for key, value in larger.items() if key in ("kind", "tied")}
     source, target = changed(MAKERS[family](**same)), MAKERS[family](**larger)
     transfer.transfer(source, target, verify=False)
     assert difference(source, target) < most
+
+
+def test_a_wider_t5_with_a_tied_head_differs_by_the_factor_that_its_code_divides_by() -> None:
+    source, target = changed(t5()), t5(**WIDE)
+    transfer.transfer(source, target, verify=False)
+    torch.testing.assert_close(output(target) * (96 / 64) ** 0.5, output(source), rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_and_a_decoder_are_no_towers_of_a_network_that_has_both() -> None:
+    source, target = changed(t5()), t5(n=3)
+    rows = {row.name: row for row in transfer.plan(source, target).tensors}
+    for name in source.state_dict():
+        assert rows[name].source == name or rows[name].tied_to, name
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "t5", "whisper"])

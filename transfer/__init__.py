@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from transfer.alignment.matching import Alignment, match
     from transfer.alignment.similarity import similarity
     from transfer.errors import ZooError
-    from transfer.execution.apply import TransferReport, transfer
+    from transfer.execution.reports import TransferReport
+    from transfer.execution.transferring import transfer
     from transfer.options import Options
     from transfer.planning.planned import TransferPlan
     from transfer.planning.plans import plan
@@ -39,14 +40,14 @@ _HOME = {
     "Options": "options",
     "Reader": "weights.reading",
     "TransferPlan": "planning.planned",
-    "TransferReport": "execution.apply",
+    "TransferReport": "execution.reports",
     "ZooError": "errors",
     "match": "alignment.matching",
     "open_checkpoint": "weights.checkpoint",
     "plan": "planning.plans",
     "similarity": "alignment.similarity",
     "standardize": "structure.standardization",
-    "transfer": "execution.apply",
+    "transfer": "execution.transferring",
 }
 
 __all__ = [

@@ -112,6 +112,7 @@ def show_report(page: Page, report: ShownReport, *, verbose: bool) -> None:
         f" by {report.method}: similarity {report.similarity:.3f}, "
         f"{report.coverage:.1%} of the target's elements written, {report.seconds:.2f} s on {report.device}",
     )
+    _show_supplies(page, report)
     _show_tensors(page, report.tensors, verbose=verbose)
     if report.function is not None:
         _show_function(page, report.function)
@@ -144,8 +145,16 @@ def show_plan(page: Page, plan: ShownPlan, *, source: str, target: str, verbose:
         f" by {plan.method}: similarity {plan.similarity:.3f}, "
         f"{plan.coverage:.1%} of the target's elements would be written",
     )
+    _show_supplies(page, plan)
     _show_tensors(page, plan.tensors, verbose=verbose)
     _show_note(page, plan.note)
+
+
+def _show_supplies(page: Page, plan: ShownPlan) -> None:
+    """Say who supplies what, where there are several sources."""
+    for i, supply in enumerate(plan.supplies):
+        has = f", {supply.similarity:.0%} of the layers that were left" if i else ""
+        page.line("  ", (supply.name, "bold"), f": {supply.coverage:.1%} of the target's elements{has}")
 
 
 def _show_note(page: Page, note: str) -> None:
@@ -181,7 +190,7 @@ def _show_each(page: Page, tensors: Sequence[ShownTensor]) -> None:
             tensor.name,
             _shape(tensor.shape),
             (tensor.status, _STATUS_STYLE[tensor.status]),
-            tensor.source or "-",
+            _fed_by(tensor) or "-",
             _shape(tensor.source_shape) if tensor.source_shape is not None else "-",
             tensor.reason,
         ]
@@ -208,16 +217,29 @@ def _show_parts(page: Page, tensors: Sequence[ShownTensor]) -> None:
             what += [", "] * bool(what) + [(f"{counts[status]} {status}", _STATUS_STYLE[status])]
         n_written = sum(t.n_written for t in members)
         share = n_written / max(sum(_size(t.shape) for t in members), 1)
-        sources = _common_paths([t.source for t in members if t.source])
-        rows.append([part, str(len(members)), what, f"{share:.0%}", sources])
+        rows.append([part, str(len(members)), what, f"{share:.0%}", _feeding(members)])
     page.table(("part of the target", "tensors", "what happened", "written", "fed by"), rows, _NUMBERS)
     page.line(("every tensor: --verbose or --json", "dim"))
 
 
+def _fed_by(tensor: ShownTensor) -> str:
+    """Name the source tensor, after the network that it belongs to where there are several."""
+    return ": ".join(filter(None, (tensor.supplier, tensor.source or "")))
+
+
+def _feeding(members: Sequence[ShownTensor]) -> str:
+    """Name the modules that feed some tensors, after the networks that they belong to where there are several."""
+    suppliers = list(dict.fromkeys(t.supplier for t in members if t.source)) or [""]
+    return "; ".join(
+        ": ".join(
+            filter(None, (name, _common_paths([t.source for t in members if t.source and t.supplier == name])))
+        )
+        for name in suppliers
+    )
+
+
 def _common_paths(names: Sequence[str]) -> str:
     """Shorten source tensors to the modules they lie in, a few of them."""
-    if not names:
-        return "-"
     paths = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
     split = [path.split(".") for path in paths]
     common = []

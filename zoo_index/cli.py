@@ -242,7 +242,14 @@ def similarity_command(
 @cli.command("plan", short_help="Show what a transfer would do.")
 @target_option
 @input_option
-@click.option("--source", "-s", required=True, help="Entry, architecture or checkpoint.")
+@click.option(
+    "--source",
+    "-s",
+    "sources",
+    required=True,
+    multiple=True,
+    help="Entry, architecture or checkpoint; again: for what the first leaves fresh.",
+)
 @transfer_options
 @click.option("--verbose", is_flag=True, help="Show every tensor.")
 @json_option
@@ -251,7 +258,7 @@ def plan_command(
     ctx: click.Context,
     target: str,
     example: str | None,
-    source: str,
+    sources: tuple[str, ...],
     method: str,
     no_head: bool,
     without: tuple[str, ...],
@@ -262,7 +269,8 @@ def plan_command(
 ) -> None:
     """Show what a transfer would do to every tensor of TARGET; no weights are read."""
     chosen = options_from(no_head, without, channels, image_channels)
-    plan = questions.plan(partial(zoo_of, ctx), source, target, method=method, options=chosen, example=example)
+    plan = questions.plan(partial(zoo_of, ctx), sources, target, method=method, options=chosen, example=example)
+    source = " + ".join(sources)
     if as_json:
         print_json({"source": source, "target": target, **plan})
     else:
@@ -275,8 +283,19 @@ def plan_command(
 @cli.command("transfer", short_help="Copy the parameters of a source into TARGET.")
 @target_option
 @input_option
-@click.option("--source", "-s", help="Entry, architecture or checkpoint.")
+@click.option(
+    "--source",
+    "-s",
+    "named",
+    multiple=True,
+    help="Entry, architecture or checkpoint; again: for what the first leaves fresh.",
+)
 @click.option("--auto", is_flag=True, help="Take the best recommended source.")
+@click.option(
+    "--sources",
+    type=click.IntRange(1),
+    help="Up to so many: those not named are recommended, each for what is left fresh.",
+)
 @click.option("--weights", type=PATH, help="File with the weights of --source.")
 @click.option("--output", "-o", type=PATH, help="Default: the target's name, .safetensors.")
 @transfer_options
@@ -291,8 +310,9 @@ def transfer_command(
     /,
     target: str,
     example: str | None,
-    source: str | None,
+    named: tuple[str, ...],
     auto: bool,
+    sources: int | None,
     weights: Path | None,
     output: Path | None,
     method: str,
@@ -311,9 +331,9 @@ def transfer_command(
     **options: Any,
 ) -> None:
     """Copy the parameters of a source into TARGET and save it as safetensors."""
-    if auto == (source is not None):
+    if auto == bool(named):
         raise InputError("expected either --source NAME or --auto, got " + ("both" if auto else "neither"))
-    if weights is not None and source is None:
+    if weights is not None and not named:
         raise InputError("expected --source with --weights: it says whose weights the file holds")
     output = output or default_output(target)
     if output.suffix in (".pth", ".pt", ".bin", ".ckpt"):  # torch.load would fail on it
@@ -323,7 +343,8 @@ def transfer_command(
         partial(zoo_of, ctx),
         target,
         output,
-        source,
+        named,
+        sources=sources or max(len(named), 1),
         weights=weights,
         method=method,
         options=options_from(no_head, without, channels, image_channels),
@@ -344,7 +365,8 @@ def transfer_command(
 
         show_report(page(), ShownReport.from_json(report), verbose=verbose)
     if report["method"] == "dpiat":  # verdicts are of its similarity
-        _question(report["source"], report["similarity"])
+        supplies = report["supplies"]
+        _question(supplies[0]["name"] if supplies else report["source"], report["similarity"])
 
 
 def default_output(target: str) -> Path:

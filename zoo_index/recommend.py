@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transfer.alignment.any_order import Common, in_common, was_run
 from transfer.alignment.matching import match, plain_similarity
 from transfer.alignment.similarity import best_similarity
 from transfer.alignment.towers import subtrees
@@ -28,7 +29,7 @@ from zoo_index.index.search import Search
 from zoo_index.resolve import Resolved
 from zoo_index.verdicts import verdict
 
-__all__ = ["order_sources", "recommend"]
+__all__ = ["by_quality", "order_sources", "recommend"]
 
 _MOST_TIED = 128
 """Sources that are compared more closely because they are as similar as the last of those."""
@@ -102,7 +103,7 @@ def recommend(
     def weights_of(row: int) -> list[Entry]:
         id_ = int(chosen.ids[row])
         if id_ not in weights:
-            weights[id_] = sorted(found.entries[id_], key=_by_quality)
+            weights[id_] = sorted(found.entries[id_], key=by_quality)
         return weights[id_]
 
     def order(rows: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -138,12 +139,15 @@ def recommend(
         trees = subtrees(wanted)
         ids = chosen.ids[best].tolist()
         known = (search.architectures if len(trees) > 1 else search.shapes)(ids, form)  # towers are found by names
+        unordered = search.by_header(ids)
         for row in regrouped:
             scores[row] = plain_similarity(known[int(chosen.ids[row])], wanted)
         # what is below cannot be among the first k
         least = float(np.sort(scores[best])[-k]) if len(best) >= k else 0.0
         for row, id_ in zip(best, ids, strict=True):
-            scores[row] = best_similarity(known[id_], wanted, float(scores[row]), least=least, trees=trees)
+            scores[row] = best_similarity(
+                known[id_], wanted, float(scores[row]), least=least, trees=trees, is_ordered=id_ not in unordered
+            )
         best = _leading(best, scores, k)
         known = search.architectures(chosen.ids[best].tolist(), form)
         for row in _tied(best, scores):
@@ -188,7 +192,7 @@ def _likeness(entry: Entry, target: Resolved, agreed: float) -> float:
     return 2.0 if target.name in (entry["name"], entry["architecture"]) else agreed
 
 
-def _by_quality(entry: Entry) -> tuple[float, int]:
+def by_quality(entry: Entry) -> tuple[float, int]:
     """Order weights of one architecture: published accuracy, known before unknown, then the catalogue's order."""
     return (0.0 if entry["top1"] is None else -entry["top1"], entry["position"])
 
@@ -209,7 +213,9 @@ def _result(
     if source is not None:
         wanted = target.forms["dpiat"]
         plan = plan_alignment(match(source, wanted), wanted, options=_COVERAGE)
-        coverage, judged = plan.coverage, verdict(plan.similarity)
+        common = Common(0.0, 0.0) if was_run(source) else in_common(source, wanted)
+        coverage = max(plan.coverage, common.coverage)
+        judged = verdict(max(plan.similarity, common.similarity))
     return Recommendation(
         rank=number,
         name=shown["name"],

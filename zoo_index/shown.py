@@ -10,7 +10,7 @@ from typing import Any, get_args
 from transfer.planning.planned import STATUSES
 from zoo_index.plain_text import plain
 
-__all__ = ["ShownFunction", "ShownPlan", "ShownReport", "ShownTensor"]
+__all__ = ["ShownFunction", "ShownPlan", "ShownReport", "ShownSupply", "ShownTensor"]
 
 _MOST, _MOST_DIMS = 2**63, 64
 """What torch has: the largest number of elements, and of dimensions."""
@@ -28,6 +28,7 @@ class ShownTensor:
     source: str | None
     source_shape: tuple[int, ...] | None
     reason: str
+    supplier: str
     n_written: int
 
     @classmethod
@@ -41,11 +42,26 @@ class ShownTensor:
             source=_text(values, "source") if _field(values, "source", str | None) is not None else None,
             source_shape=None if source_shape is None else _sizes(source_shape),
             reason=_text(values, "reason"),
+            supplier=_text(values, "supplier"),
             n_written=sum(
                 prod(_sizes(_field(region, "size", list | tuple)))
                 for region in _field(values, "regions", list | tuple)
             ),
         )
+
+
+@dataclass(frozen=True)
+class ShownSupply:
+    """What is shown of a `transfer.planning.planned.Supply`."""
+
+    name: str
+    similarity: float
+    coverage: float
+
+    @classmethod
+    def from_json(cls, values: Any) -> ShownSupply:
+        """Read what one of several sources supplies (see `ShownPlan.from_json`)."""
+        return cls(_text(values, "name"), _number(values, "similarity"), _number(values, "coverage"))
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,7 @@ class ShownPlan:
     coverage: float
     tensors: tuple[ShownTensor, ...]
     note: str
+    supplies: tuple[ShownSupply, ...]
 
     @classmethod
     def from_json(cls, values: Any) -> ShownPlan:
@@ -73,6 +90,7 @@ class ShownPlan:
             coverage=_number(values, "coverage"),
             tensors=tuple(map(ShownTensor.from_json, _field(values, "tensors", list | tuple))),
             note=_text(values, "note"),
+            supplies=tuple(map(ShownSupply.from_json, _field(values, "supplies", list | tuple))),
         )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transfer.errors import InputError
+from transfer.errors import InputError, MethodError
 from transfer.structure.standardization import header_of
 from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo_index.answers import Filters
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from transfer.structure.records import Architecture
 
-__all__ = ["Place", "Source", "find_source", "open_source", "structure_of"]
+__all__ = ["Place", "Source", "check_sources", "find_source", "open_source", "structure_of"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,48 @@ class Source:
     checkpoint: Checkpoint
     structure: nn.Module | Architecture | None
     note: str = ""
+
+
+def check_sources(
+    named: Sequence[str | os.PathLike[str]],
+    n: int,
+    method: str,
+    *,
+    weights: object = None,
+    ema: bool = False,
+    state: str | None = None,
+) -> None:
+    """Refuse what cannot be asked for with several sources.
+
+    Parameters
+    ----------
+    named : sequence of str or path
+        The sources that the user named.
+    n : int
+        How many there may be in all.
+    method : {'dpiat', 'paper'}
+    weights, ema, state
+        What goes with one source only.
+
+    Raises
+    ------
+    InputError
+        If one of them was given with several, or there are more names than sources.
+    MethodError
+        If the method knows one source only.
+    """
+    if n < max(len(named), 1):
+        raise InputError(f"expected at most {n} sources, got {len(named)} names; give a larger --sources")
+    if n == 1:
+        return
+    if method != "dpiat":
+        raise MethodError(
+            f"expected one source with method {method!r}, got {n}; take method 'dpiat', or one source"
+        )
+    alone = {"--weights": weights is not None, "--ema": ema, "--state": state is not None}
+    given = ", ".join(option for option, is_given in alone.items() if is_given)
+    if given:
+        raise InputError(f"expected one source with {given}, got {n}; name files as sources, or take one source")
 
 
 def find_source(

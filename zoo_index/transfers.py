@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,11 @@ from zoo_index.targets import build_target
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.execution.apply import TransferReport
+    from transfer.execution.reports import TransferReport
     from transfer.options import Options
+    from transfer.structure.records import Architecture
 
-__all__ = ["build_on", "fill", "save"]
+__all__ = ["build_on", "fill", "left_fresh", "save"]
 
 
 def build_on(device: str, spec: str, example: object = None) -> nn.Module:
@@ -47,7 +48,7 @@ def build_on(device: str, spec: str, example: object = None) -> nn.Module:
 
 def fill(
     module: nn.Module,
-    place: Place,
+    places: Sequence[Place],
     *,
     method: str,
     options: Options | None,
@@ -59,41 +60,73 @@ def fill(
     target_name: str,
     progress: Callable[[str], Any] | None = None,
 ) -> TransferReport:
-    """Copy the parameters of a source that was found into a network, in place.
+    """Copy the parameters of sources that were found into a network, in place.
 
     Parameters
     ----------
     module : nn.Module
-    place : Place
+    places : sequence of Place
+        What the first leaves fresh is filled by the next.
     method, options, min_coverage, verify, allow_nonfinite, target_name, progress
         As `transfer.transfer`.
     ema, state
-        Which weights of the file to take (see `open_checkpoint`).
+        Which weights of a file to take (see `open_checkpoint`).
 
     Raises
     ------
     ZooError
         As `sources.open_source` and `transfer.transfer`.
     """
-    from transfer.execution.apply import transfer
+    from transfer.execution.transferring import transfer
 
-    opened = open_source(place, ema=ema, state=state)
+    opened = [open_source(place, ema=ema, state=state) for place in places]
+    is_one = len(opened) == 1
     report = transfer(
-        opened.checkpoint,
+        opened[0].checkpoint if is_one else [source.checkpoint for source in opened],
         module,
         method=method,
         options=options,
-        source_structure=opened.structure,
+        source_structure=opened[0].structure if is_one else [source.structure for source in opened],
         min_coverage=min_coverage,
         verify=verify,
         allow_nonfinite=allow_nonfinite,
-        source_name=opened.name,
+        source_name=opened[0].name if is_one else [source.name for source in opened],
         target_name=target_name,
         progress=progress,
     )
-    if opened.note:
-        report = replace(report, note="; ".join(filter(None, (report.note, opened.note))))
-    return report
+    notes = dict.fromkeys(filter(None, (report.note, *(source.note for source in opened))))
+    return replace(report, note="; ".join(notes))
+
+
+def left_fresh(
+    module: nn.Module,
+    places: Sequence[Place],
+    *,
+    options: Options | None,
+    ema: bool = False,
+    state: str | None = None,
+) -> Architecture:
+    """Return the layers of a network that some sources would leave fresh; no weights are read.
+
+    Parameters
+    ----------
+    module : nn.Module
+    places : sequence of Place
+    options, ema, state
+        As for `fill`.
+
+    Raises
+    ------
+    ZooError
+        As `sources.open_source` and `transfer.plan`.
+    """
+    from transfer.planning.plans import plan_each
+    from transfer.planning.rest import left_of, unfilled
+    from transfer.structure.standardization import standardize
+
+    opened = [open_source(place, ema=ema, state=state) for place in places]
+    parts = plan_each([source.structure or source.checkpoint for source in opened], module, options=options)
+    return left_of(standardize(module), unfilled(parts))
 
 
 def save(module: nn.Module, report: TransferReport, output: str | os.PathLike[str]) -> TransferReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from transfer.execution.coverage import LEAST_COVERAGE
@@ -12,15 +13,16 @@ from zoo_index.zoo import open_zoo
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.execution.apply import TransferReport
+    from transfer.execution.reports import TransferReport
 
 __all__ = ["warm_start"]
 
 
 def warm_start(
     model: nn.Module,
-    source: str | os.PathLike[str] | None = None,
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     *,
+    sources: int | None = None,
     available: bool = False,
     license: str | None = None,
     max_params: int | None = None,
@@ -37,7 +39,10 @@ def warm_start(
     model : nn.Module
         Freshly initialised; what the source cannot supply stays as it is, but see `Options.quiet_head`.
     source : str or path, optional
-        Take this entry, architecture or checkpoint instead of the recommended one.
+        Take this entry, architecture or checkpoint instead of the recommended one. Of several, what the first
+        leaves fresh is filled by the next.
+    sources : int, optional
+        How many there may be, named or recommended; by default as many as are named, at least one.
     available : bool
         Consider only sources whose weights are on this machine; otherwise they are downloaded.
     license : str, optional
@@ -68,6 +73,7 @@ def warm_start(
     _, report = open_zoo(db).transfer(
         model,
         source,
+        sources=sources,
         method=method,
         filters=filters,
         example=example,

@@ -7,8 +7,8 @@ wait for a compiler.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from transfer.errors import InputError
 from transfer.execution.coverage import LEAST_COVERAGE, check_least
@@ -21,11 +21,13 @@ from zoo_index.weights import Availability
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.execution.apply import TransferReport
+    from transfer.execution.reports import TransferReport
     from transfer.options import Options
     from transfer.planning.planned import TransferPlan
+    from transfer.structure.records import Architecture
     from zoo_index.answers import Recommendations
     from zoo_index.resolve import NetworkSpec, Resolved
+    from zoo_index.sources import Place
 
 __all__ = ["Zoo", "open_zoo"]
 
@@ -211,7 +213,7 @@ class Zoo(Keeper):
 
     def plan(
         self,
-        source: NetworkSpec,
+        source: NetworkSpec | Sequence[NetworkSpec],
         target: NetworkSpec,
         *,
         method: str = "dpiat",
@@ -223,6 +225,7 @@ class Zoo(Keeper):
         Parameters
         ----------
         source, target : nn.Module, Checkpoint or str
+            Of a list or tuple of sources, what the first leaves fresh is filled by the next.
         method : {'dpiat', 'paper'}
         options : Options, optional
             For ``dpiat``.
@@ -231,10 +234,15 @@ class Zoo(Keeper):
         """
         from transfer.planning.plans import plan
         from zoo_index.resolve import network_of
+        from zoo_index.targets import name_for
 
         entries = self._started().entries
-        networks = [network_of(source, entries), network_of(target, entries, example)]
-        return plan(*networks, method=method, options=options)
+        specs = cast("Sequence[NetworkSpec]", source if isinstance(source, list | tuple) else [source])
+        networks = [network_of(spec, entries) for spec in specs]
+        receiver = network_of(target, entries, example)
+        if len(networks) == 1:
+            return plan(networks[0], receiver, method=method, options=options)
+        return plan(networks, receiver, method=method, options=options, source_names=list(map(name_for, specs)))
 
     def name_of(self, spec: str) -> str:
         """Return what `targets.open_target` calls a specification, which may be a name of the index."""
@@ -242,11 +250,64 @@ class Zoo(Keeper):
 
         return name_of(spec, self._started().entries)
 
+    def find_sources(
+        self,
+        target: Callable[[], NetworkSpec | Resolved],
+        named: Sequence[str | os.PathLike[str]],
+        left: Callable[[Sequence[Place]], Architecture],
+        *,
+        n: int,
+        method: str,
+        filters: Filters,
+        weights: str | os.PathLike[str] | None = None,
+    ) -> list[Place]:
+        """Find the sources of a transfer: those that are named, then those that suit what these leave fresh.
+
+        Parameters
+        ----------
+        target : callable
+            Returns the target; called where no source is named.
+        named : sequence of str or path
+        left : callable
+            Returns what sources leave fresh, given where they lie.
+        n : int
+            How many there may be.
+        method : {'dpiat', 'paper'}
+            The measure follows it, so that the recommended source suits what is done with it.
+        filters, weights
+            As for `transfer`.
+
+        Returns
+        -------
+        list of Place
+            At least one; weights that are not here have been downloaded.
+        """
+        from zoo_index.sources import find_source
+
+        first = list(named) or [self.recommend(target(), k=1, measure=method, filters=filters).results[0].name]
+        places = [find_source(source, filters, self.entry, weights) for source in first]
+        availability = Availability()
+        while len(places) < n:
+            from zoo_index.further import further_source
+
+            found = further_source(
+                self.ensure(),
+                left(places),
+                filters=filters,
+                is_available=lambda entry: availability.find(entry) is not None,
+                without={place.name for place in places},
+            )
+            if found is None:
+                break
+            places.append(find_source(found["name"], filters, self.entry, None))
+        return places
+
     def transfer(
         self,
         target: nn.Module | str,
-        source: str | os.PathLike[str] | None = None,
+        source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
         *,
+        sources: int | None = None,
         weights: str | os.PathLike[str] | None = None,
         method: str = "dpiat",
         options: Options | None = None,
@@ -266,7 +327,12 @@ class Zoo(Keeper):
         target : nn.Module or str
             Written in place, on whatever device it is; a string is built first.
         source : str or path, optional
-            An entry or architecture of the index, or a checkpoint. By default the best recommended one.
+            An entry or architecture of the index, or a checkpoint. By default the best recommended one. Of several,
+            what the first leaves fresh is filled by the next.
+        sources : int, optional
+            How many there may be; by default as many as are named, at least one. Those that are not named are
+            recommended: the first for the target, each of the others for what is left fresh, if one can supply at
+            least half of that.
         weights : path, optional
             File with the weights of `source`, where they are not to be fetched.
         method : {'dpiat', 'paper'}
@@ -301,11 +367,14 @@ class Zoo(Keeper):
             If less than `min_coverage` of the target would be filled.
         """
         from transfer.tracing.given import give_example
-        from zoo_index.sources import find_source
-        from zoo_index.transfers import build_on, fill
+        from zoo_index.sources import check_sources
+        from zoo_index.transfers import build_on, fill, left_fresh
 
         form = check_form(method)
         check_least(min_coverage)
+        named = [source] if isinstance(source, str | os.PathLike) else list(source or ())
+        n = max(len(named), 1) if sources is None else sources
+        check_sources(named, n, form, weights=weights, ema=ema, state=state)
         filters = filters or Filters()
         module = as_module(target)
         name = type(target).__name__ if module is not None else str(target)
@@ -313,12 +382,18 @@ class Zoo(Keeper):
             module = build_on(device, str(target), example)
         elif example is not None:
             give_example(module, example)
-        if source is None:
-            # the measure follows the method, so that the recommended source suits what is done with it
-            source = self.recommend(module, k=1, measure=form, filters=filters).results[0].name
+        places = self.find_sources(
+            lambda: module,
+            named,
+            lambda places: left_fresh(module, places, options=options),
+            n=n,
+            method=form,
+            filters=filters,
+            weights=weights,
+        )
         report = fill(
             module,
-            find_source(source, filters, self.entry, weights),
+            places,
             method=form,
             options=options,
             min_coverage=min_coverage,
@@ -331,7 +406,11 @@ class Zoo(Keeper):
         return module, report
 
     def transfer_to_file(
-        self, target: str, output: str | os.PathLike[str], source: str | None = None, **options: Any
+        self,
+        target: str,
+        output: str | os.PathLike[str],
+        source: str | Sequence[str] | None = None,
+        **options: Any,
     ) -> TransferReport:
         """Build a target, transfer into it and save it as safetensors.
 
@@ -341,7 +420,7 @@ class Zoo(Keeper):
             Code or a timm name.
         output : path
             Replaced whole, or left as it is if anything fails.
-        source : str, optional
+        source : str or sequence of str, optional
         **options
             As `transfer`.
 

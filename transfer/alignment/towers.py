@@ -28,6 +28,9 @@ __all__ = ["LEAST", "Subtree", "Towers", "find_towers", "part_of", "subtrees", "
 _FEWEST_LAYERS = 4
 """A smaller subtree is no network."""
 
+_FEWEST_OF_PART, _LEAST_PART = 12, 0.25
+"""Layers of a part of a source that may be a network as well, and their share of all: more than a block."""
+
 LEAST = 0.5
 """Similarity of the source for a tower, and of what is left of it for what is left of the target."""
 
@@ -121,6 +124,8 @@ def find_towers(
     likely = [tree for tree in trees if 2 * tree.n_scoring >= n and _begins_alike(begin, tree.first)]
     if len(likely) < 2 or len(_disjoint(likely)) < 2 or _may_stand_in_a_row(source, begin):
         return None
+    if _has_towers(source, begin):
+        return None
     values = {tree.path: value for tree in likely if (value := _value(source, part_of(target, tree.path)))}
     chosen = _best_disjoint(values)
     if len(chosen) < 2:
@@ -213,6 +218,13 @@ def _may_stand_in_a_row(source: Architecture, begin: Layer) -> bool:
     weighted = [layer for layer in source.layers() if is_weighted(layer)]
     is_repeated = sum(layer.dims == begin.dims for layer in weighted) > 1
     return is_repeated and in_width(begin) == out_width(weighted[-1]) > _FIXED
+
+
+def _has_towers(source: Architecture, begin: Layer) -> bool:
+    """Whether a source is itself made of parts that begin alike, as encoder and decoder: the target's are those."""
+    least = max(_FEWEST_OF_PART, _LEAST_PART * source.n_scoring)
+    trees = [tree for tree in subtrees(source) if tree.n_scoring >= least and _begins_alike(begin, tree.first)]
+    return len(_disjoint(trees)) >= 2
 
 
 def _disjoint(trees: Sequence[Subtree]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment
@@ -22,7 +22,7 @@ __all__ = ["place_insertions"]
 
 
 def place_insertions(
-    alignment: Alignment, module: nn.Module | None
+    alignment: Alignment, module: nn.Module | None, among: Collection[str] | None = None
 ) -> tuple[Alignment, dict[str, tuple[Constant, ...]]]:
     """Decide which blocks and layers of the target are inserted, and how they start as identity.
 
@@ -32,6 +32,8 @@ def place_insertions(
         The best-scoring one.
     module : nn.Module or None
         The target, to ask whether a block or layer does return its input; may be on the meta device.
+    among : collection of str, optional
+        Paths of the layers that may have been inserted; others are not looked at.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def place_insertions(
     """
     # blocks of equal layers behave alike, and asking one of them takes a while
     known: dict[Hashable, list[Place]] = {}
-    if (found := contained(alignment)) is not None:
+    if among is None and (found := contained(alignment)) is not None:
         own = {pair.target_item for pair in found.pairs}
         fed = fed_by_neighbours(found, alignment)
         blocks, unsure = _blocks(fed, module, known, own)
@@ -52,7 +54,9 @@ def place_insertions(
         if plain is not None:
             return fed, plain | blocks | units
     packed = pack_insertions(alignment)
-    return packed, _blocks(packed, module, known)[0]
+    items = enumerate(packed.target.items)
+    others = {i for i, item in items if among is not None and not any(layer.path in among for layer in item.layers)}
+    return packed, _blocks(packed, module, known, others=others)[0]
 
 
 def _plain_layers(
@@ -101,12 +105,17 @@ def _is_passable(module: nn.Module, before: str, gap: Sequence[Layer], after: st
 
 
 def _blocks(
-    alignment: Alignment, module: nn.Module | None, known: dict[Hashable, list[Place]], own: set[int] | None = None
+    alignment: Alignment,
+    module: nn.Module | None,
+    known: dict[Hashable, list[Place]],
+    own: set[int] | None = None,
+    others: Collection[int] = (),
 ) -> tuple[dict[str, tuple[Constant, ...]], set[int]]:
     """Zero the exits of the residual blocks that have no source block of their own.
 
     Of several target blocks fed by one source block the best match is its counterpart, the first of equal ones;
-    the others were inserted, and so were blocks that nothing feeds; unless `own` tells which were not.
+    the others were inserted, and so were blocks that nothing feeds; unless `own` tells which were not, or they are
+    among `others`.
 
     Returns
     -------
@@ -129,7 +138,7 @@ def _blocks(
     identity: dict[str, tuple[Constant, ...]] = {}
     for item, block in enumerate(alignment.target.items):
         is_own = item in own if own is not None else item in feeding and counterpart[feeding[item]] == item
-        if is_own or not isinstance(block, Block):
+        if is_own or item in others or not isinstance(block, Block):
             continue
         key = structure_key(block)
         if item in appending:  # as shapes say, which take a residual block before a wide one for that

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from transfer.tracing.copies import common_path, owners, random_copy
-from transfer.tracing.examples import MOST_WITH_POOLING, call, examples, is_close
+from transfer.tracing.examples import MOST_WITH_POOLING, call, examples, first_tensor, is_close
 from transfer.tracing.given import Example, given_example
 from transfer.tracing.inputs import network_examples
 from transfer.tracing.isolation import careful
@@ -175,14 +175,17 @@ def _seen(
     model: nn.Module, block: nn.Module, example: torch.Tensor | Example
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """First input and output of a block while a network runs."""
-    seen: list[tuple[Any, Any]] = []
-    handle = block.register_forward_hook(lambda _module, args, output: seen.append((args, output)))
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def look(_module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], result: object) -> None:
+        given, got = first_tensor((*args, *named.values())), first_tensor(result)
+        if given is not None and got is not None:
+            seen.append((given, got))
+
+    handle = block.register_forward_hook(look, with_kwargs=True)
     call(model, example)
     handle.remove()
-    for args, output in seen:
-        if args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor):
-            return args[0], output
-    return None
+    return seen[0] if seen else None
 
 
 def _returns_inside(model: nn.Module, block: nn.Module, example: torch.Tensor | Example) -> bool:

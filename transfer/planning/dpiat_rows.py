@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ __all__ = ["dpiat_rows"]
 
 
 def dpiat_rows(
-    alignment: Alignment, options: Options, module: nn.Module | None
+    alignment: Alignment, options: Options, module: nn.Module | None, among: Collection[str] | None = None
 ) -> tuple[Alignment, dict[str, PlannedTensor]]:
     """Plan every tensor that is fed from the source or set to start as identity.
 
@@ -48,6 +49,8 @@ def dpiat_rows(
     options : Options
     module : nn.Module or None
         The target, where there is one.
+    among : collection of str, optional
+        Paths of the layers that are wanted, where others are none of this source's business.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def dpiat_rows(
     identity: dict[str, tuple[Constant, ...]] = {}
     factors: dict[str, float] = {}
     if options.identity_blocks:
-        alignment, identity = place_insertions(alignment, module)
+        alignment, identity = place_insertions(alignment, module, among)
     else:
         factors = shared_exits(alignment)
     open_at: dict[str, tuple[Constant, ...]] = {}
@@ -273,7 +276,9 @@ def _head_reason(pair: LayerPair, alignment: Alignment, heads: tuple[set[str], s
     """Why a layer that tells classes is left fresh; empty for other layers, for words, and for as many classes."""
     source, target = pair.source, pair.target
     if not target.is_output and target.path not in heads[0]:
-        return ""
+        tells = (source.is_output or source.path in heads[1]) and out_width(source) < in_width(source)
+        is_other = is_weighted(source) and sorted(source.dims or ()) != sorted(target.dims or ())
+        return "the matched source layer tells classes, and it does not" if is_other and tells else ""
     is_inner = source.facts and not source.is_output and source.path not in heads[1]
     if _narrows(target) and is_inner and source.dims != target.dims:
         return "it writes what the network returns, and the matched source layer does not"

@@ -13,7 +13,16 @@ from transfer.equivalence.foldings import Folding
 from transfer.regions import Constant, Fill, Region, Transform
 from transfer.structure.records import Form, Tensor
 
-__all__ = ["STATUSES", "PlannedTensor", "TransferPlan", "count_statuses", "coverage_of", "filled", "fresh"]
+__all__ = [
+    "STATUSES",
+    "PlannedTensor",
+    "Supply",
+    "TransferPlan",
+    "count_statuses",
+    "coverage_of",
+    "filled",
+    "fresh",
+]
 
 STATUSES = ("copied", "cropped", "grown", "resampled", "identity", "fresh")
 
@@ -52,6 +61,8 @@ class PlannedTensor:
         Another name of the same tensor, under which it is written; mostly empty.
     no_larger_than : str
         Name of the source tensor to whose spread the random values of a fresh classifier are shrunk; mostly empty.
+    supplier : str
+        Name of the network that the source tensor belongs to, where there are several; else empty.
     """
 
     name: str
@@ -67,6 +78,7 @@ class PlannedTensor:
     reason: str = ""
     tied_to: str = ""
     no_larger_than: str = ""
+    supplier: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -85,6 +97,25 @@ class PlannedTensor:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What one of several sources supplies.
+
+    Parameters
+    ----------
+    name : str
+        Of the source.
+    similarity : float
+        How much of what the sources before it leave fresh it can supply, in [0, 1].
+    coverage : float
+        Fraction of the target's elements that it supplies, in [0, 1].
+    """
+
+    name: str
+    similarity: float
+    coverage: float
+
+
 @dataclass(frozen=True)
 class TransferPlan:
     """Every tensor of the target, once, in the target's order.
@@ -98,6 +129,8 @@ class TransferPlan:
     alignment : Alignment
     note : str
         What the reader should know of it; mostly empty.
+    supplies : tuple of Supply
+        What each of several sources supplies; similarity and alignment are then those of the first. Empty for one.
     """
 
     method: Form
@@ -105,6 +138,7 @@ class TransferPlan:
     tensors: tuple[PlannedTensor, ...]
     alignment: Alignment
     note: str = ""
+    supplies: tuple[Supply, ...] = ()
 
     @cached_property
     def coverage(self) -> float:
@@ -126,13 +160,22 @@ class TransferPlan:
             "coverage": self.coverage,
             "note": self.note,
             "counts": count_statuses(self.tensors),
+            "supplies": [asdict(supply) for supply in self.supplies],
             "tensors": [tensor.to_json() for tensor in self.tensors],
         }
 
 
-def coverage_of(tensors: Sequence[PlannedTensor]) -> float:
-    """Return the fraction of all elements that the source supplies; tied ones count once."""
-    n_elements = sum(prod(tensor.shape) for tensor in tensors if not tensor.tied_to)
+def coverage_of(tensors: Sequence[PlannedTensor], every: Sequence[PlannedTensor] | None = None) -> float:
+    """Return the fraction of all elements that is supplied to some tensors; tied ones count once.
+
+    Parameters
+    ----------
+    tensors : sequence of PlannedTensor
+    every : sequence of PlannedTensor, optional
+        All tensors of the target, where those are not all.
+    """
+    whole = tensors if every is None else every
+    n_elements = sum(prod(tensor.shape) for tensor in whole if not tensor.tied_to)
     return sum(tensor.n_written for tensor in tensors) / n_elements if n_elements else 0.0
 
 

@@ -5,64 +5,52 @@ Nothing is read or written here, so a plan can be looked at before any weight is
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from transfer.alignment.any_order import in_common, was_run
 from transfer.alignment.matching import Alignment, match
 from transfer.alignment.scaling import at_common_scale
 from transfer.alignment.towers import find_towers
-from transfer.errors import InputError
+from transfer.errors import InputError, MethodError
 from transfer.operators import centred_fill, refusal
 from transfer.options import Options
 from transfer.planning.dpiat_rows import dpiat_rows
 from transfer.planning.heads import quiet_heads
 from transfer.planning.joined import joined_plans
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
+from transfer.planning.rest import plan_rest, unfilled
+from transfer.planning.several import called, joined, numbered
+from transfer.planning.sides import read_sides
 from transfer.planning.ties import without_ties
-from transfer.structure.meaning import is_lookup, is_weighted
-from transfer.structure.order import have_same_names, read_like
-from transfer.structure.records import Architecture, Header
-from transfer.structure.standardization import (
-    as_module,
-    check_form,
-    header_of,
-    read_names,
-    standardize,
-    standardize_header,
-)
+from transfer.structure.records import Header
+from transfer.structure.standardization import as_module, check_form, header_of
 
 if TYPE_CHECKING:
     from torch import nn
 
     from transfer.structure.standardization import NetworkLike
 
-__all__ = ["plan", "plan_alignment"]
-
-_NOT_RUN = (
-    "the {} could not be run on any of the usual inputs: layers are in the order of registration; "
-    "give an input that it takes (example=..., on the command line --input)"
-)
-_UNORDERED = (
-    "the file of the source is sorted by name and has other names than the target: the order of its layers is a "
-    "guess; a torch file, or a safetensors file written by zoo, tells the order"
-)
+__all__ = ["plan", "plan_alignment", "plan_each"]
 
 
 def plan(
-    source: NetworkLike,
+    source: NetworkLike | Sequence[NetworkLike],
     target: NetworkLike,
     *,
     method: str = "dpiat",
     options: Options | None = None,
     example: object = None,
+    source_names: Sequence[str] = (),
 ) -> TransferPlan:
     """Plan a transfer from headers alone.
 
     Parameters
     ----------
     source, target : nn.Module, state dict, Checkpoint, path or Architecture
+        A list or tuple of sources: what the first leaves fresh is filled by the next, and so on.
     method : {'dpiat', 'paper'}
     options : Options, optional
         For ``dpiat``; the published method has none.
@@ -70,6 +58,8 @@ def plan(
         What the target takes, where a guess does not do: run as ``target(x)``, ``target(*x)`` or ``target(**x)``; a
         string such as ``3x64x64`` gives sizes without the batch. It is remembered as long as the target lives, and
         tried on a source that is a module, too.
+    source_names : sequence of str
+        What several sources are called, for `PlannedTensor.supplier`; by default after their files or classes.
 
     Returns
     -------
@@ -78,69 +68,90 @@ def plan(
     Raises
     ------
     MethodError, CheckpointError, InputError
-        As `standardize`; also if the target refuses the example, or cannot be run.
+        As `standardize`; also if the target refuses the example, or cannot be run, or if there are several sources
+        for ``paper``.
+    """
+    sources = cast("Sequence[NetworkLike]", source if isinstance(source, list | tuple) else [source])
+    parts = plan_each(sources, target, method=method, options=options, example=example)
+    if len(parts) == 1:
+        return parts[0]
+    if source_names and len(source_names) != len(sources):
+        raise InputError(
+            f"expected source_names to be {len(sources)}, one for each source, got {len(source_names)}; "
+            "leave them out, or name each"
+        )
+    names = numbered(list(source_names) or [called(one) for one in sources])
+    return joined(parts, names, as_module(target))
+
+
+def plan_each(
+    sources: Sequence[NetworkLike],
+    target: NetworkLike,
+    *,
+    method: str = "dpiat",
+    options: Options | None = None,
+    example: object = None,
+) -> list[TransferPlan]:
+    """Plan what each of several sources supplies of a target.
+
+    Parameters
+    ----------
+    sources : sequence of NetworkLike
+        At least one.
+    target, method, options, example
+        As for `plan`.
+
+    Returns
+    -------
+    list of TransferPlan
+        One for each source. The first lists every tensor of the target, the others those that they fill, which are
+        fresh in all before.
+
+    Raises
+    ------
+    MethodError, CheckpointError, InputError
+        As `plan`.
     """
     form = check_form(method)
+    if not sources:
+        raise InputError("expected at least one source, got none; name one")
     if example is not None:
-        _give(example, source, target)
+        _give(example, sources, target)
     if options is not None and not isinstance(options, Options):
         raise InputError(
             f"expected transfer.Options, got {type(options).__name__}; say transfer.Options(head=False)"
         )
     if form == "paper":
-        return plan_alignment(match(source, target, method=form), target, options=options)
-    header = header_of(target)
-    module = as_module(target)
-    target_form = target if isinstance(target, Architecture) else standardize_header(header, module)
-    if isinstance(source, str | os.PathLike):
-        from transfer.weights.checkpoint import open_checkpoint
-
-        source = open_checkpoint(source)
-    if as_module(source) is not None or isinstance(source, Architecture):
-        source_form = standardize(source)
-        made = _planned(match(source_form, target_form), header, module, options)
-        sides = ("source", source, source_form), ("target", target, target_form)
-        unrun = [what for what, network, found in sides if as_module(network) is not None and not found.is_executed]
-        return replace(made, note=_NOT_RUN.format(" and the ".join(unrun))) if unrun else made
-    note = _NOT_RUN.format("target") if module is not None and not target_form.is_executed else ""
-    names = header_of(source)
-    if getattr(source, "is_ordered", True) and not have_same_names(names, header):
-        return replace(_planned(match(standardize_header(names), target_form), header, module, options), note=note)
-    executed = {tensor.name: header[tensor.name] for tensor in target_form.tensors()}
-    input_first = {tensor.name for tensor in target_form.tensors() if tensor.is_input_first}
-    factors = _factors(target_form) if target_form.is_executed else None
-    architecture, is_sure = read_like(names, executed, input_first, read_names(target_form), factors)
-    alignment = match(architecture, target_form)
-    if is_sure:
-        is_same = have_same_names(names, header)  # then order plays no part
-        return replace(_planned(alignment, header, module, options), note="" if is_same else note)
-    # parallel layers could be told apart by their order alone
-    made = _planned(alignment, header, module, replace(options or Options(), split_fused=False))
-    return replace(made, note="; ".join(filter(None, (note, _UNORDERED))))
+        if len(sources) > 1:
+            raise MethodError(
+                f"expected one source with the published method, got {len(sources)}; take method 'dpiat', or one"
+            )
+        return [plan_alignment(match(sources[0], target, method=form), target, options=options)]
+    sides = read_sides(sources[0], target)
+    first = _planned(match(sides.source, sides.target), sides.header, sides.module, sides.allowed(options))
+    similarity = first.similarity
+    if not was_run(sides.source):
+        similarity = max(similarity, in_common(sides.source, sides.target).similarity)
+    parts = [replace(first, similarity=similarity, note=sides.note)]
+    for source in sources[1:]:
+        parts.append(plan_rest(read_sides(source, target), unfilled(parts), options))
+    return parts
 
 
-def _factors(architecture: Architecture) -> set[str]:
-    """Names of the matrices that something is multiplied by, of a network that was run."""
-    return {
-        layer.tensors[0].name
-        for layer in architecture.layers()
-        if layer.is_factor or (is_weighted(layer) and not is_lookup(layer))
-    }
-
-
-def _give(example: object, source: NetworkLike, target: NetworkLike) -> None:
+def _give(example: object, sources: Sequence[NetworkLike], target: NetworkLike) -> None:
     from transfer.tracing.given import give_example, given_example
 
-    module, other = as_module(target), as_module(source)
+    module = as_module(target)
     if module is None:
         raise InputError(
             f"expected a module as target of an example input, got {type(target).__name__}, which cannot be run; "
             "leave the example out"
         )
     give_example(module, example)
-    if other is not None and given_example(other) is None:
-        with suppress(InputError):  # the source may take something else
-            give_example(other, example)
+    for other in filter(None, map(as_module, sources)):
+        if given_example(other) is None:
+            with suppress(InputError):  # the source may take something else
+                give_example(other, example)
 
 
 def plan_alignment(alignment: Alignment, target: NetworkLike, *, options: Options | None = None) -> TransferPlan:

@@ -9,7 +9,7 @@ from torch import nn
 
 from transfer.tracing.given import Example
 
-__all__ = ["MOST_WITH_POOLING", "call", "examples", "is_close"]
+__all__ = ["MOST_WITH_POOLING", "call", "examples", "first_tensor", "is_close"]
 
 _MOST_PRODUCTS = 10_000_000_000
 """An example that would take more multiplications is not tried: a second of one core or two."""
@@ -28,13 +28,19 @@ _SIDES = (8, 7, 14, 64)
 
 
 def call(module: nn.Module, example: torch.Tensor | Example) -> torch.Tensor | None:
-    """Return what a module gives, None if it cannot be called so."""
+    """Return what a module gives, the first tensor of several; None if it cannot be called so."""
     try:
         with torch.no_grad():
             result = example(module) if isinstance(example, Example) else module(example)
     except (Exception, SystemExit):  # a block that wants other input, or more of it
         return None
-    return result if isinstance(result, torch.Tensor) else None
+    return first_tensor(result)
+
+
+def first_tensor(given: object) -> torch.Tensor | None:
+    """Return a tensor, or the first of what is given with it: blocks may pass masks and biases on beside it."""
+    first = given[0] if isinstance(given, tuple | list) and given else given
+    return first if isinstance(first, torch.Tensor) else None
 
 
 def is_close(a: torch.Tensor, b: torch.Tensor) -> bool:

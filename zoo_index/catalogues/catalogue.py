@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from zoo_index.catalogues.description import Description
+from zoo_index.catalogues.description import Description, PassedOver
 from zoo_index.errors import CatalogueError
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ class Catalogue:
     entries : callable
         Lists all entries, told the request; the preferred entry of each architecture first.
     describe : callable
-        Standardizes the architecture of an entry; runs in a worker process.
+        Standardizes the architecture of an entry, or says why there is none and the entry is passed over; runs in a
+        worker process.
     aliases : callable
         Names that the catalogue gave up, and what they are called now.
     build : callable, optional
@@ -144,7 +145,7 @@ class Catalogue:
     name: str
     version: Callable[[], str]
     entries: Callable[[Request], Iterable[CatalogueEntry]]
-    describe: Callable[[CatalogueEntry], Description]
+    describe: Callable[[CatalogueEntry], Description | PassedOver]
     aliases: Callable[[], dict[str, str]] = dict
     build: Callable[[str], nn.Module] | None = None
 

@@ -22,6 +22,7 @@ __all__ = [
     "Description",
     "EncodedArchitecture",
     "EncodedItem",
+    "PassedOver",
     "describe",
     "describe_network",
     "digest",
@@ -31,6 +32,13 @@ __all__ = [
 FEATURES = 6
 """Version of the standardization; raised when the same network would give another architecture, or two
 architectures another similarity."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Why an entry is none after all: there is no network to be had, and nothing is wrong."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Request
-from zoo_index.catalogues.description import Description
+from zoo_index.catalogues.description import Description, PassedOver
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,11 +52,15 @@ def build(name: str) -> nn.Module:
     return default_network(name.removeprefix(PREFIX))
 
 
-def describe_entry(entry: CatalogueEntry) -> Description:
-    """Standardize the architecture of an entry on the meta device."""
+def describe_entry(entry: CatalogueEntry) -> Description | PassedOver:
+    """Standardize the architecture of an entry on the meta device; pass over what its defaults do not build."""
     from zoo_index.catalogues.description import describe_network
 
-    return describe_network(entry.architecture, build(entry.architecture))
+    try:
+        network = build(entry.architecture)
+    except Exception as error:  # classes that want a configuration raise whatever they like
+        return PassedOver(f"its default configuration does not build it: {type(error).__name__}: {error}")
+    return describe_network(entry.architecture, network)
 
 
 CATALOGUE = Catalogue("transformers", version, entries, describe_entry, build=build)

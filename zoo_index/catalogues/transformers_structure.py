@@ -206,10 +206,15 @@ def default_network(name: str) -> nn.Module:
     known = known_networks().get(name)
     if known is None:
         raise UnknownNameError(f"expected a network of transformers, got {name!r}; see: zoo list")
-    config = transformers.models.auto.configuration_auto.CONFIG_MAPPING[known[0]]()
+    made = getattr(transformers, name)
+    # a part of a model that reads and sees has a configuration of its own
+    kind = (
+        getattr(made, "config_class", None) or transformers.models.auto.configuration_auto.CONFIG_MAPPING[known[0]]
+    )
+    config = kind()
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
-        network: nn.Module = getattr(transformers, name)(config)
+        network: nn.Module = made(config)
     n_tensors = sum(1 for _ in network.parameters())
     if n_tensors > _MOST_TENSORS:
         raise CatalogueError(f"expected at most {_MOST_TENSORS:,} tensors, {name} has {n_tensors:,}")

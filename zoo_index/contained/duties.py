@@ -43,6 +43,7 @@ class Duties:
             "open": self._open,
             "describe": self._describe,
             "plan": self._plan,
+            "left": self._left,
             "transfer": self._transfer,
         }
         return names[request.pop("name")](**request)
@@ -70,15 +71,31 @@ class Duties:
             forms = {form: to_values(architecture) for form, architecture in found.forms.items()}
         return {"name": found.name, "n_params": found.n_params, "forms": forms}
 
-    def _plan(self, method: str, options: dict[str, Any]) -> dict[str, Any]:
+    def _plan(self, sources: list[str], names: list[str], method: str, options: dict[str, Any]) -> dict[str, Any]:
         self._step("plan")
         from transfer.planning.plans import plan
 
-        networks = self._networks["source"], self._networks["target"]
-        return plan(*networks, method=method, options=_options(options)).to_json()
+        networks = [self._networks[role] for role in sources]
+        found = plan(
+            networks if len(networks) > 1 else networks[0],
+            self._networks["target"],
+            method=method,
+            options=_options(options),
+            source_names=names,
+        )
+        return found.to_json()
+
+    def _left(self, places: list[dict[str, Any]], options: dict[str, Any], **others: Any) -> Any:
+        self._step("plan what is left")
+        from transfer.structure.notation import to_values
+        from zoo_index.sources import Place
+        from zoo_index.transfers import left_fresh
+
+        found = [Place(**place) for place in places]
+        return to_values(left_fresh(self._networks["target"], found, options=_options(options), **others))
 
     def _transfer(
-        self, place: dict[str, Any], options: dict[str, Any], file: str, output: str, **others: Any
+        self, places: list[dict[str, Any]], options: dict[str, Any], file: str, output: str, **others: Any
     ) -> dict[str, Any]:
         self._step("read the source")
         from dataclasses import replace
@@ -87,7 +104,8 @@ class Duties:
         from zoo_index.transfers import fill, save
 
         module = self._networks["target"]
-        report = fill(module, Place(**place), options=_options(options), progress=self._step, **others)
+        found = [Place(**place) for place in places]
+        report = fill(module, found, options=_options(options), progress=self._step, **others)
         self._step("save")
         try:
             save(module, report, file)

@@ -6,7 +6,7 @@ While that process imports what the code needs, this one reads the index; it imp
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,12 +15,15 @@ from transfer.errors import CheckpointError
 from transfer.execution.coverage import check_least
 from transfer.weights.files import cannot_write, private_folder, put_in_place
 from zoo_index.contained.child import Child
+from zoo_index.sources import check_sources
 from zoo_index.targets import name_for, split_code
 
 if TYPE_CHECKING:
     from transfer.options import Options
+    from transfer.structure.records import Architecture
     from zoo_index.answers import Filters, Recommendations
     from zoo_index.resolve import Resolved
+    from zoo_index.sources import Place
     from zoo_index.zoo import Zoo
 
 __all__ = ["plan", "recommend", "resolved", "similarity", "transfer_to_file"]
@@ -96,13 +99,23 @@ def similarity(
 
 
 def plan(
-    open_zoo: Callable[[], Zoo], source: str, target: str, *, method: str, options: Options, example: str | None
+    open_zoo: Callable[[], Zoo],
+    sources: Sequence[str],
+    target: str,
+    *,
+    method: str,
+    options: Options,
+    example: str | None,
 ) -> dict[str, Any]:
     """Answer as `Zoo.plan`, in JSON values; see `recommend`. The process makes the plan: it asks the network."""
-    asked = {"source": (source, None), "target": (target, example)}
+    roles = [f"source {i}" for i in range(1, len(sources) + 1)]
+    asked = {
+        **{role: (source, None) for role, source in zip(roles, sources, strict=True)},
+        "target": (target, example),
+    }
     codes = {role: given for role, given in asked.items() if _is_code(given[0])}
     if not codes:
-        return open_zoo().plan(source, target, method=method, options=options, example=example).to_json()
+        return open_zoo().plan(sources, target, method=method, options=options, example=example).to_json()
     with Child(_named(codes)) as child:
         for role, (spec, given) in codes.items():
             child.ask("open", role=role, spec=spec, example=given, device="meta")
@@ -110,7 +123,8 @@ def plan(
         for role, (spec, given) in asked.items():
             if role not in codes:
                 child.ask("open", role=role, spec=zoo.name_of(spec), example=given, device="meta")
-        child.ask("plan", method=method, options=asdict(options))
+        names = list(map(name_for, sources))
+        child.ask("plan", sources=roles, names=names, method=method, options=asdict(options))
         from zoo_index.shown import ShownPlan
 
         for _ in asked:
@@ -124,8 +138,9 @@ def transfer_to_file(
     open_zoo: Callable[[], Zoo],
     target: str,
     output: Path,
-    source: str | None,
+    named: Sequence[str],
     *,
+    sources: int,
     weights: Path | None,
     method: str,
     options: Options,
@@ -144,7 +159,8 @@ def transfer_to_file(
         report = open_zoo().transfer_to_file(
             target,
             str(output),
-            source,
+            named,
+            sources=sources,
             weights=weights,
             method=method,
             options=options,
@@ -157,25 +173,31 @@ def transfer_to_file(
         )
         return report.to_json()
     check_least(others["min_coverage"])
+    check_sources(named, sources, method, weights=weights, ema=ema, state=state)
     with private_folder(output) as folder, Child(target, folder) as child:
         child.ask("open", role="target", spec=target, example=example, device=device)
-        if source is None:
+        if not named:
             child.ask("describe", role="target", called=None)
         zoo = open_zoo()
-        if source is None:
+        if not named:
             zoo.get_ready(method)
+        from transfer.structure.notation import from_values
         from transfer.weights.checkpoint import open_checkpoint
         from zoo_index.shown import ShownReport
-        from zoo_index.sources import find_source
 
         child.answer()
-        if source is None:  # the measure follows the method, as in `Zoo.transfer`
-            answer = zoo.recommend(_described(child), k=1, measure=method, filters=filters)
-            source = answer.results[0].name
+
+        def left(places: Sequence[Place]) -> Architecture:
+            child.ask("left", places=list(map(asdict, places)), options=asdict(options), ema=ema, state=state)
+            return _checked(child, from_values, child.answer())
+
+        places = zoo.find_sources(
+            lambda: _described(child), named, left, n=sources, method=method, filters=filters, weights=weights
+        )
         file = Path(os.path.abspath(folder), "weights.safetensors")
         child.ask(
             "transfer",
-            place=asdict(find_source(source, filters, zoo.entry, weights)),
+            places=list(map(asdict, places)),
             options=asdict(options),
             file=str(file),
             output=str(output),

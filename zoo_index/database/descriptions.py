@@ -11,7 +11,8 @@ from transfer.structure.records import Form
 from transfer.structure.standardization import FORMS
 from zoo_index.catalogues.description import FEATURES, Description, EncodedArchitecture, digest
 from zoo_index.database.packing import pack_ids, pack_texts, rows_among
-from zoo_index.database.schema import ARCHITECTURE, BLOCK, FAILURE, LAYER
+from zoo_index.database.schema import ARCHITECTURE, BLOCK, LAYER
+from zoo_index.database.writes import drop_failure
 
 __all__ = ["drop_prepared", "prepare", "prepared", "standing_versions"]
 
@@ -67,7 +68,7 @@ def prepare(
     names = [description.name for description in descriptions]
     assert len(set(names)) == len(names)
     for name in names:
-        connection.execute(delete(FAILURE).where(FAILURE.c.catalogue == catalogue, FAILURE.c.name == name))
+        drop_failure(connection, catalogue, name)
         _delete_prepared(connection, catalogue, name)
     packed = {
         form: _put_items(connection, form, [encoded for d in descriptions if (encoded := d.form(form))])

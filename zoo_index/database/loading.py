@@ -294,6 +294,12 @@ def architecture_ids(connection: Connection, generation: int) -> NDArray[np.int6
     return _column(connection, query)
 
 
+def with_header_alone(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Ids of the architectures, among some, that are known by a header alone: no module was there to be run."""
+    query = select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.paper_items.is_(None))
+    return {id_ for (id_,) in _rows(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))}
+
+
 def embedded_ids(connection: Connection, basis_id: int) -> NDArray[np.int64]:
     """Ids of the architectures that have a vector made with a basis, of shape (n,), ascending."""
     query = select(EMBEDDING.c.architecture_id).where(EMBEDDING.c.basis_id == basis_id)

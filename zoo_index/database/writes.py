@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zoo_index.database.loading import Basis
 
 __all__ = [
+    "drop_failure",
     "drop_failures",
     "drop_prepared_bases",
     "put_basis",
@@ -60,7 +61,7 @@ def put_failure(connection: Connection, catalogue: str, catalogue_version: str, 
     """Note that an architecture could not be standardized, once more if it could not before."""
     same = (FAILURE.c.catalogue == catalogue, FAILURE.c.name == name)
     tries = connection.execute(select(FAILURE.c.n_tries).where(*same)).scalar() or 0
-    connection.execute(delete(FAILURE).where(*same))
+    drop_failure(connection, catalogue, name)
     connection.execute(
         insert(FAILURE).values(
             catalogue=catalogue,
@@ -71,6 +72,11 @@ def put_failure(connection: Connection, catalogue: str, catalogue_version: str, 
             last_utc=now(),
         )
     )
+
+
+def drop_failure(connection: Connection, catalogue: str, name: str) -> None:
+    """Forget that an architecture failed."""
+    connection.execute(delete(FAILURE).where(FAILURE.c.catalogue == catalogue, FAILURE.c.name == name))
 
 
 def drop_failures(connection: Connection, catalogue: str, keep: Iterable[str]) -> None:

@@ -82,6 +82,11 @@ class Search:
         """Load architectures without names and facts, to be compared only."""
         return self._shapes.of(ids, form, self._reader(loading.load_shapes, form))
 
+    def by_header(self, ids: Sequence[int]) -> set[int]:
+        """Those of some architectures that are known by a header alone, which may be in any order."""
+        with self._store.reading() as connection:
+            return loading.with_header_alone(connection, ids)
+
     def _reader(
         self, load: Callable[[Connection, Sequence[int], Form, loading.Parts], dict[int, Architecture]], form: Form
     ) -> Callable[[Sequence[int]], dict[int, Architecture]]:

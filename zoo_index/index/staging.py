@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass, field
 
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry
-from zoo_index.catalogues.description import FEATURES, Description
+from zoo_index.catalogues.description import FEATURES, Description, PassedOver
 from zoo_index.database import descriptions, writes
 from zoo_index.database.publishing import Listing
 from zoo_index.engines import Engine
 from zoo_index.index.lease import Lease
 from zoo_index.index.upkeep import Progress
-from zoo_index.index.workers import standardize_entries
+from zoo_index.index.workers import Described, standardize_entries
 from zoo_index.logs import LOGGER
 
 __all__ = ["Staged", "stage"]
@@ -94,19 +94,22 @@ def stage(
     if not wanted:
         return staged
 
-    def write(batch: list[tuple[CatalogueEntry, Description | str]]) -> None:
+    def write(batch: list[tuple[CatalogueEntry, Described]]) -> None:
         described = [result for _, result in batch if isinstance(result, Description)]
         with lease.writing() as connection:
             descriptions.prepare(connection, catalogue.name, versions, described)
             for entry, result in batch:
-                if isinstance(result, str):
+                if isinstance(result, PassedOver):
+                    writes.drop_failure(connection, catalogue.name, entry.architecture)
+                elif isinstance(result, str):
                     writes.put_failure(
                         connection, catalogue.name, versions[entry.architecture], entry.architecture, result
                     )
                     staged.failed[entry.architecture] = result
         staged.n_done += len(described)
 
-    pending: list[tuple[CatalogueEntry, Description | str]] = []
+    pending: list[tuple[CatalogueEntry, Described]] = []
+    n_seen = 0
     last_write = time.monotonic()
     try:
         for entry, result in standardize_entries(catalogue, wanted, engine, seconds):
@@ -115,18 +118,20 @@ def stage(
             if time.monotonic() - last_write > _BATCH_SECONDS:
                 write(pending)
                 pending, last_write = [], time.monotonic()
+            n_seen += 1
             if progress:
-                n = staged.n_done + len(staged.failed) + len(pending)
-                progress(f"standardizing {catalogue.name}", n, len(wanted))
+                progress(f"standardizing {catalogue.name}", n_seen, len(wanted))
     finally:
         if pending:
             write(pending)
     return staged
 
 
-def _log(catalogue: Catalogue, entry: CatalogueEntry, result: Description | str) -> None:
+def _log(catalogue: Catalogue, entry: CatalogueEntry, result: Described) -> None:
     details = {"catalogue": catalogue.name, "architecture": entry.architecture}
     if isinstance(result, str):
         LOGGER.warning("failed", extra={"details": {**details, "reason": result}})
+    elif isinstance(result, PassedOver):
+        LOGGER.info("passed over", extra={"details": {**details, "reason": result.reason}})
     else:
         LOGGER.debug("standardized", extra={"details": {**details, "fingerprint": result.dpiat.fingerprint[:12]}})

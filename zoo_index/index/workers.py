@@ -10,17 +10,20 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, load, place_of
-from zoo_index.catalogues.description import FEATURES, Description
+from zoo_index.catalogues.description import FEATURES, Description, PassedOver
 from zoo_index.engines import Engine, Lost
 from zoo_index.errors import CatalogueError
 from zoo_index.garbage import without_collections
 
-__all__ = ["describe_safely", "prepare", "standardize_entries"]
+__all__ = ["Described", "describe_safely", "prepare", "standardize_entries"]
+
+Described = Description | PassedOver | str
+"""What became of an entry; a text is what went wrong."""
 
 
 def standardize_entries(
     catalogue: Catalogue, entries: Sequence[CatalogueEntry], engine: Engine, seconds: float | None
-) -> Iterator[tuple[CatalogueEntry, Description | str]]:
+) -> Iterator[tuple[CatalogueEntry, Described]]:
     """Describe entries in workers, in any order; what went wrong comes back as text.
 
     Parameters
@@ -34,7 +37,7 @@ def standardize_entries(
     Yields
     ------
     entry : CatalogueEntry
-    result : Description or str
+    result : Description, PassedOver or str
 
     Raises
     ------
@@ -49,7 +52,7 @@ def standardize_entries(
 
 
 @without_collections()
-def describe_safely(place: str, entry: CatalogueEntry) -> Description | str:
+def describe_safely(place: str, entry: CatalogueEntry) -> Described:
     """Describe one entry of the catalogue at a place; any exception of its code comes back as text."""
     try:
         return load(place).describe(entry)

@@ -1,0 +1,272 @@
+"""Several sources for one target: what the first leaves fresh is filled by the next."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+import transfer
+from transfer.errors import CoverageError, InputError, MethodError, TransferError
+from transfer.planning.rest import left_of
+from transfer.structure.records import Block
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
+
+
+class Encoder(nn.Sequential):
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__(nn.Conv2d(3, width, 7, 2, 3), nn.ReLU(), *(Residual(width) for _ in range(depth)))
+
+
+class Decoder(nn.Sequential):
+    def __init__(self, width: int, n_classes: int) -> None:
+        super().__init__(nn.Conv2d(width, 40, 5, padding=2), nn.ReLU(), nn.Conv2d(40, 24, 5, padding=2), nn.ReLU())
+        self.append(nn.Conv2d(24, n_classes, 1))
+
+
+class Classifier(nn.Module):
+    def __init__(self, width: int = 16, depth: int = 3, n_classes: int = 10) -> None:
+        super().__init__()
+        self.body = Encoder(width, depth)
+        self.head = nn.Linear(width, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).mean((2, 3)))
+
+
+class Segmenter(nn.Module):
+    def __init__(self, width: int = 16, depth: int = 3, n_classes: int = 5) -> None:
+        super().__init__()
+        self.encoder = Encoder(width, depth)
+        self.decoder = Decoder(width, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return interpolate(self.decoder(self.encoder(x)), scale_factor=2.0)
+
+
+def made(build: type[nn.Module], seed: int, *sizes: int) -> nn.Module:
+    torch.manual_seed(seed)
+    network = build(*sizes)
+    for name, buffer in network.named_buffers():
+        if "running" in name:
+            buffer.copy_(torch.rand(buffer.shape) + 0.5)
+    return network.eval()
+
+
+@pytest.fixture
+def encoder() -> nn.Module:
+    return made(Classifier, 1)
+
+
+@pytest.fixture
+def decoder() -> nn.Module:
+    """Another encoder, the decoder of the target."""
+    return made(Segmenter, 2, 16, 1)
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    theirs = b.state_dict()
+    return all(torch.equal(value, theirs[name]) for name, value in a.state_dict().items())
+
+
+def test_an_encoder_from_one_and_a_decoder_from_another(encoder: nn.Module, decoder: nn.Module) -> None:
+    target = made(Segmenter, 3)
+    report = transfer.transfer([encoder, decoder], target)
+    assert same(target.encoder, encoder.body)
+    assert same(target.decoder, decoder.decoder)
+    assert report.coverage == 1
+    assert {row.supplier for row in report.tensors if row.name.startswith("encoder.")} == {"Classifier"}
+    assert {row.supplier for row in report.tensors if row.name.startswith("decoder.")} == {"Segmenter"}
+    assert [supply.name for supply in report.supplies] == ["Classifier", "Segmenter"]
+    assert sum(supply.coverage for supply in report.supplies) == pytest.approx(report.coverage)
+    assert report.supplies[1].similarity == 1  # what it has besides does not count against it
+    assert report.source == "Classifier + Segmenter"
+    assert report.function is not None
+    assert report.function.verdict == "unknown"
+    assert "several sources" in report.function.reason
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_files_do_as_well(suffix: str, encoder: nn.Module, decoder: nn.Module, tmp_path) -> None:
+    paths = [tmp_path / f"{name}{suffix}" for name in ("first", "second")]
+    for path, network in zip(paths, (encoder, decoder), strict=True):
+        (torch.save if suffix == ".pth" else save_file)(network.state_dict(), path)
+    target = made(Segmenter, 3)
+    report = transfer.transfer(paths, target)
+    assert same(target.encoder, encoder.body)
+    assert same(target.decoder, decoder.decoder)
+    assert {row.supplier for row in report.tensors} == {path.name for path in paths}
+
+
+def test_the_order_of_the_sources_decides(encoder: nn.Module, decoder: nn.Module) -> None:
+    target = made(Segmenter, 3)
+    report = transfer.transfer([decoder, encoder], target)
+    assert report.supplies[0].coverage > 0.99
+    assert report.supplies[1].coverage == 0
+    assert report.function is not None
+    assert report.function.verdict == "equal"  # the first supplies all, so that it can be compared
+    assert same(target.decoder, decoder.decoder)
+
+
+@pytest.mark.parametrize("sizes", [(16, 3), (24, 3), (16, 5), (8, 2)])
+def test_the_first_source_writes_what_it_writes_alone(sizes: tuple[int, int], decoder: nn.Module) -> None:
+    first = made(Classifier, 4, *sizes)
+    alone, both = made(Segmenter, 3), made(Segmenter, 3)
+    report = transfer.transfer(first, alone)
+    together = transfer.transfer([first, decoder], both)
+    written = {row.name for row in report.tensors if row.status != "fresh"}
+    for name in written:
+        assert torch.equal(alone.state_dict()[name], both.state_dict()[name]), name
+    assert {row.name for row in together.tensors if row.supplier == "Classifier"} == written
+    assert together.coverage >= report.coverage
+
+
+def test_a_list_of_one_is_one(encoder: nn.Module) -> None:
+    alone, listed = made(Segmenter, 3), made(Segmenter, 3)
+    rows = transfer.transfer(encoder, alone).tensors
+    report = transfer.transfer([encoder], listed)
+    assert report.tensors == rows
+    assert not report.supplies
+    assert same(alone, listed)
+    assert transfer.plan([encoder], alone).tensors == transfer.plan(encoder, alone).tensors
+
+
+def test_a_plan_names_the_suppliers(encoder: nn.Module, decoder: nn.Module) -> None:
+    target = made(Segmenter, 3)
+    planned = transfer.plan([encoder, decoder], target, source_names=["a", "b"])
+    assert [row.name for row in planned.tensors] == list(target.state_dict())
+    assert {row.name: row.supplier for row in planned.tensors} == {
+        name: "a" if name.startswith("encoder.") else "b" for name in target.state_dict()
+    }
+    assert planned.coverage == 1
+    assert [supply["name"] for supply in planned.to_json()["supplies"]] == ["a", "b"]
+
+
+def test_a_third_source_fills_what_two_leave() -> None:
+    class Three(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = Encoder(16, 3)
+            self.decoder = Decoder(16, 5)
+            self.words = nn.Embedding(50, 12)
+            self.mix = nn.GRUCell(12, 20)
+
+        def forward(self, x: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+            return self.decoder(self.encoder(x)), self.mix(self.words(words))
+
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(50, 12)
+            self.cell = nn.GRUCell(12, 20)
+
+        def forward(self, words: Tensor) -> Tensor:
+            return self.cell(self.table(words))
+
+    target, last = made(Three, 3), made(Words, 5)
+    example = torch.zeros(2, 3, 16, 16), torch.zeros(2, dtype=torch.long)
+    report = transfer.transfer([made(Classifier, 1), made(Segmenter, 2, 16, 1), last], target, example=example)
+    assert report.coverage == 1
+    assert torch.equal(target.words.weight, last.table.weight)
+    assert same(target.mix, last.cell)
+
+
+def test_a_classifier_that_would_read_other_features_stays_fresh() -> None:
+    first, second = made(Classifier, 1, 16, 3, 10), made(Classifier, 2, 16, 1, 7)
+    target = made(Classifier, 3, 16, 3, 7)
+    before = target.head.weight.detach().clone()
+    report = transfer.transfer([first, second], target, options=transfer.Options(quiet_head=False))
+    assert torch.equal(target.head.weight, before)
+    assert report.supplies[1].coverage == 0
+    assert {row.name for row in report.tensors if row.status == "fresh"} == {"head.weight", "head.bias"}
+
+
+def test_tied_tensors_are_filled_once() -> None:
+    class Tied(Segmenter):
+        def __init__(self) -> None:
+            super().__init__()
+            self.again = self.decoder[0]
+
+    target, decoder = made(Tied, 3), made(Segmenter, 2, 16, 1)
+    report = transfer.transfer([made(Classifier, 1), decoder], target)
+    assert torch.equal(target.again.weight, decoder.decoder[0].weight)
+    rows = {row.name: row for row in report.tensors}
+    assert rows["again.weight"].tied_to == "decoder.0.weight"
+    assert rows["again.weight"].supplier == "Segmenter"
+    assert report.coverage == 1
+
+
+def test_nothing_is_written_if_a_further_source_is_refused(encoder: nn.Module, decoder: nn.Module) -> None:
+    target = made(Segmenter, 3)
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    decoder.decoder[2].weight.data[0, 0, 0, 0] = float("nan")
+    with pytest.raises(TransferError, match=r"decoder\.2\.weight"):
+        transfer.transfer([encoder, decoder], target)
+    assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
+
+
+def test_least_coverage_is_that_of_all(encoder: nn.Module, decoder: nn.Module) -> None:
+    target = made(Segmenter, 3)
+    with pytest.raises(CoverageError, match="'Classifier' fills"):
+        transfer.transfer(encoder, target, min_coverage=0.99)
+    transfer.transfer([encoder, decoder], target, min_coverage=0.99)
+    with pytest.raises(CoverageError, match=r"'Classifier \+ Classifier \(2\)' fills"):
+        transfer.transfer([encoder, encoder], target, min_coverage=0.999)
+
+
+def test_sources_of_one_name_are_told_apart(encoder: nn.Module) -> None:
+    report = transfer.transfer([encoder, made(Classifier, 7)], made(Segmenter, 3))
+    assert [supply.name for supply in report.supplies] == ["Classifier", "Classifier (2)"]
+    named = transfer.transfer([encoder, encoder], made(Segmenter, 3), source_name=["a", "a"])
+    assert [supply.name for supply in named.supplies] == ["a", "a (2)"]
+
+
+def test_what_cannot_be_asked_with_several_sources_is_refused(encoder: nn.Module, decoder: nn.Module) -> None:
+    target = made(Segmenter, 3)
+    for ask in (transfer.plan, transfer.transfer):
+        with pytest.raises(MethodError, match="one source with the published method, got 2"):
+            ask([encoder, decoder], target, method="paper")
+        with pytest.raises(InputError, match="at least one source"):
+            ask([], target)
+    with pytest.raises(InputError, match="source_name to be a list of 2, one for each source, got str"):
+        transfer.transfer([encoder, decoder], target, source_name="a")
+    with pytest.raises(InputError, match="source_structure to be a list of 2, one for each source, got 1"):
+        transfer.transfer([encoder, decoder], target, source_structure=[encoder])
+    with pytest.raises(InputError, match="source_names to be 2, one for each source, got 1"):
+        transfer.plan([encoder, decoder], target, source_names=["a"])
+
+
+def test_structures_belong_to_their_sources(encoder: nn.Module, decoder: nn.Module) -> None:
+    states = [encoder.state_dict(), decoder.state_dict()]
+    target = made(Segmenter, 3)
+    with torch.device("meta"):
+        structures = [Classifier(), Segmenter(16, 1)]
+    report = transfer.transfer(states, target, source_structure=structures)
+    assert report.coverage == 1
+    assert same(target.decoder, decoder.decoder)
+
+
+def test_what_is_left_keeps_its_blocks() -> None:
+    architecture = transfer.standardize(made(Segmenter, 3))
+    names = {tensor.name for tensor in architecture.tensors() if not tensor.name.startswith("encoder.2.conv1")}
+    left = left_of(architecture, names - {"encoder.0.bias"})
+    paths = [layer.path for layer in left.layers()]
+    assert "encoder.0" not in paths  # a layer that is filled in part is not left
+    assert "encoder.2.conv1" not in paths
+    assert {"encoder.2.bn1", "encoder.2.conv2"} <= set(paths)
+    assert sum(isinstance(item, Block) for item in left.items) == sum(
+        isinstance(item, Block) for item in architecture.items
+    )

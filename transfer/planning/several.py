@@ -1,0 +1,56 @@
+"""One plan made of those for several sources: every tensor of the target once, and who supplies it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transfer.planning.planned import Supply, TransferPlan, coverage_of
+from transfer.planning.ties import without_ties
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["called", "joined", "numbered"]
+
+
+def called(network: object) -> str:
+    """Name a network after its file or its class, where nobody says what it is called."""
+    path = network if isinstance(network, str | os.PathLike) else getattr(network, "path", None)
+    return Path(path).name if isinstance(path, str | os.PathLike) else type(network).__name__
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Tell sources apart that have one name."""
+    return [f"{name} ({names[:i].count(name) + 1})" if name in names[:i] else name for i, name in enumerate(names)]
+
+
+def joined(parts: Sequence[TransferPlan], names: Sequence[str], module: nn.Module | None) -> TransferPlan:
+    """Join the plans for several sources, as `plans.plan_each` makes them.
+
+    Parameters
+    ----------
+    parts : sequence of TransferPlan
+        The first one lists every tensor of the target.
+    names : sequence of str
+        Of the sources, in the same order, all different.
+    module : nn.Module or None
+        The target, where there is one.
+
+    Returns
+    -------
+    TransferPlan
+    """
+    rows = {row.name: row for row in parts[0].tensors}
+    for part, name in zip(parts, names, strict=True):
+        rows |= {row.name: replace(row, supplier=name) for row in part.tensors if row.status != "fresh"}
+    tensors = tuple(rows.values())
+    if module is not None:
+        tensors = without_ties(tensors, module.state_dict(keep_vars=True))
+    coverage = {name: coverage_of([row for row in tensors if row.supplier == name], tensors) for name in names}
+    supplies = tuple(Supply(name, part.similarity, coverage[name]) for part, name in zip(parts, names, strict=True))
+    notes = dict.fromkeys(part.note for part in parts if part.note)
+    return replace(parts[0], tensors=tensors, supplies=supplies, note="; ".join(notes))

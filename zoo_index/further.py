@@ -1,0 +1,89 @@
+"""Further sources: which network of the index supplies most of what the sources before it leave fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from transfer.alignment.matching import match
+from transfer.alignment.scaling import at_common_scale
+from transfer.planning.rest import share_of
+from zoo_index.answers import Filters
+from zoo_index.candidates import find_candidates
+from zoo_index.entries import Entry
+from zoo_index.errors import NothingFoundError
+from zoo_index.index import embedding
+from zoo_index.recommend import by_quality
+
+if TYPE_CHECKING:
+    from transfer.structure.records import Architecture
+    from zoo_index.view import View
+
+__all__ = ["LEAST", "further_source"]
+
+LEAST = 0.5
+"""Share of what is left that a further source has to be able to supply, as `transfer.planning.rest` counts it."""
+
+_N_COMPARED = 30
+"""Sources that are compared at other widths, too."""
+
+
+def further_source(
+    view: View,
+    rest: Architecture,
+    *,
+    filters: Filters,
+    is_available: Callable[[Entry], bool],
+    without: Collection[str] = (),
+) -> Entry | None:
+    """Find the source that can supply most of what is left of a target.
+
+    Its layers that nothing is left for do not count against it; of sources that supply as much the one with the
+    fewest layers is taken.
+
+    Parameters
+    ----------
+    view : View
+        Of the index.
+    rest : Architecture
+        What is left (`transfer.planning.rest.left_of`), in ``dpiat`` form.
+    filters : Filters
+    is_available : callable
+        Whether the weights of an entry are on this machine.
+    without : collection of str
+        Names of entries that are sources already.
+
+    Returns
+    -------
+    dict or None
+        The entry, its weights on this machine if there are such; None if none can supply `LEAST` of it.
+    """
+    if not rest.n_scoring:
+        return None
+
+    def admits(entry: Entry) -> bool:
+        passes = filters.admits(entry) and (not filters.available or is_available(entry))
+        return passes and entry["name"] not in without
+
+    try:
+        found = find_candidates(
+            view.search, view.entries, rest, k=1, exact=True, admits=admits, filters=filters.describe()
+        )
+    except NothingFoundError:
+        return None
+    table = found.table
+    shares = embedding.target_row(rest, table) * np.sqrt(table.n_scoring)  # but for a factor
+    ids = table.ids[np.argsort(-shares, kind="stable")[:_N_COMPARED]].tolist()
+    known = view.search.shapes(ids, "dpiat")
+
+    def value(id_: int) -> tuple[float, int]:
+        _, similarity = at_common_scale(match(known[id_], rest))
+        return round(share_of(similarity, known[id_], rest), 9), -known[id_].n_scoring
+
+    best = max(ids, key=value)
+    if value(best)[0] < LEAST:
+        return None
+    alternatives = sorted(found.entries[best], key=by_quality)
+    return next(filter(is_available, alternatives), alternatives[0])
