@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from test_transfer_sources import Classifier, Decoder, Encoder, Residual, Segmenter, made
 
 import zoo_index
+from transfer.errors import InputError
 from zoo_index.zoo import Zoo
 
 CONTAINED = True
@@ -139,3 +140,14 @@ def test_what_does_not_go_together_is_refused(folder: Path) -> None:
         _, complaint = run(*base, *given, code=2)
         assert message in complaint, given
     assert not Path("out.safetensors").exists()
+
+
+def test_targets_without_code_of_their_own_do_as_well(folder: Path) -> None:
+    zoo = Zoo(folder / "zoo.db")
+    network, report = zoo.transfer(made(Segmenter, 9, 16, 6), ["classifier", "small.pth"], verify=False)
+    assert report.coverage == 1
+    with pytest.raises(InputError, match="at least one source, got sources=0"):
+        zoo.transfer(network, sources=0)
+    report = zoo.transfer_to_file("test_resnet", folder / "out.safetensors", ["classifier", "small.pth"])
+    assert report.output == str(folder / "out.safetensors")
+    assert {row.supplier for row in report.tensors} <= {"", "classifier", "small.pth"}

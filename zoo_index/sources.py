@@ -91,7 +91,9 @@ def check_sources(
     MethodError
         If the method knows one source only.
     """
-    if n < max(len(named), 1):
+    if n < 1:
+        raise InputError(f"expected at least one source, got sources={n}; leave it out for one")
+    if n < len(named):
         raise InputError(f"expected at most {n} sources, got {len(named)} names; give a larger --sources")
     if n == 1:
         return
