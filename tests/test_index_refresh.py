@@ -185,7 +185,7 @@ def test_an_entry_of_which_there_is_nothing_is_no_failure(
     made_catalogue.write(networks={"a": [3, 4], "b": "raise"})
     assert refreshed(made).status == "partial"
     made_catalogue.write(networks={"a": [3, 4], "b": "nothing", "c": "nothing"})
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="zoo_index"):
         report = refreshed(made, engine)
     assert (report.status, report.failed, report.new) == ("done", {}, [])
     told = [record.details for record in caplog.records if record.message == "passed over"]

@@ -1,8 +1,9 @@
-"""Further sources: which network of the index supplies most of what the sources before it leave fresh."""
+"""The sources of a transfer: those that are named, and what the index has for what these leave fresh."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,18 +17,72 @@ from zoo_index.entries import Entry
 from zoo_index.errors import NothingFoundError
 from zoo_index.index import embedding
 from zoo_index.recommend import by_quality
+from zoo_index.sources import Place, find_source
+from zoo_index.weights import Availability
 
 if TYPE_CHECKING:
     from transfer.structure.records import Architecture
+    from zoo_index.resolve import NetworkSpec, Resolved
     from zoo_index.view import View
+    from zoo_index.zoo import Zoo
 
-__all__ = ["LEAST", "further_source"]
+__all__ = ["LEAST", "find_sources", "further_source"]
 
 LEAST = 0.5
 """Share of what is left that a further source has to be able to supply, as `transfer.planning.rest` counts it."""
 
 _N_COMPARED = 30
 """Sources that are compared at other widths, too."""
+
+
+def find_sources(
+    zoo: Zoo,
+    target: Callable[[], NetworkSpec | Resolved],
+    named: Sequence[str | os.PathLike[str]],
+    left: Callable[[Sequence[Place]], Architecture],
+    *,
+    n: int,
+    method: str,
+    filters: Filters,
+    weights: str | os.PathLike[str] | None = None,
+) -> list[Place]:
+    """Find the sources of a transfer: those that are named, then those that suit what these leave fresh.
+
+    Parameters
+    ----------
+    zoo : Zoo
+    target : callable
+        Returns the target; called where no source is named.
+    named : sequence of str or path
+    left : callable
+        Returns what sources leave fresh, given where they lie.
+    n : int
+        How many there may be.
+    method : {'dpiat', 'paper'}
+        The measure follows it, so that the recommended source suits what is done with it.
+    filters, weights
+        As for `Zoo.transfer`.
+
+    Returns
+    -------
+    list of Place
+        At least one; weights that are not here have been downloaded.
+    """
+    first = list(named) or [zoo.recommend(target(), k=1, measure=method, filters=filters).results[0].name]
+    places = [find_source(source, filters, zoo.entry, weights) for source in first]
+    availability = Availability()
+    while len(places) < n:
+        found = further_source(
+            zoo.ensure(),
+            left(places),
+            filters=filters,
+            is_available=lambda entry: availability.find(entry) is not None,
+            without={place.name for place in places},
+        )
+        if found is None:
+            break
+        places.append(find_source(found["name"], filters, zoo.entry, None))
+    return places
 
 
 def further_source(

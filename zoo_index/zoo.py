@@ -7,7 +7,7 @@ wait for a compiler.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from transfer.errors import InputError
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from transfer.execution.reports import TransferReport
     from transfer.options import Options
     from transfer.planning.planned import TransferPlan
-    from transfer.structure.records import Architecture
     from zoo_index.answers import Recommendations
     from zoo_index.resolve import NetworkSpec, Resolved
-    from zoo_index.sources import Place
 
 __all__ = ["Zoo", "open_zoo"]
 
@@ -250,58 +248,6 @@ class Zoo(Keeper):
 
         return name_of(spec, self._started().entries)
 
-    def find_sources(
-        self,
-        target: Callable[[], NetworkSpec | Resolved],
-        named: Sequence[str | os.PathLike[str]],
-        left: Callable[[Sequence[Place]], Architecture],
-        *,
-        n: int,
-        method: str,
-        filters: Filters,
-        weights: str | os.PathLike[str] | None = None,
-    ) -> list[Place]:
-        """Find the sources of a transfer: those that are named, then those that suit what these leave fresh.
-
-        Parameters
-        ----------
-        target : callable
-            Returns the target; called where no source is named.
-        named : sequence of str or path
-        left : callable
-            Returns what sources leave fresh, given where they lie.
-        n : int
-            How many there may be.
-        method : {'dpiat', 'paper'}
-            The measure follows it, so that the recommended source suits what is done with it.
-        filters, weights
-            As for `transfer`.
-
-        Returns
-        -------
-        list of Place
-            At least one; weights that are not here have been downloaded.
-        """
-        from zoo_index.sources import find_source
-
-        first = list(named) or [self.recommend(target(), k=1, measure=method, filters=filters).results[0].name]
-        places = [find_source(source, filters, self.entry, weights) for source in first]
-        availability = Availability()
-        while len(places) < n:
-            from zoo_index.further import further_source
-
-            found = further_source(
-                self.ensure(),
-                left(places),
-                filters=filters,
-                is_available=lambda entry: availability.find(entry) is not None,
-                without={place.name for place in places},
-            )
-            if found is None:
-                break
-            places.append(find_source(found["name"], filters, self.entry, None))
-        return places
-
     def transfer(
         self,
         target: nn.Module | str,
@@ -367,6 +313,7 @@ class Zoo(Keeper):
             If less than `min_coverage` of the target would be filled.
         """
         from transfer.tracing.given import give_example
+        from zoo_index.further import find_sources
         from zoo_index.sources import check_sources
         from zoo_index.transfers import build_on, fill, left_fresh
 
@@ -382,7 +329,8 @@ class Zoo(Keeper):
             module = build_on(device, str(target), example)
         elif example is not None:
             give_example(module, example)
-        places = self.find_sources(
+        places = find_sources(
+            self,
             lambda: module,
             named,
             lambda places: left_fresh(module, places, options=options),

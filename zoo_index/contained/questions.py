@@ -183,6 +183,7 @@ def transfer_to_file(
             zoo.get_ready(method)
         from transfer.structure.notation import from_values
         from transfer.weights.checkpoint import open_checkpoint
+        from zoo_index.further import find_sources
         from zoo_index.shown import ShownReport
 
         child.answer()
@@ -191,8 +192,8 @@ def transfer_to_file(
             child.ask("left", places=list(map(asdict, places)), options=asdict(options), ema=ema, state=state)
             return _checked(child, from_values, child.answer())
 
-        places = zoo.find_sources(
-            lambda: _described(child), named, left, n=sources, method=method, filters=filters, weights=weights
+        places = find_sources(
+            zoo, lambda: _described(child), named, left, n=sources, method=method, filters=filters, weights=weights
         )
         file = Path(os.path.abspath(folder), "weights.safetensors")
         child.ask(
