@@ -106,20 +106,12 @@ def test_the_rest_is_recommended_where_the_first_is_named(folder: Path) -> None:
 
 
 def test_filters_hold_for_further_sources(folder: Path) -> None:
-    asked = (
-        "transfer",
-        "-t",
-        "net.py",
-        "--auto",
-        "--sources",
-        "2",
-        "--search",
-        "classifier",
-        "-o",
-        "out.safetensors",
-    )
+    chosen = "--auto", "--sources", "2", "--search", "classifier"
+    asked = "transfer", "-t", "net.py", *chosen, "-o", "out.safetensors"
     report = answer(*asked)
     assert report["source"] == "classifier"  # there is no other, and one source is one
+    _, told = run(*asked)
+    assert "1 of 2 sources; no other has half of the layers that are left" in told
     assert report["supplies"] == []
     assert report["coverage"] < 1
 

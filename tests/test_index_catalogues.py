@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from zoo_index.answers import PERMISSIVE, Filters
 from zoo_index.catalogues import catalogue as catalogues
 from zoo_index.catalogues.catalogue import Collection, Request, listed_catalogues, open_catalogue
+from zoo_index.catalogues.folder_catalogue import _names
 from zoo_index.database.collections import put_collection
 from zoo_index.engines import open_engine
 from zoo_index.errors import CatalogueError, UnknownNameError, WeightsUnavailableError
@@ -140,6 +141,73 @@ def test_files_of_one_stem_and_shards_have_names_of_their_own(zoo: Zoo, tmp_path
     (folder / "big" / "model.safetensors.index.json").write_text(json.dumps(index))
     zoo.add_folder(folder, "runs", engine=open_engine("inline"))
     assert names(zoo, "folder") == ["runs/big", "runs/w-pth", "runs/w-safetensors"]
+
+
+def test_every_file_has_a_name_of_its_own(zoo: Zoo, tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    files = ["a.pth", "a.ckpt", "a-pth.pth", "x.pth.tar", "x.tar", "x.pt.tar", "plain.pth"]
+    for i, file in enumerate(files):
+        torch.save(weights(3, 4 + i), folder / file)
+    zoo.add_folder(folder, "runs", engine=open_engine("inline"))
+    found = {Path(e["path"]).name: e["name"] for e in zoo.entries(Filters(catalogue="folder"))}
+    assert sorted(found) == sorted(files)
+    assert len(set(found.values())) == len(files)
+    assert (found["a-pth.pth"], found["plain.pth"]) == ("runs/a-pth", "runs/plain")
+    report = again(zoo, "folder")
+    assert (report.unchanged, report.entries_changed) == (len(files), 0)
+
+
+def test_a_name_that_a_hash_would_give_is_no_trap(tmp_path: Path) -> None:
+    long = "/".join(["d" * 250] * 4)
+    paths = [f"{long}/w.{end}" for end in ("pth", "ckpt")]
+    collection = Collection("runs", str(tmp_path))
+    made = _names(tmp_path, [tmp_path / path for path in paths], collection)
+    files = [tmp_path / path for path in [*paths, *(f"{name.removeprefix('runs/')}.pth" for name in made)]]
+    names = _names(tmp_path, files, collection)
+    assert len(set(names)) == 4
+    assert names[:2] == made
+
+
+def shard(folder: Path, *sizes: int, seed: int = 0) -> Path:
+    """Write a checkpoint in two files and their index; return the second file."""
+    state = list(weights(*sizes, seed=seed).items())
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {"m-1.safetensors": dict(state[:1]), "m-2.safetensors": dict(state[1:])}
+    for file, part in parts.items():
+        save_file(part, folder / file)
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder / "m-2.safetensors"
+
+
+def test_what_an_index_does_not_name_is_no_shard(zoo: Zoo, tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    shard(folder / "big", 3, 6, 2)
+    torch.save(weights(3, 5, 2), folder / "big" / "lastweek.pth")
+    zoo.add_folder(folder, "runs", engine=open_engine("inline"))
+    assert names(zoo, "folder") == ["runs/big", "runs/big/lastweek"]
+
+
+def test_shards_count_as_the_content_of_their_index(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "runs" / "big"
+    second = shard(folder, 3, 6, 2)
+    zoo.add_folder(tmp_path / "runs", "runs", engine=open_engine("inline"))
+    before = zoo.entry("runs/big")
+    assert before["n_bytes"] == sum(file.stat().st_size for file in folder.iterdir())
+    time = (folder / "m-1.safetensors").stat().st_mtime_ns - 10**9
+    shard(folder, 3, 6, 2, seed=5)
+    os.utime(second, ns=(time, time))  # as a copy that keeps times: older than the rest
+    assert again(zoo, "folder").entries_changed == 1
+    after = zoo.entry("runs/big")
+    assert after["revision"] != before["revision"]
+    os.utime(second, ns=(1, 1))
+    assert again(zoo, "folder").changed == []
+    assert zoo.entry("runs/big")["revision"] == after["revision"]
+    monkeypatch.setattr("zoo_index.catalogues.folder_catalogue.open_checkpoint", lambda *_: 1 / 0)
+    assert again(zoo, "folder").unchanged == 1
 
 
 def test_folders_on_the_command_line(zoo: Zoo, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,7 +258,7 @@ def test_a_payload_is_not_run(tmp_path: Path, pack: Callable[[object], bytes], n
     marker = tmp_path / "marker"
     payload = {"state_dict": {**state(), "z": Evil(marker)}} if nested else Evil(marker)
     (tmp_path / name).write_bytes(pack(payload))
-    if nested and name == "w.pth":
+    if nested:
         assert set(open_checkpoint(tmp_path / name).header) == set(state())
     else:
         with pytest.raises(CheckpointError, match=r"weights file|no tensors"):

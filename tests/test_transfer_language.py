@@ -192,6 +192,8 @@ def test_a_network_gets_all_of_itself(family: str) -> None:
         ("t5", {"inner": 192}, 1e-5),
         ("t5", {"inner": 192, "kind": "gated-gelu"}, 1e-5),
         ("t5", {**WIDE, "tied": False}, 1e-5),
+        ("llama", {"kv": 4}, 1e-5),  # keys of their own for every head of queries
+        ("llama", {"kv": 4, "n": 3, "inner": 192}, 1e-5),
         ("llama", {**WIDE, "kv": 3}, 1e-3),  # but for the epsilon of norms
         ("llama", {"h": 128, "a": 8, "kv": 4}, 1e-3),
         ("gpt2", WIDE, 5e-3),

@@ -232,6 +232,16 @@ def test_missing_shards_are_refused(tmp_path: Path, file: str) -> None:
         open_checkpoint(indexed(tmp_path, dict.fromkeys(PLAIN, file)))
 
 
+def test_an_index_that_names_indexes_is_refused(tmp_path: Path) -> None:
+    sharded(tmp_path, "safetensors")
+    outer = indexed(tmp_path, {"fc0.weight": "model.safetensors.index.json"}, "outer.index.json")
+    with pytest.raises(
+        CheckpointError,
+        match=r"expected weights files as the shards of .*another index, 'model\.safetensors\.index",
+    ):
+        open_checkpoint(outer)
+
+
 def remap(index: Path, change: Callable[[dict[str, str]], None]) -> None:
     content = json.loads(index.read_text())
     change(content["weight_map"])
@@ -300,6 +310,27 @@ def test_views_that_overlap_or_stride_are_read(tmp_path: Path, legacy: bool) -> 
     }
     torch.save(tensors, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy)
     assert_same(held(tmp_path / "w.pth"), tensors)
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_views_that_only_note_a_conjugate_or_a_sign_are_read(tmp_path: Path, legacy: bool) -> None:
+    values = torch.complex(torch.arange(12.0), torch.arange(1.0, 13)).reshape(3, 4)
+    tensors = {
+        "a": values.conj(),
+        "b": values.clone().conj().imag,
+        "c": torch._neg_view(values.conj().t()),
+        "d": torch._neg_view(torch.zeros(0, 3)),
+        "e": torch._neg_view(torch.ones(3, dtype=torch.bfloat16)),
+        "f": values.to(torch.complex128).mH,
+        "g": values,
+    }
+    half = values.to(torch.complex32).conj()
+    torch.save({**tensors, "h": half}, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy)
+    found = held(tmp_path / "w.pth")
+    assert torch.equal(found.pop("h").to(torch.complex64), values.conj())
+    assert not any(tensor.is_conj() or tensor.is_neg() for tensor in found.values())
+    assert_same(found, tensors)
 
 
 def lying(legacy: bool, old: bytes, new: bytes) -> bytes:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import io
 import pickle
 import struct
 import subprocess
 import sys
+import tracemalloc
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from torch import nn
 
 from transfer.errors import CheckpointError
 from transfer.weights.checkpoint import open_checkpoint
+from transfer.weights.holdings import inspect
 
 State = dict[str, torch.Tensor]
 
@@ -174,6 +178,49 @@ def test_one_of_several_is_taken_by_name(tmp_path: Path, module: nn.Module) -> N
         open_checkpoint(tmp_path / "w.pth", state="tutor")
 
 
+def moments(names: Iterable[str], *averages: str) -> dict[str, State]:
+    """Averages of an optimizer, larger than the network that they are beside."""
+    return {average: {name: torch.rand(200, 200) for name in names} for average in averages}
+
+
+def per_tensor(names: Iterable[str]) -> dict[str, State]:
+    return {name: {"exp_avg": torch.rand(200, 200), "exp_avg_sq": torch.rand(200, 200)} for name in names}
+
+
+OPTIMIZERS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
+    "optax": lambda names: {"opt_state": moments(names, "mu", "nu")},
+    "optax without a name": lambda names: {"tx": {"0": {"count": torch.tensor(3), **moments(names, "mu", "nu")}}},
+    "opt_state": lambda names: {"opt_state": moments(names, "exp_avg")},
+    "opt": lambda names: {"opt": {"state": per_tensor(names)}},
+    "adam": lambda names: {"adam": moments(names, "m", "v")},
+    "averages": lambda names: moments(names, "exp_avg", "exp_avg_sq"),
+    "averages of each tensor": lambda names: {"moments": per_tensor(names)},
+    "two": lambda names: {"g_optim": moments(names, "m"), "netGoptimizer": moments(names, "m")},
+}
+
+
+@pytest.mark.parametrize("is_tree", [False, True], ids=["state_dict", "tree"])
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_tensors_of_an_optimizer_are_never_taken(
+    tmp_path: Path, make: Callable[[list[str]], dict[str, Any]], is_tree: bool
+) -> None:
+    layers = {f"l{i}": {"weight": torch.rand(2, 2), "bias": torch.rand(2)} for i in range(2)}
+    flat = {f"{layer}.{name}": tensor for layer, held in layers.items() for name, tensor in held.items()}
+    content = {"params": layers if is_tree else flat, "step": 3, **make(["l0", "l1"] if is_tree else list(flat))}
+    torch.save(content, tmp_path / "w.pth")
+    assert_same(held(tmp_path / "w.pth"), flat)
+    states = inspect(tmp_path / "w.pth").states
+    assert [state.key for state in states if state.kind != "optimizer"] == ["params"]
+    with pytest.raises(CheckpointError, match="expected a state dict"):
+        open_checkpoint(tmp_path / "w.pth", state=next(s.key for s in states if s.kind == "optimizer"))
+
+
+def test_the_network_called_opt_is_no_optimizer(tmp_path: Path) -> None:
+    content = {"qformer": {"a.weight": torch.rand(2)}, "opt_model": {"a.weight": torch.rand(3)}}
+    torch.save(content, tmp_path / "w.pth")
+    assert_same(held(tmp_path / "w.pth"), content["opt_model"])
+
+
 WAYS: dict[str, Callable[[Any, Path], None]] = {
     "zip": lambda module, path: torch.save({"model": module}, path),
     "legacy": lambda module, path: torch.save({"model": module}, path, _use_new_zipfile_serialization=False),
@@ -207,6 +254,22 @@ def test_arrays_in_a_pickle(tmp_path: Path, module: nn.Module, protocol: int) ->
     (tmp_path / "w.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
     expected = {name: torch.from_numpy(np.array(v.astype(v.dtype.newbyteorder("=")))) for name, v in odd.items()}
     assert_same(held(tmp_path / "w.pkl"), {**module.state_dict(), **expected})
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("content", [dict, OrderedDict, lambda named: [named]], ids=["dict", "ordered", "list"])
+def test_a_pickle_is_known_by_its_content(
+    tmp_path: Path, module: nn.Module, content: Callable[[Any], Any], protocol: int
+) -> None:
+    (tmp_path / "w.pth").write_bytes(pickle.dumps(content(arrays(module)), protocol=protocol))
+    assert_same(held(tmp_path / "w.pth"), module.state_dict())
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_torch_file_is_known_by_its_content(tmp_path: Path, module: nn.Module, legacy: bool) -> None:
+    path = tmp_path / "w.safetensors"
+    torch.save(module.state_dict(), path, _use_new_zipfile_serialization=not legacy)
+    assert_same(held(path), module.state_dict())
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed], ids=["stored", "compressed"])
@@ -290,6 +353,50 @@ def test_keras_and_onnx(tmp_path: Path, module: nn.Module) -> None:
     )
     onnx.save(onnx.helper.make_model(graph), tmp_path / "w.onnx")
     assert_same(held(tmp_path / "w.onnx"), module.state_dict())
+
+
+ONNX_TYPES = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "uint16", "bool")
+
+
+@pytest.mark.parametrize("is_external", [False, True])
+def test_any_element_type_of_onnx(tmp_path: Path, is_external: bool) -> None:
+    onnx = pytest.importorskip("onnx")
+    values = torch.arange(1000.0).remainder(7).reshape(10, 100)
+    tensors = {name: values.to(getattr(torch, name)) for name in ONNX_TYPES}
+    codes = {name: getattr(onnx.TensorProto, name.upper().replace("FLOAT8_", "FLOAT8")) for name in ONNX_TYPES}
+    initializer = [
+        onnx.helper.make_tensor(
+            name, codes[name], tensor.shape, tensor.view(torch.uint8).numpy().tobytes(), raw=True
+        )
+        for name, tensor in tensors.items()
+    ]
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], initializer=initializer))
+    onnx.save(model, tmp_path / "w.onnx", save_as_external_data=is_external)
+    found = held(tmp_path / "w.onnx")
+    assert_same(
+        {name: t.view(torch.uint8) for name, t in found.items()},
+        {n: t.view(torch.uint8) for n, t in tensors.items()},
+    )
+
+
+def test_packed_types_of_onnx_are_refused_by_name(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    packed = onnx.helper.make_tensor("w", onnx.TensorProto.INT4, (2, 2), b"\1\1", raw=True)
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [packed])), tmp_path / "w.onnx")
+    with pytest.raises(CheckpointError, match="got int4 tensor 'w'"):
+        open_checkpoint(tmp_path / "w.onnx")
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize("name", ["float4_e2m1fn_x2", "bits8"])
+def test_packed_types_of_torch_are_refused_by_name(tmp_path: Path, name: str, legacy: bool) -> None:
+    dtype = getattr(torch, name, None)
+    if dtype is None:
+        pytest.skip("this torch has no such type")
+    content = {"a": torch.ones(3), "x.weight": torch.zeros(4, 4, dtype=torch.uint8).view(dtype)}
+    torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(CheckpointError, match=f"got {name} tensor 'x.weight'"):
+        open_checkpoint(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
@@ -383,3 +490,58 @@ def test_nothing_of_a_pickle_is_imported_or_called(
     assert held(tmp_path / "w.pkl")["a"].tolist() == [1, 2, 3]
     assert "culprit" not in sys.modules
     assert not Path("marker").exists()
+
+
+def text(value: bytes) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value
+
+
+N = 200_000
+ENCODED = b"c_codecs\nencode\n"
+STORAGE = b"ctorch.storage\n_load_from_bytes\n"
+ENTRIES = b"(" + b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(N // 10)) + b"d"
+LEGACY = io.BytesIO()
+torch.save(torch.zeros(N // 4).untyped_storage(), LEGACY, _use_new_zipfile_serialization=False)
+
+BOMBS = {  # what is kept, as often as it is asked for
+    "text": ENCODED + b"q\0" + text(b"a" * N) + b"q\1" + text(b"latin1") + b"q\2(" + b"h\0h\1h\2\x86R" * 1000,
+    "names": text(b"a" * N) + b"q\1(" + b"h\1h\1\x93" * 1000,
+    "list": b"cbuiltins\nlist\nq\0(" + b"N" * N + b"lq\1(" + b"h\0h\1\x85R" * 1000,
+    "dict": b"ccollections\nOrderedDict\nq\0" + ENTRIES + b"q\1(" + b"h\0h\1\x85R" * 1000,
+    "attributes": b"cm\nC\nq\0" + ENTRIES + b"q\1(" + b"h\0)\x81h\1b" * 1000,
+    "array": b"cnumpy\ndtype\n" + text(b"u1") + b"\x85Rq\0" + text(b"a" * N) + b"q\1"
+    b"cnumpy.core.multiarray\n_reconstruct\nq\2(" + b"h\2)R(K\1K\1\x85h\0Nh\1tb" * 1000,
+    "storage": STORAGE + b"q\0B" + struct.pack("<I", len(LEGACY.getvalue())) + LEGACY.getvalue() + b"q\1("
+    + b"h\0h\1\x85R" * 1000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
+def test_a_pickle_that_copies_without_end_is_refused(tmp_path: Path, bomb: bytes) -> None:
+    (tmp_path / "w.pkl").write_bytes(b"\x80\4" + bomb + b"l.")
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            CheckpointError, match=r"found a pickle whose first [\d,]+ bytes make [\d,]+, more than weights need"
+        ):
+            open_checkpoint(tmp_path / "w.pkl")
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_storages_do_not_nest_in_one_another(tmp_path: Path) -> None:
+    inner = b"\x80\2" + STORAGE + b"C\1a\x85R."
+    (tmp_path / "w.pkl").write_bytes(b"\x80\4" + STORAGE + b"C" + bytes([len(inner)]) + inner + b"\x85R.")
+    with pytest.raises(CheckpointError, match="something else than a storage"):
+        open_checkpoint(tmp_path / "w.pkl")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("value", [0, 200], ids=["ascii", "other"])
+def test_large_values_in_any_protocol_are_not_taken_for_that(tmp_path: Path, protocol: int, value: int) -> None:
+    values = np.full(3_000_000, value, np.uint8)
+    content = {"a": values, "b": values.tobytes(), "c": torch.from_numpy(values)}
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
+    expected = torch.from_numpy(values)
+    assert_same(held(tmp_path / "w.pkl"), {"a": expected, "c": expected})

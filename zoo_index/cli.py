@@ -364,6 +364,9 @@ def transfer_command(
         from zoo_index.shown import ShownReport
 
         show_report(page(), ShownReport.from_json(report), verbose=verbose)
+    n_found = max(len(report["supplies"]), 1)
+    if sources is not None and n_found < sources and report["coverage"] < 1:
+        complain(f"Note: {n_found} of {sources} sources; no other has half of the layers that are left fresh")
     if report["method"] == "dpiat":  # verdicts are of its similarity
         supplies = report["supplies"]
         _question(supplies[0]["name"] if supplies else report["source"], report["similarity"])

@@ -6,6 +6,7 @@ What the index knows is answered from it, without torch.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from transfer.errors import InputError
 from transfer.structure.records import Architecture, Form
 from transfer.structure.standardization import FORMS, as_module, standardize
 from zoo_index.entries import Entries, Entry
-from zoo_index.targets import name_for, open_target, split_code
+from zoo_index.errors import WeightsUnavailableError
+from zoo_index.targets import build_by_name, name_for, open_target, split_code
 from zoo_index.view import View
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     NetworkSpec = nn.Module | Architecture | Checkpoint | str | os.PathLike[str]
 
-__all__ = ["Resolved", "described", "name_of", "network_of", "resolve"]
+__all__ = ["Resolved", "described", "indexed", "network_of", "open_entry", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -62,22 +64,61 @@ def network_of(spec: NetworkSpec, entries: Entries, example: object = None) -> A
         if example is not None:
             _give(spec, example)
         return spec
-    return open_target(name_of(str(spec), entries), example)
+    entry = indexed(str(spec), entries)
+    return open_target(str(spec), example) if entry is None else open_entry(entry, example)
 
 
-def name_of(spec: str, entries: Entries) -> str:
-    """Return what `targets.open_target` calls a specification, which may be a name of the index.
+def open_entry(entry: Mapping[str, Any], example: object = None) -> Any:
+    """Open the network of an entry: its file as a checkpoint, else by its name, as its catalogue builds it.
+
+    An index may come from elsewhere (`packing.unpack`), so nothing that it names is run, whatever it is called:
+    code is only what a user typed.
 
     Parameters
     ----------
-    spec : str
-    entries : Entries
+    entry : mapping
+    example : Tensor, tuple, mapping or str, optional
+        As for `network_of`.
+
+    Returns
+    -------
+    nn.Module or Checkpoint
+
+    Raises
+    ------
+    CheckpointError
+        If its file cannot be read.
+    UnknownNameError
+        If its catalogue has no network of its name.
+    WeightsUnavailableError
+        If there is neither a file here nor code in its catalogue.
+    InputError
+        As `targets.open_target`.
     """
-    entry = _indexed(spec, entries)
-    if entry is None:
-        return spec
-    has_code = entry["catalogue"] in ("timm", "torchvision")
-    return str(entry["path"] or (entry["name"] if has_code else entry["architecture"]))
+    network = _open_entry(entry)
+    if example is not None:
+        _give(network, example)
+    return network
+
+
+def _open_entry(entry: Mapping[str, Any]) -> nn.Module | Checkpoint:
+    from transfer.weights.checkpoint import open_checkpoint
+    from zoo_index.catalogues.catalogue import open_catalogue
+    from zoo_index.weights import Availability
+
+    if entry["path"]:
+        return open_checkpoint(entry["path"])
+    if entry["catalogue"] in ("timm", "torchvision"):
+        return build_by_name(entry["name"], "meta")
+    build = open_catalogue(entry["catalogue"]).build
+    if build is not None:
+        return build(entry["name"])
+    found = Availability().find(entry)
+    if found is None:
+        raise WeightsUnavailableError(
+            f"expected the weights of {entry['name']!r} on this machine, found none; run: zoo fetch {entry['name']}"
+        )
+    return open_checkpoint(found)
 
 
 def _give(network: object, example: object) -> None:
@@ -115,7 +156,7 @@ def resolve(spec: NetworkSpec | Resolved, form: Form, view: View, example: objec
     """
     if isinstance(spec, Resolved):
         return spec
-    entry = _indexed(spec, view.entries) if example is None else None
+    entry = indexed(spec, view.entries) if example is None else None
     if entry is not None:
         stored = {wanted: view.search.architecture(entry["architecture_id"], wanted) for wanted in FORMS}
         forms = {wanted: found for wanted, found in stored.items() if found is not None}
@@ -144,8 +185,14 @@ def described(module: nn.Module, name: str) -> Resolved:
     return Resolved(name, sum(p.numel() for p in module.parameters()), forms)
 
 
-def _indexed(spec: object, entries: Entries) -> Entry | None:
-    """Entry that a string names, if it is neither code nor a file."""
+def indexed(spec: object, entries: Entries) -> Entry | None:
+    """Return the entry that a string names, if it is neither code nor a file.
+
+    Parameters
+    ----------
+    spec : object
+    entries : Entries
+    """
     if not isinstance(spec, str) or split_code(spec) or os.path.isfile(spec):
         return None
     return entries.get(spec)

@@ -15,7 +15,7 @@ from zoo_index.catalogues.catalogue import open_catalogue
 from zoo_index.entries import Entry
 from zoo_index.errors import NothingFoundError, UnknownNameError
 from zoo_index.hub.fetching import fetch
-from zoo_index.targets import is_checkpoint, is_path, open_target
+from zoo_index.targets import is_checkpoint, is_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -206,7 +206,7 @@ def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module 
     module = build(entry["name"]) if build is not None else None
     if module is None and not os.path.isfile(entry["path"] or ""):
         return None
-    network = module if module is not None else open_target(entry["path"])
+    network = module if module is not None else open_checkpoint(entry["path"])
     expected = {name: signature.shape for name, signature in header_of(network).items()}
     found = {name: signature.shape for name, signature in checkpoint.header.items()}
     if module is not None and found == expected:

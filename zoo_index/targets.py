@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from transfer.weights.checkpoint import Checkpoint
 
-__all__ = ["build_target", "is_checkpoint", "is_path", "name_for", "open_target", "split_code"]
+__all__ = ["build_by_name", "build_target", "is_checkpoint", "is_path", "name_for", "open_target", "split_code"]
 
 _FACTORIES = ("build_model", "make_model", "model")
 _EXAMPLE = "example_input"
@@ -106,7 +106,7 @@ def build_target(spec: str, *, device: str = "cpu", example: object = None) -> n
     """
     check_path(spec)
     code = split_code(spec)
-    network = _build_from_code(*code, device, example) if code is not None else _build_by_name(spec, device)
+    network = _build_from_code(*code, device, example) if code is not None else build_by_name(spec, device)
     if example is not None:
         from transfer.tracing.given import give_example
 
@@ -114,7 +114,22 @@ def build_target(spec: str, *, device: str = "cpu", example: object = None) -> n
     return network
 
 
-def _build_by_name(spec: str, device: str) -> nn.Module:
+def build_by_name(spec: str, device: str) -> nn.Module:
+    """Build the network that timm or torchvision know by a name; nothing else is run.
+
+    Parameters
+    ----------
+    spec : str
+    device : str
+        As for `build_target`.
+
+    Raises
+    ------
+    TargetError
+        If it is no name.
+    UnknownNameError
+        If neither knows it.
+    """
     if is_checkpoint(spec):
         raise TargetError(
             f"expected a network to write into, '{spec}' is a checkpoint without a module; "

@@ -126,7 +126,8 @@ def left_fresh(
 
     opened = [open_source(place, ema=ema, state=state) for place in places]
     parts = plan_each([source.structure or source.checkpoint for source in opened], module, options=options)
-    return left_of(standardize(module), unfilled(parts))
+    target = standardize(module)
+    return left_of(target, unfilled(parts, target))
 
 
 def save(module: nn.Module, report: TransferReport, output: str | os.PathLike[str]) -> TransferReport:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transfer.weights.indexes import INDEX, is_below, read_index
+from transfer.weights.files import open_regular
+from transfer.weights.indexes import INDEX, MOST_BYTES, is_below, read_index
 from transfer.weights.inspection import is_weights
 from zoo_index.hub import library
 
-__all__ = ["Availability", "file_names", "hub_cache", "shards_of", "torch_cache"]
+__all__ = ["Availability", "file_names", "hub_cache", "parts_of", "shards_of", "torch_cache"]
 
 _FILENAMES = ("model.safetensors", "pytorch_model.bin")
 """Names timm gives its weights on the hub, in the order it looks for them."""
@@ -70,10 +71,24 @@ def shards_of(index: Path) -> list[str]:
     index : Path
     """
     try:
-        found = list(dict.fromkeys(read_index(index.read_bytes()).values()))
+        with open_regular(index) as opened:
+            found = list(dict.fromkeys(read_index(opened.read(MOST_BYTES)).values()))
     except (OSError, ValueError):
         return []
     return found if all(map(is_below, found)) else []
+
+
+def parts_of(file: Path) -> list[Path]:
+    """Return the files that hold the tensors of a checkpoint in several files; none of one that is alone.
+
+    Parameters
+    ----------
+    file : Path
+        An index, the metadata of a folder of `torch.distributed.checkpoint`, or a file that is alone.
+    """
+    if file.name.endswith(INDEX):
+        return [file.parent / shard for shard in shards_of(file)]
+    return sorted(file.parent.glob("*.distcp")) if file.name == ".metadata" else []
 
 
 def file_names(entry: Mapping[str, Any]) -> tuple[str, ...]:

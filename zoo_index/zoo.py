@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transfer.options import Options
     from transfer.planning.planned import TransferPlan
     from zoo_index.answers import Recommendations
+    from zoo_index.entries import Entry
     from zoo_index.resolve import NetworkSpec, Resolved
 
 __all__ = ["Zoo", "open_zoo"]
@@ -242,11 +243,11 @@ class Zoo(Keeper):
             return plan(networks[0], receiver, method=method, options=options)
         return plan(networks, receiver, method=method, options=options, source_names=list(map(name_for, specs)))
 
-    def name_of(self, spec: str) -> str:
-        """Return what `targets.open_target` calls a specification, which may be a name of the index."""
-        from zoo_index.resolve import name_of
+    def indexed(self, spec: str) -> Entry | None:
+        """Return the entry that a specification names, if it is neither code nor a file."""
+        from zoo_index.resolve import indexed
 
-        return name_of(spec, self._started().entries)
+        return indexed(spec, self._started().entries)
 
     def transfer(
         self,

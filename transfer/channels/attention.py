@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from transfer.alignment.matching import LayerPair
 from transfer.operators import Channels
 from transfer.regions import Span
 from transfer.structure.meaning import in_width, is_weighted, n_fused_parts, out_width
 from transfer.structure.records import Layer
 
-__all__ = ["attention_channels", "head_spans"]
+__all__ = ["attention_channels", "head_spans", "repeated_heads"]
 
 
 def head_spans(n_old: int, n_new: int, heads_old: int, heads_new: int) -> list[Span] | None:
@@ -80,6 +81,37 @@ def attention_channels(
     if readers and in_width(readers[0]) == b:
         found[readers[0].path] = Channels(inputs=tuple(spans), operator="by head")
     return found
+
+
+def repeated_heads(pairs: Sequence[LayerPair]) -> dict[str, Channels]:
+    """Channels of keys and values that fewer heads of queries share than before: those that share one get copies.
+
+    So a network in which every head of queries has keys of its own computes what one with grouped queries does.
+
+    Parameters
+    ----------
+    pairs : sequence of LayerPair
+        Of one block of the target.
+
+    Returns
+    -------
+    dict of str to Channels
+        By path of the target layer.
+    """
+    headed = [p for p in pairs if p.source.n_heads and p.target.n_heads and is_weighted(p.target)]
+    queries = {p.target.n_heads: _head_width(p.target) for p in headed if p.source.dims == p.target.dims}
+    found: dict[str, Channels] = {}
+    for pair in headed:
+        few, many, width = pair.source.n_heads, pair.target.n_heads, _head_width(pair.target)
+        shares = any(n > few and n % many == 0 and width == other for n, other in queries.items())
+        if many > few and many % few == 0 and width == _head_width(pair.source) and shares:
+            spans = tuple((i * few // many * width, i * width, width) for i in range(many))
+            found[pair.target.path] = Channels(outputs=spans, operator="repeat heads")
+    return found
+
+
+def _head_width(layer: Layer) -> int:
+    return out_width(layer) // layer.n_heads
 
 
 def _position(layers: Sequence[Layer], layer: Layer) -> int:

@@ -8,10 +8,11 @@ concatenations, the groups of grouped convolutions.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.channels.attention import attention_channels
+from transfer.channels.attention import attention_channels, repeated_heads
 from transfer.channels.bundles import bundle_channels
 from transfer.channels.by_shape import channels_by_shape
 from transfer.operators import LEADING, Channels
@@ -58,6 +59,8 @@ def choose_channels(
     found = channels_by_shape(alignment, traced if flow else None) | traced
     if options.split_fused:
         found |= _heads(alignment, traced, flow)
+    for _, members in groupby(alignment.pairs, key=lambda pair: pair.target_item):
+        found |= repeated_heads(list(members))
     return {path: channels for path, channels in found.items() if channels != LEADING}
 
 

@@ -202,7 +202,7 @@ class _Walk:
             self.seen[n_in] = _View(self._new(n_in))
             self.seen[n_in].node.is_frozen = True
         view = self.seen.get(n_in)
-        may_be_grouped = layer.kind.startswith("conv") and layer.n_groups != 1
+        may_be_grouped = layer.kind.startswith("conv") and layer.n_groups != 1 and n_in > 0
         if may_be_grouped and n_out % n_in == 0 and n_out in self.seen:
             if view is None:
                 self._freeze(*(other for width, other in self.seen.items() if width % n_in == 0))

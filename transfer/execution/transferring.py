@@ -125,8 +125,11 @@ def transfer(
         function, note = None, planned.note
         if verify:
             begin("verify")
-            if any(supplied[1:]):
+            suppliers = [i for i, rows in enumerate(supplied) if any(row.regions for row in rows)] or [0]
+            if len(suppliers) > 1:
                 function = Function("unknown", reason=_SEVERAL)
+            elif suppliers != [0]:
+                function = _prover(sources[suppliers[0]], reads[suppliers[0]], target)()
             else:
                 function, other = _verified(sources[0], reads[0], jobs[0].read, parts[0], target, allow_nonfinite)
                 if other is not None:

@@ -276,13 +276,17 @@ def _head_reason(pair: LayerPair, alignment: Alignment, heads: tuple[set[str], s
     """Why a layer that tells classes is left fresh; empty for other layers, for words, and for as many classes."""
     source, target = pair.source, pair.target
     if not target.is_output and target.path not in heads[0]:
-        tells = (source.is_output or source.path in heads[1]) and out_width(source) < in_width(source)
-        is_other = is_weighted(source) and sorted(source.dims or ()) != sorted(target.dims or ())
-        return "the matched source layer tells classes, and it does not" if is_other and tells else ""
+        tells = is_weighted(source) and (source.is_output or source.path in heads[1])
+        is_other = sorted(source.dims or ()) != sorted(target.dims or ())
+        if tells and is_other and not _tells_words(source, alignment.source):
+            return "the matched source layer tells classes, and it does not"
+        return ""
     is_inner = source.facts and not source.is_output and source.path not in heads[1]
     if _narrows(target) and is_inner and source.dims != target.dims:
         return "it writes what the network returns, and the matched source layer does not"
-    narrows = _narrows(source) and _narrows(target)
+    # what was not run may be the output layer as well, if it tells as many
+    is_unknown = not source.facts and _narrows(target) and is_weighted(source) and source.path not in heads[1]
+    narrows = (_narrows(source) or is_unknown) and _narrows(target)
     if target.path not in heads[0] and not narrows:
         return ""
     if not options.head:

@@ -197,6 +197,8 @@ def filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
         status = "copied"
     elif fill.operator == "by part" and n_copied == target.size and fill.regions[0].size[1:2] == source.shape[1:2]:
         status, reason = "copied", "the same map, fused in one of the networks and separate in the other"
+    elif n_copied == target.size > source.size:
+        status, reason = "grown", "filled with channels of the source, some of them several times"
     elif n_copied == target.size:
         status, reason = "cropped", f"source has {source.size} elements, target takes {n_copied}"
     else:

@@ -21,7 +21,7 @@ from transfer.planning.dpiat_rows import dpiat_rows
 from transfer.planning.heads import quiet_heads
 from transfer.planning.joined import joined_plans
 from transfer.planning.planned import PlannedTensor, TransferPlan, filled, fresh
-from transfer.planning.rest import plan_rest, unfilled
+from transfer.planning.rest import part_for, plan_rest
 from transfer.planning.several import called, joined, numbered
 from transfer.planning.sides import read_sides
 from transfer.planning.ties import without_ties
@@ -128,13 +128,16 @@ def plan_each(
             )
         return [plan_alignment(match(sources[0], target, method=form), target, options=options)]
     sides = read_sides(sources[0], target)
-    first = _planned(match(sides.source, sides.target), sides.header, sides.module, sides.allowed(options))
+    part = part_for(sides.source, sides.target) if len(sources) > 1 else sides.target
+    first = _planned(match(sides.source, part), sides.header, sides.module, sides.allowed(options))
     similarity = first.similarity
     if not was_run(sides.source):
-        similarity = max(similarity, in_common(sides.source, sides.target).similarity)
+        similarity = max(similarity, in_common(sides.source, part).similarity)
+    if len(sources) > 1 and not first.coverage:  # nor does it know what to leave out
+        first = replace(first, tensors=tuple(PlannedTensor(row.name, row.shape, "fresh") for row in first.tensors))
     parts = [replace(first, similarity=similarity, note=sides.note)]
     for source in sources[1:]:
-        parts.append(plan_rest(read_sides(source, target), unfilled(parts), options))
+        parts.append(plan_rest(read_sides(source, target), parts, options))
     return parts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,11 @@ def called(network: object) -> str:
 
 def numbered(names: Sequence[str]) -> list[str]:
     """Tell sources apart that have one name."""
-    return [f"{name} ({names[:i].count(name) + 1})" if name in names[:i] else name for i, name in enumerate(names)]
+    found: list[str] = []
+    for name in names:
+        free = (f"{name} ({i})" for i in count(2) if f"{name} ({i})" not in (*found, *names))
+        found.append(next(free) if name in found else name)
+    return found
 
 
 def joined(parts: Sequence[TransferPlan], names: Sequence[str], module: nn.Module | None) -> TransferPlan:

@@ -22,6 +22,17 @@ __all__ = ["State", "choose", "choose_names", "find_states"]
 _PLAIN_PREFIXES = ("model.", "module.", "net.")
 _EMA_PREFIXES = ("model_ema.", "ema_model.", "ema.")
 
+_OPTIMIZER = re.compile(
+    r"(?<![a-z])(optim|(opt(?!_model)|adamw?|sgd)(?![a-z]))|optimi[sz]er|exp_avg|momentum_buffer"
+)
+"""In keys, in lower case, under which scripts keep an optimizer, or it its averages. OPT is a network, too."""
+
+_AVERAGES = ("exp_avg", "exp_avg_sq", "momentum_buffer")
+"""What torch's optimizers keep for each tensor."""
+
+_OPTAX = {"count", "mu", "nu"}
+"""What optax's Adam and its kin keep."""
+
 _MAX_NESTING = 200
 """Of mappings and modules; no network nests deeper."""
 
@@ -245,7 +256,11 @@ _NOTHING = _Found({})
 
 
 def _is_optimizer(value: object) -> bool:
-    return isinstance(value, Mapping) and "param_groups" in value
+    return isinstance(value, Mapping) and (
+        "param_groups" in value
+        or value.keys() >= _OPTAX
+        or any(_tensor(value.get(name)) is not None for name in _AVERAGES)
+    )
 
 
 def _children(value: object) -> Mapping[str, object]:
@@ -272,18 +287,17 @@ def _tensor(value: object) -> Stored | Unreadable | None:
 
 
 def _state(path: tuple[str, ...], tensors: Tensors, is_optimizer: bool) -> State:
-    words = _words(path)
-    return State(".".join(path), tensors, "ema" in words, is_optimizer or _has_optimizer(words))
+    is_optimizer = is_optimizer or any(map(_has_optimizer, path))
+    return State(".".join(path), tensors, "ema" in _words(path), is_optimizer)
 
 
 def _is_apart(key: str) -> bool:
     """Whether what lies under a key is no part of a network that it lies beside."""
-    words = _words([key])
-    return "ema" in words or _has_optimizer(words)
+    return "ema" in _words([key]) or _has_optimizer(key)
 
 
-def _has_optimizer(words: Iterable[str]) -> bool:
-    return any(word.startswith("optim") for word in words)
+def _has_optimizer(key: str) -> bool:
+    return _OPTIMIZER.search(key.lower()) is not None
 
 
 def _words(path: Iterable[str]) -> set[str]:

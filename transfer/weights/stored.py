@@ -74,6 +74,8 @@ class StoredTensor(Stored):
         In elements, as the strides are.
     is_swapped : bool
         Whether the bytes of each element are in the order of another machine.
+    is_conjugate, is_negative : bool
+        Whether the values are the conjugates of those in the file, or have the other sign; torch saves views so.
 
     Raises
     ------
@@ -87,6 +89,8 @@ class StoredTensor(Stored):
     stride: tuple[int, ...]
     offset: int = 0
     is_swapped: bool = False
+    is_conjugate: bool = False
+    is_negative: bool = False
 
     def __post_init__(self) -> None:
         if len(self.shape) > _MOST_DIMENSIONS:
@@ -120,7 +124,10 @@ class StoredTensor(Stored):
             flat = flat.view(n, size).flip(1).reshape(-1)
         elif flat.data_ptr() % size:
             flat = flat.clone()
-        return flat.view(dtype).as_strided(self.shape, self.stride, self.offset)
+        values = flat.view(dtype).as_strided(self.shape, self.stride, self.offset)
+        if self.is_conjugate:
+            values = values.conj().resolve_conj()
+        return values.neg() if self.is_negative else values
 
 
 @dataclass(frozen=True, slots=True, eq=False)

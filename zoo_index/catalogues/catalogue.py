@@ -64,7 +64,8 @@ class CatalogueEntry:
     revision : str or None
         Of the weights, e.g. a commit. Where it changes the architecture is standardized again.
     modified_ns : int or None
-        When a file was written, in nanoseconds of the epoch.
+        When a file was written, in nanoseconds of the epoch; of several files a number that changes with any of
+        their sizes and times.
     """
 
     name: str

@@ -1,15 +1,15 @@
 """Folders of checkpoints that users added: every weights file in a tree is an entry, known by its content.
 
-Entries are ``NAME/relative/path``, without suffix. Files are looked into without running anything in them; what is
-no weights file is passed over. A file whose size and time are those of last time is not read again.
+Entries are ``NAME/relative/path``, without suffix unless several files would be called alike. Files are looked
+into without running anything in them; what is no weights file is passed over. A file whose size and time are those
+of last time is not read again; of a checkpoint in several files, none is if that holds for all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from transfer.errors import CheckpointError
@@ -22,6 +22,7 @@ from zoo_index.catalogues.description import Description
 from zoo_index.errors import CatalogueError
 from zoo_index.logs import LOGGER
 from zoo_index.plain_text import plain
+from zoo_index.weights import parts_of
 
 __all__ = ["CATALOGUE", "SUFFIXES", "has_weights"]
 
@@ -32,6 +33,7 @@ SUFFIXES = (
 
 _METADATA = ".metadata"
 _MOST_FILES = 100_000
+_MOST_IN_A_NAME = 1000
 
 
 def entries(request: Request) -> Iterator[CatalogueEntry]:
@@ -61,10 +63,7 @@ def _in_folder(root: Path, collection: Collection, request: Request) -> Iterator
     files = list(_weights_files(root))
     if len(files) > _MOST_FILES:
         raise CatalogueError(f"expected at most {_MOST_FILES:,} weights files in '{root}', found {len(files):,}")
-    times = Counter(_stem(root, file) for file in files)
-    for file in files:
-        stem = _stem(root, file)
-        name = plain(f"{collection.name}/{stem if times[stem] == 1 else f'{stem}-{file.suffix[1:]}'}", 1000)
+    for file, name in zip(files, _names(root, files, collection), strict=True):
         entry = _entry(file, name, collection, request.known.get(name))
         if entry is not None:
             yield entry
@@ -72,37 +71,67 @@ def _in_folder(root: Path, collection: Collection, request: Request) -> Iterator
 
 def _weights_files(root: Path) -> Iterator[Path]:
     """List files that may be weights, in the order of their names; of several with an index the index alone."""
+    shards: set[Path] = set()  # they have no meaning of their own
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if _METADATA in names:
-            yield Path(folder, _METADATA)
-            continue
-        indexes = sorted(name for name in names if name.endswith(INDEX))
-        if indexes:  # shards have no meaning of their own
-            yield Path(folder, indexes[-1])
-            continue
-        yield from (Path(folder, name) for name in sorted(names) if name.endswith(SUFFIXES) and name[0] != ".")
+        wholes = [Path(folder, name) for name in sorted(names) if name == _METADATA or name.endswith(INDEX)]
+        for whole in wholes:
+            shards.update(parts_of(whole))
+        yield from wholes
+        others = (Path(folder, name) for name in sorted(names) if name.endswith(SUFFIXES) and name[0] != ".")
+        yield from (file for file in others if file not in shards)
 
 
-def _stem(root: Path, file: Path) -> str:
-    """Return the name of a file within its folder; of an index or of a folder's metadata that of the folder."""
+def _names(root: Path, files: Sequence[Path], collection: Collection) -> list[str]:
+    """Call files, each by the shortest of its names that no other file has a better claim to."""
+    choices = [_choices(root, file, collection.name) for file in files]
+    last = len(choices[0]) - 1 if choices else 0
+    taken = [0] * len(files)
+    while True:
+        claims: dict[str, list[int]] = {}
+        for i, chosen in enumerate(taken):
+            claims.setdefault(choices[i][chosen], []).append(i)
+        rivals = [claim for claim in claims.values() if len(claim) > 1]
+        if not rivals:
+            return [names[chosen] for names, chosen in zip(choices, taken, strict=True)]
+        for claim in rivals:
+            least = min(taken[i] for i in claim)
+            first = [i for i in claim if taken[i] == last] or [i for i in claim if taken[i] == least]
+            for i in claim:
+                if first != [i]:
+                    taken[i] = min(taken[i] + 1, last)
+
+
+def _choices(root: Path, file: Path, collection: str) -> list[str]:
+    """List names for a file, the shortest first: the last has a hash in it, even where a long name is cut.
+
+    The shortest is its path without suffix; of an index or of a folder's metadata the path of the folder.
+    """
+    path = file.relative_to(root).as_posix()
     if file.name == _METADATA or file.name.endswith(INDEX):
         within = file.parent.relative_to(root).as_posix()
-        return file.parent.name if within == "." else within
-    within = file.relative_to(root).as_posix()
-    return within.removesuffix(".tar").removesuffix(Path(within.removesuffix(".tar")).suffix)
+        stem, rest = (file.parent.name if within == "." else within), file.name.removesuffix(INDEX)
+    else:
+        stem = path.removesuffix(".tar")
+        stem = stem.removesuffix(Path(stem).suffix)
+        rest = path[len(stem) + 1 :]
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()
+    names = [f"{collection}/{name}" for name in (stem, f"{stem}-{rest}", path)]
+    return [*(plain(name, _MOST_IN_A_NAME) for name in names), f"{plain(names[1], 900)}-{digest[:32]}"]
 
 
 def _entry(file: Path, name: str, collection: Collection, known: CatalogueEntry | None) -> CatalogueEntry | None:
     """Describe a file as an entry; None of what is no weights file, or cannot be read."""
     try:
-        found = file.stat()
-        stamp = (found.st_size, found.st_mtime_ns, str(file))
+        files = [file, *parts_of(file)]
+        found = [one.stat() for one in files]
+        n_bytes, modified_ns = sum(one.st_size for one in found), _time_of(found)
+        stamp = (n_bytes, modified_ns, str(file))
         if known is not None and (known.n_bytes, known.modified_ns, known.path) == stamp:
             revision = known.revision
         else:
             open_checkpoint(file)
-            revision = _hash(file)
+            revision = _hash(files)
     except (OSError, CheckpointError) as error:
         LOGGER.info("passed over", extra={"details": {"file": str(file), "reason": str(error)}})
         return None
@@ -112,13 +141,27 @@ def _entry(file: Path, name: str, collection: Collection, known: CatalogueEntry 
         family=collection.name,
         license=collection.license,
         path=str(file),
-        n_bytes=found.st_size,
+        n_bytes=n_bytes,
         revision=revision,
-        modified_ns=found.st_mtime_ns,
+        modified_ns=modified_ns,
     )
 
 
-def _hash(file: Path) -> str:
+def _time_of(found: Sequence[os.stat_result]) -> int:
+    """Return when a file was written; of several files a number that changes with any of their sizes and times."""
+    if len(found) == 1:
+        return found[0].st_mtime_ns
+    text = repr([(one.st_size, one.st_mtime_ns) for one in found])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1  # databases have 63 bits
+
+
+def _hash(files: Sequence[Path]) -> str:
+    """Hash a file; of several, the hashes of all."""
+    hashes = [_hash_of(file) for file in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _hash_of(file: Path) -> str:
     made = hashlib.sha256()
     with open_regular(file) as opened:
         while piece := opened.read(1 << 20):

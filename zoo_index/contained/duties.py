@@ -48,9 +48,15 @@ class Duties:
         }
         return names[request.pop("name")](**request)
 
-    def _open(self, role: str, spec: str, example: str | None, device: str) -> None:
+    def _open(
+        self, role: str, spec: str, example: str | None, device: str, entry: dict[str, Any] | None = None
+    ) -> None:
         self._step("load and build")
-        if device == "meta":
+        if entry is not None:
+            from zoo_index.resolve import open_entry
+
+            self._networks[role] = open_entry(entry, example)
+        elif device == "meta":
             from zoo_index.targets import open_target
 
             self._networks[role] = open_target(spec, example)

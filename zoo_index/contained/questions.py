@@ -122,7 +122,8 @@ def plan(
         zoo = open_zoo()
         for role, (spec, given) in asked.items():
             if role not in codes:
-                child.ask("open", role=role, spec=zoo.name_of(spec), example=given, device="meta")
+                entry = zoo.indexed(spec)
+                child.ask("open", role=role, spec=spec, example=given, device="meta", entry=entry)
         names = list(map(name_for, sources))
         child.ask("plan", sources=roles, names=names, method=method, options=asdict(options))
         from zoo_index.shown import ShownPlan

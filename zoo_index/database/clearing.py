@@ -24,7 +24,7 @@ from zoo_index.database.schema import (
     standing,
 )
 
-__all__ = ["Cleared", "clear", "drop_orphans", "keep_standing", "orphans"]
+__all__ = ["Cleared", "clear", "drop_files", "drop_orphans", "keep_standing", "orphans"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,12 @@ def keep_standing(connection: Connection, number: int, catalogues: Sequence[str]
         connection.execute(update(table).values(born=1, died=None))
     connection.execute(update(STATE).values(generation=0))
     _drop_unused(connection)
+
+
+def drop_files(connection: Connection) -> None:
+    """Delete the entries that are files of some machine, and the architectures that have no others."""
+    connection.execute(delete(ENTRY).where(ENTRY.c.path.is_not(None)))
+    connection.execute(delete(ARCHITECTURE).where(ARCHITECTURE.c.id.not_in(select(ENTRY.c.architecture_id))))
 
 
 def orphans(connection: Connection) -> int:

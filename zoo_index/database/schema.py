@@ -221,7 +221,7 @@ ENTRY = Table(
     _one_at_a_time("uq_entry_standing", "born IS NOT NULL AND died IS NULL", "name"),
 )
 """A pretrained weight set. `revision` is that of its weights: a commit of a hub, or a hash of a file, which was
-written at `modified_ns` (of the epoch)."""
+written at `modified_ns` (of the epoch; of several files it is a number that tells their times apart)."""
 
 COLLECTION = Table(
     "collection",

@@ -27,7 +27,7 @@ from zoo_index.weights import Availability, file_names, hub_cache, shards_of, to
 
 __all__ = ["fetch"]
 
-_REMEDY = "or give the file: --weights FILE, or take a source that is at hand: zoo list --available"
+_REMEDY = "or give the file (zoo transfer --weights FILE), or take a source that is at hand: zoo list --available"
 
 _LOOPBACK = "ZOO_LOOPBACK_HTTP"
 """Environment variable; if it is 1, weights may come by plain http from this machine itself."""

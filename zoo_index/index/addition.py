@@ -48,7 +48,14 @@ def add_checkpoint(
     check_name(family, "a family")
     path = _resolve(checkpoint)
     description = describe_checkpoint(name, path)
-    entry = CatalogueEntry(name=name, architecture=name, license=license, family=family, path=str(path))
+    entry = CatalogueEntry(
+        name=name,
+        architecture=name,
+        license=license,
+        family=family,
+        path=str(path),
+        n_bytes=path.stat().st_size if path.is_file() else None,
+    )
     listing = Listing(_CATALOGUE, [entry], is_whole=False)
     with store.writing() as connection:
         check_is_free(connection, name)

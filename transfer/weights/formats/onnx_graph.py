@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfer.weights.contents import Contents, RefusedError
 from transfer.weights.inert.arrays import numpy_type
+from transfer.weights.inert.values import Unreadable
 from transfer.weights.stored import ITEM_SIZES, LoadedTensor
 
 if TYPE_CHECKING:
@@ -36,17 +37,20 @@ def read_file(path: Path) -> Contents:
         import onnx
     except ImportError as error:
         raise RefusedError("an ONNX file, which onnx reads: pip install onnx") from error
-    found: dict[str, LoadedTensor] = {}
+    found: dict[str, LoadedTensor | Unreadable] = {}
     for name, tensor in _initializers(onnx.load(path, load_external_data=False).graph, ""):
-        kind = numpy_type(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).name)
+        code = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).name
+        kind = numpy_type(code)
         shape = tuple(tensor.dims)
         if kind is None:
+            if code != "object":  # which is text; the others are packed, as int4
+                found[name] = Unreadable(code)
             continue
         if any(n < 0 for n in shape) or (
             tensor.raw_data and len(tensor.raw_data) != math.prod(shape) * ITEM_SIZES[kind]
         ):
             raise ValueError(f"an initializer {name!r} that claims more than the file holds")
-        found[name] = LoadedTensor(shape, kind, partial(_load, tensor, path.parent))
+        found[name] = LoadedTensor(shape, kind, partial(_load, tensor, kind, path.parent))
     return Contents("ONNX", found)
 
 
@@ -63,9 +67,12 @@ def _initializers(graph: Any, prefix: str) -> Iterator[tuple[str, Any]]:
                 yield prefix + (node.output[0] if node.output else node.name), attribute.t
 
 
-def _load(tensor: Any, folder: Path) -> torch.Tensor:
+def _load(tensor: Any, kind: str, folder: Path) -> torch.Tensor:
     import numpy as np
     import torch
     from onnx import numpy_helper
 
-    return torch.from_numpy(np.array(numpy_helper.to_array(tensor, str(folder))))
+    array = np.array(numpy_helper.to_array(tensor, str(folder)))
+    if kind.startswith(("bfloat", "float8")):  # which numpy does not have; onnx gives them as types of ml_dtypes
+        return torch.from_numpy(array.view(f"u{array.itemsize}")).view(getattr(torch, kind))
+    return torch.from_numpy(array)

@@ -6,6 +6,7 @@ storages), followed by the bytes of the storages.
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,20 @@ __all__ = ["read_file", "read_storage", "starts_so"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _COUNT = struct.Struct("<q")
+_OLDEST = re.compile(rb"\([dl]p\d+\n|[]}]q\0|ccollecti")
+"""How dicts and lists begin in protocols 0 and 1."""
 
 
 def starts_so(path: Path, start: bytes) -> bool:
-    """Whether a file begins as pickles do; the oldest ones are text, and are known by their names.
+    """Whether a file begins as pickles do; the oldest ones are also known by their names.
 
     Parameters
     ----------
     path : Path
     start : bytes
     """
-    return (start[:1] == b"\x80" and start[1:2] <= b"\x05") or path.suffix in (".pkl", ".pickle")
+    is_known = (start[:1] == b"\x80" and start[1:2] <= b"\x05") or _OLDEST.match(start) is not None
+    return is_known or path.suffix in (".pkl", ".pickle")
 
 
 def read_file(path: Path) -> Contents:
@@ -52,15 +56,15 @@ def read_file(path: Path) -> Contents:
     return _read(map_file(path))
 
 
-def _read(data: memoryview) -> Contents:
+def _read(data: memoryview, *, has_calls: bool = True) -> Contents:
     file = Window(data, has_views=True)
-    content = read_pickle(file)
+    content = read_pickle(file, has_calls=has_calls)
     if content != _MAGIC:
         return Contents("pickle", content)
     for _ in range(2):
-        read_pickle(file)
+        read_pickle(file, has_calls=has_calls)
     waiting = _Waiting()
-    tree = read_pickle(file, waiting.stored)
+    tree = read_pickle(file, waiting.stored, has_calls=has_calls)
     waiting.give(file, data)
     return Contents("torch (before 1.6)", tree)
 
@@ -77,7 +81,7 @@ def read_storage(data: bytes | memoryview) -> Storage:
     ValueError
         If it is something else.
     """
-    tree = _read(memoryview(data)).tree
+    tree = _read(memoryview(data), has_calls=False).tree  # nested in one another, calls could take for ever
     if not isinstance(tree, Storage):
         raise ValueError("something else than a storage")
     return tree

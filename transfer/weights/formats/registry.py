@@ -18,7 +18,7 @@ from transfer.weights.formats import (
     zipped,
 )
 from transfer.weights.indexes import INDEX
-from transfer.weights.inspection import damaged, first_bytes
+from transfer.weights.inspection import damaged, first_bytes, starts_like_weights
 
 __all__ = ["FORMATS", "Format", "read_contents"]
 
@@ -46,7 +46,7 @@ FORMATS = (
     Format("torch.distributed.checkpoint", lambda path, _: path.name == ".metadata", distributed.read_folder),
     Format(
         "safetensors",
-        lambda path, start: path.suffix == ".safetensors" or start[8:] == b"{",
+        lambda path, start: start[8:] == b"{" or (path.suffix == ".safetensors" and not starts_like_weights(start)),
         safetensors_file.read_file,
     ),
     Format("zip (torch, TorchScript, numpy, Keras)", lambda _, start: start[:2] == b"PK", zipped.read_file),

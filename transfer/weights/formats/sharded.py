@@ -8,7 +8,7 @@ from pathlib import Path
 from transfer.errors import CheckpointError
 from transfer.weights.choosing import choose, find_states
 from transfer.weights.contents import Contents
-from transfer.weights.indexes import MOST_BYTES, is_below, read_index
+from transfer.weights.indexes import INDEX, MOST_BYTES, is_below, read_index
 from transfer.weights.inspection import check_count
 from transfer.weights.names import natural_order
 
@@ -60,6 +60,11 @@ def _read_index(path: Path) -> dict[str, Path]:
             "download it again, or name a weights file"
         ) from error
     check_count(len(places), path)
+    for file in places.values():
+        if file.endswith(INDEX):  # which could name each other without end
+            raise CheckpointError(
+                f"expected weights files as the shards of '{path}', it names another index, {file!r}; name that one"
+            )
     return {name: shard_at(path, file) for name, file in places.items()}
 
 

@@ -12,6 +12,7 @@ import pickletools
 from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
+from transfer.weights.contents import RefusedError
 from transfer.weights.inert.rebuilding import REBUILDERS
 from transfer.weights.inert.values import Global, StandIn, fill
 from transfer.weights.mapped import Window
@@ -21,8 +22,14 @@ __all__ = ["read_pickle"]
 _MOST_INSTRUCTIONS = 20_000_000
 """The largest training checkpoints have some millions."""
 
+_MOST_COPIES = 4
+"""Of each byte of a pickle: text becomes bytes, bytes an array; a pickle that repeats one call makes any number."""
 
-def read_pickle(file: Window, stored: Callable[[Any], Any] | None = None) -> Any:
+_ALWAYS_COPIED = 1_000_000
+"""Bytes that calls may copy however small the pickle is."""
+
+
+def read_pickle(file: Window, stored: Callable[[Any], Any] | None = None, *, has_calls: bool = True) -> Any:
     """Read the pickle that begins here, up to its end.
 
     Parameters
@@ -30,6 +37,8 @@ def read_pickle(file: Window, stored: Callable[[Any], Any] | None = None) -> Any
     file : Window
     stored : callable, optional
         Makes a value of what the file keeps outside of its pickle, told how the pickle names it.
+    has_calls : bool
+        Whether calls make anything but stand-ins.
 
     Returns
     -------
@@ -38,14 +47,17 @@ def read_pickle(file: Window, stored: Callable[[Any], Any] | None = None) -> Any
 
     Raises
     ------
+    RefusedError
+        If it copies the same values again and again.
     Exception
         Of nearly any class, if it is damaged.
     """
-    machine = _Machine(stored)
+    machine = _Machine(stored, has_calls=has_calls)
     argument: Any
-    for count, (instruction, argument, _) in enumerate(pickletools.genops(cast(BinaryIO, file))):
+    for count, (instruction, argument, place) in enumerate(pickletools.genops(cast(BinaryIO, file))):
         if count > _MOST_INSTRUCTIONS:
             raise pickle.UnpicklingError(f"more than {_MOST_INSTRUCTIONS:,} instructions")
+        machine.n_read = place or 0
         _FOLLOW[instruction.name](machine, argument)
     return machine.result
 
@@ -53,12 +65,14 @@ def read_pickle(file: Window, stored: Callable[[Any], Any] | None = None) -> Any
 class _Machine:
     """Stack and memory of a pickle."""
 
-    def __init__(self, stored: Callable[[Any], Any] | None) -> None:
+    def __init__(self, stored: Callable[[Any], Any] | None, *, has_calls: bool) -> None:
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self.result: Any = None
         self.stored = stored
+        self.rebuilders = REBUILDERS if has_calls else {}
+        self.n_read = self.n_copied = 0
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -96,14 +110,27 @@ class _Machine:
     def stop(self) -> None:
         self.result = self.stack.pop()
 
+    def count(self, *values: Any) -> None:
+        """Count what may be copied of some values, before it is."""
+        self.n_copied += sum(map(_size, values))
+        if self.n_copied > _MOST_COPIES * self.n_read + _ALWAYS_COPIED:
+            raise RefusedError(
+                f"a pickle whose first {self.n_read:,} bytes make {self.n_copied:,}, more than weights need"
+            )
+
     def name(self, module: Any, name: Any) -> None:
+        self.count(module, name)
         self.push(Global(f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else ""))
 
     def call(self, called: Any, arguments: Any) -> None:
         name = called.name if isinstance(called, Global) else ""
         arguments = arguments if isinstance(arguments, tuple) else ()
-        rebuild = REBUILDERS.get(name)
-        self.push(rebuild(*arguments) if rebuild is not None else StandIn(name, arguments))
+        rebuild = self.rebuilders.get(name)
+        if rebuild is None:
+            self.push(StandIn(name, arguments))
+        else:
+            self.count(*arguments)
+            self.push(rebuild(*arguments))
 
     def object(self) -> None:
         called, *arguments = self.since_mark()
@@ -113,6 +140,7 @@ class _Machine:
         """Give the last value a state; what is no object has none here."""
         value, state = self.last(2)
         if hasattr(type(value), "build"):
+            self.count(state)
             value.build(state)
         self.push(value)
 
@@ -135,6 +163,17 @@ class _Machine:
         made: dict[Any, Any] = {}
         fill(made, self.since_mark())
         return made
+
+
+def _size(value: object) -> int:
+    """Bytes of a value, and of those in a tuple, which can be the state of an array."""
+    return _own_size(value) + (sum(map(_own_size, value)) if isinstance(value, tuple) else 0)
+
+
+def _own_size(value: object) -> int:
+    if isinstance(value, str | bytes | bytearray | memoryview):
+        return len(value)
+    return 8 * len(value) if isinstance(value, list | tuple | dict) else 0
 
 
 def _refuse(_: _Machine, argument: object) -> None:

@@ -6,6 +6,7 @@ unpickled.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -39,21 +40,39 @@ def storage_type(kind: object) -> tuple[str, int]:
     return name, _QUANTIZED_SIZES.get(name) or ITEM_SIZES[name]
 
 
-def _tensor(storage: object, offset: int, shape: object, stride: object, *_: object) -> StoredTensor | Unreadable:
+def _tensor(
+    storage: object, offset: int, shape: object, stride: object, _grad: object = None, _hooks: object = None,
+    metadata: object = None, *_: object,
+) -> StoredTensor | Unreadable:  # fmt: skip
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without a storage")
     if storage.dtype in _QUANTIZED_SIZES:
         return Unreadable("quantized")
-    return StoredTensor(storage, storage.dtype, _numbers(shape), _numbers(stride), offset)
+    return _view(storage, storage.dtype, offset, shape, stride, metadata)
 
 
 def _typed_tensor(
     storage: object, offset: int, shape: object, stride: object, _grad: object, _hooks: object, kind: object,
-    *_: object,
-) -> StoredTensor:  # fmt: skip
-    if not isinstance(storage, Storage) or not isinstance(kind, Global):
-        raise ValueError("a tensor without a storage")
-    return StoredTensor(storage, kind.name.removeprefix("torch."), _numbers(shape), _numbers(stride), offset)
+    metadata: object = None, *_: object,
+) -> StoredTensor | Unreadable:  # fmt: skip
+    named = re.fullmatch(r"torch\.(\w{1,40})", kind.name, re.ASCII) if isinstance(kind, Global) else None
+    if not isinstance(storage, Storage) or named is None:
+        raise ValueError("a tensor without a storage or a type")
+    if named[1] not in ITEM_SIZES:  # packed, as float4_e2m1fn_x2, or of a later torch
+        return Unreadable(named[1])
+    return _view(storage, named[1], offset, shape, stride, metadata)
+
+
+def _view(
+    storage: Storage, dtype: str, offset: int, shape: object, stride: object, metadata: object
+) -> StoredTensor:
+    """Make a tensor; its metadata says how torch would have turned the values when they are used."""
+    bits = metadata if isinstance(metadata, dict) else {}
+    is_conjugate, is_negative = (bits.get(name) is True for name in ("conj", "neg"))
+    return StoredTensor(
+        storage, dtype, _numbers(shape), _numbers(stride), offset,
+        is_conjugate=is_conjugate, is_negative=is_negative,
+    )  # fmt: skip
 
 
 def _numbers(values: object) -> tuple[int, ...]:
