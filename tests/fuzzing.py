@@ -24,19 +24,19 @@ from transfer.errors import ZooError
 
 EXECUTIONS = {
     "safetensors": (2000, 100_000),
-    "torch zip": (1000, 60_000),
+    "torch zip": (500, 60_000),
     "torch zip bytes": (500, 20_000),
-    "torch legacy": (1000, 30_000),
-    "other formats": (1000, 20_000),
+    "torch legacy": (500, 30_000),
+    "other formats": (500, 20_000),
     "shards": (1500, 30_000),
-    "csv": (3000, 100_000),
+    "csv": (1500, 100_000),
     "config": (50, 1_000),
-    "messages": (1500, 30_000),
+    "messages": (1000, 30_000),
     "architectures": (1000, 15_000),
     "vectors": (1000, 50_000),
     "database": (150, 1_000),
 }
-"""Files that each reader is given: in every run (some forty seconds on one free core), and in the slow one."""
+"""Files that each reader is given: in every run (some thirty seconds on one free core), and in the slow one."""
 
 BATCH = 50
 """Files a process."""

@@ -272,8 +272,9 @@ REFRESH = ("index", "refresh", "--no-snapshot", "-j", "2", "--json")
 @pytest.mark.parametrize(
     ("how", "store"),
     [
-        *((how, "sqlite") for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)),
-        (signal.SIGKILL, "postgresql"),
+        *((how, "sqlite") for how in (signal.SIGINT, signal.SIGKILL)),
+        pytest.param(signal.SIGTERM, "sqlite", marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, "postgresql", marks=pytest.mark.slow),
     ],
     indirect=["store"],
 )

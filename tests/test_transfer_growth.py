@@ -119,7 +119,7 @@ def living_rows(model: nn.Module, side: int) -> dict[str, torch.Tensor]:
         ("resnet18", {}, "resnet34", {}, 64),
         ("mobilenetv2_100", {}, "mobilenetv2_120d", {}, 64),
         ("regnetx_002", {}, "regnetx_004", {}, 64),
-        ("densenet121", {}, "densenet169", {}, 64),
+        pytest.param("densenet121", {}, "densenet169", {}, 64, marks=pytest.mark.slow),
         ("cs3darknet_s", {}, "cs3darknet_m", {}, 64),
         ("fasternet_t0", {}, "fasternet_t1", {}, 64),
         ("test_vit", {}, "test_vit2", {}, 160),

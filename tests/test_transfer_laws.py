@@ -349,7 +349,7 @@ def made(spec: Spec) -> nn.Module:
     return nn.GroupNorm(1, a) if kind == "groupnorm" else norms[kind](a)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(specs, specs)
 @example(("linear", 1, 1), [("linear", 1, 1), [("table", 1), ("bottleneck", 1, 1)]])  # a table is no layer scale
 @example(("stack", [("bottleneck", 1, 2)], 2), [("bottleneck", 2, 1), ("bottleneck", 8, 1)])  # no concatenation
