@@ -12,10 +12,13 @@ import pytest
 import torch
 from forked_cli import run_cli
 from safetensors.torch import load_file, save_file
-from test_transfer_sources import Classifier, Decoder, Encoder, Residual, Segmenter, made
+from test_transfer_sources import Classifier, Decoder, Encoder, Residual, ResidualDecoder, Segmenter, made, same
+from torch import nn
 
 import zoo_index
 from transfer.errors import InputError
+from zoo_index.sources import Place
+from zoo_index.transfers import left_fresh
 from zoo_index.zoo import Zoo
 
 CODE = """
@@ -24,6 +27,17 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 """ + "\n\n".join(inspect.getsource(part) for part in (Residual, Encoder, Decoder, Classifier, Segmenter))
+
+
+class Reconstructor(nn.Module):
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(16, depth)
+        self.decoder = ResidualDecoder()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.decoder(self.encoder(x))
+        return found
 
 
 @pytest.fixture
@@ -143,3 +157,17 @@ def test_targets_without_code_of_their_own_do_as_well(folder: Path) -> None:
     report = zoo.transfer_to_file("test_resnet", folder / "out.safetensors", ["classifier", "small.pth"])
     assert report.output == str(folder / "out.safetensors")
     assert {row.supplier for row in report.tensors} <= {"", "classifier", "small.pth"}
+
+
+def test_what_is_recommended_is_for_the_part_that_the_first_leaves(folder: Path) -> None:
+    """Alone, the classifier would fill the residual decoder with blocks of its own, and leave nothing."""
+    second, target = made(Reconstructor, 2, 1), made(Reconstructor, 3, 6)
+    torch.save(second.state_dict(), "residual.pth")
+    left = left_fresh(target, [Place("classifier", "classifier.pth")], None)
+    named = {tensor.name for tensor in left.tensors()}
+    assert named == {name for name in target.state_dict() if name.startswith("decoder.")}
+    zoo = Zoo(folder / "zoo.db")
+    zoo.add("residual.pth", name="residual")
+    _, report = zoo.transfer(target, "classifier", sources=2, verify=False)
+    assert [supply.name for supply in report.supplies] == ["classifier", "residual"]
+    assert same(target.decoder, second.decoder)

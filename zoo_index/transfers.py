@@ -98,21 +98,14 @@ def fill(
     return replace(report, note="; ".join(notes))
 
 
-def left_fresh(
-    module: nn.Module,
-    places: Sequence[Place],
-    *,
-    options: Options | None,
-    ema: bool = False,
-    state: str | None = None,
-) -> Architecture:
+def left_fresh(module: nn.Module, places: Sequence[Place], options: Options | None) -> Architecture:
     """Return the layers of a network that some sources would leave fresh; no weights are read.
 
     Parameters
     ----------
     module : nn.Module
     places : sequence of Place
-    options, ema, state
+    options : Options or None
         As for `fill`.
 
     Raises
@@ -124,8 +117,9 @@ def left_fresh(
     from transfer.planning.rest import left_of, unfilled
     from transfer.structure.standardization import standardize
 
-    opened = [open_source(place, ema=ema, state=state) for place in places]
-    parts = plan_each([source.structure or source.checkpoint for source in opened], module, options=options)
+    opened = map(open_source, places)
+    structures = [source.checkpoint if source.structure is None else source.structure for source in opened]
+    parts = plan_each(structures, module, options=options, more_follow=True)
     target = standardize(module)
     return left_of(target, unfilled(parts, target))
 

@@ -334,7 +334,7 @@ class Zoo(Keeper):
             self,
             lambda: module,
             named,
-            lambda places: left_fresh(module, places, options=options),
+            lambda places: left_fresh(module, places, options),
             n=n,
             method=form,
             filters=filters,

@@ -91,6 +91,7 @@ def plan_each(
     method: str = "dpiat",
     options: Options | None = None,
     example: object = None,
+    more_follow: bool = False,
 ) -> list[TransferPlan]:
     """Plan what each of several sources supplies of a target.
 
@@ -100,6 +101,8 @@ def plan_each(
         At least one.
     target, method, options, example
         As for `plan`.
+    more_follow : bool
+        Whether other sources are to be chosen for what these leave.
 
     Returns
     -------
@@ -128,12 +131,13 @@ def plan_each(
             )
         return [plan_alignment(match(sources[0], target, method=form), target, options=options)]
     sides = read_sides(sources[0], target)
-    part = part_for(sides.source, sides.target) if len(sources) > 1 else sides.target
+    are_several = more_follow or len(sources) > 1
+    part = part_for(sides.source, sides.target) if are_several else sides.target
     first = _planned(match(sides.source, part), sides.header, sides.module, sides.allowed(options))
     similarity = first.similarity
     if not was_run(sides.source):
         similarity = max(similarity, in_common(sides.source, part).similarity)
-    if len(sources) > 1 and not first.coverage:  # nor does it know what to leave out
+    if are_several and not first.coverage:  # nor does it know what to leave out
         first = replace(first, tensors=tuple(PlannedTensor(row.name, row.shape, "fresh") for row in first.tensors))
     parts = [replace(first, similarity=similarity, note=sides.note)]
     for source in sources[1:]:

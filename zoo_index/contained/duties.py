@@ -91,14 +91,14 @@ class Duties:
         )
         return found.to_json()
 
-    def _left(self, places: list[dict[str, Any]], options: dict[str, Any], **others: Any) -> Any:
+    def _left(self, places: list[dict[str, Any]], options: dict[str, Any]) -> Any:
         self._step("plan what is left")
         from transfer.structure.notation import to_values
         from zoo_index.sources import Place
         from zoo_index.transfers import left_fresh
 
         found = [Place(**place) for place in places]
-        return to_values(left_fresh(self._networks["target"], found, options=_options(options), **others))
+        return to_values(left_fresh(self._networks["target"], found, _options(options)))
 
     def _transfer(
         self, places: list[dict[str, Any]], options: dict[str, Any], file: str, output: str, **others: Any

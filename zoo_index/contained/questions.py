@@ -190,7 +190,7 @@ def transfer_to_file(
         child.answer()
 
         def left(places: Sequence[Place]) -> Architecture:
-            child.ask("left", places=list(map(asdict, places)), options=asdict(options), ema=ema, state=state)
+            child.ask("left", places=list(map(asdict, places)), options=asdict(options))
             return _checked(child, from_values, child.answer())
 
         places = find_sources(
