@@ -82,10 +82,12 @@ def _apart(item: Item) -> list[Layer]:
     found: list[Layer] = []
     for i, layer in enumerate(item.layers):
         n = n_fused_parts(item.layers, i)
-        part = (
-            replace(layer.tensors[0], shape=(out_width(layer) // n, *layer.tensors[0].shape[1:])) if n > 1 else None
-        )
-        found += [layer] if part is None else [replace(layer, tensors=(part,))] * n
+        if n == 1:
+            found.append(layer)
+            continue
+        whole = layer.tensors[0]
+        part = replace(whole, shape=(out_width(layer) // n, *whole.shape[1:]))
+        found += [replace(layer, tensors=(part,))] * n
     return found
 
 

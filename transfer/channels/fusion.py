@@ -40,14 +40,14 @@ def pair_parts(alignment: Alignment) -> tuple[Alignment, tuple[Parts, ...]]:
     ours, theirs = _groups(alignment.target), _groups(alignment.source)
     for (t, s), members in groupby(alignment.pairs, key=lambda pair: (pair.target_item, pair.source_item)):
         target, source = alignment.target.items[t], alignment.source.items[s]
-        found_pairs, found = list(members), []
+        met, found = list(members), []
         if isinstance(target, Block) and isinstance(source, Block):
-            is_other = not _are_apart(found_pairs, target, source)
+            is_other = not _met_one_by_one(met, target, source)
             is_other = is_other and are_cut_otherwise(alignment.target, alignment.source, t, s)
             found = list(equal_parts(target.layers, source.layers)) if is_other else []
             found = found or list(_counterparts(ours[t], theirs[s]))
         if not found:
-            pairs += found_pairs
+            pairs += met
             continue
         parts += found
         taken = taken_by(found)
@@ -59,7 +59,7 @@ def pair_parts(alignment: Alignment) -> tuple[Alignment, tuple[Parts, ...]]:
     return replace(alignment, pairs=tuple(pairs)), tuple(parts)
 
 
-def _are_apart(pairs: Sequence[LayerPair], target: Block, source: Block) -> bool:
+def _met_one_by_one(pairs: Sequence[LayerPair], target: Block, source: Block) -> bool:
     """Whether layers met one by one, in order, and some have become wider: nothing is cut at another place then."""
     ours, theirs = ([layer for layer in block.layers if is_weighted(layer)] for block in (target, source))
     met = [(pair.target.path, pair.source.path) for pair in pairs if is_weighted(pair.target)]

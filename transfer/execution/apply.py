@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from transfer.weights.reading import Reader
 
-__all__ = ["Part", "apply_plan", "write"]
+__all__ = ["Job", "apply_plan", "write"]
 
 
 @dataclass(frozen=True)
-class Part:
+class Job:
     """What one source is to write.
 
     Parameters
@@ -71,7 +71,7 @@ def apply_plan(
     """
     started = time.perf_counter()
     rows = without_ties(planned.tensors, writable_state(target))
-    (rows,) = write([Part(rows, read)], target, allow_nonfinite=allow_nonfinite)
+    (rows,) = write([Job(rows, read)], target, allow_nonfinite=allow_nonfinite)
     return TransferReport(
         source="",
         target="",
@@ -88,13 +88,13 @@ def apply_plan(
 @torch.no_grad()
 @ordinary_surroundings()
 def write(
-    parts: Sequence[Part], target: nn.Module, *, allow_nonfinite: bool = False
+    parts: Sequence[Job], target: nn.Module, *, allow_nonfinite: bool = False
 ) -> list[tuple[PlannedTensor, ...]]:
     """Write what each of several sources supplies, once all of it is known to fit.
 
     Parameters
     ----------
-    parts : sequence of Part
+    parts : sequence of Job
         No tensor in two of them.
     target : nn.Module
     allow_nonfinite : bool

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from transfer.errors import InputError
-from transfer.execution.apply import Part, apply_plan, device_of, write
+from transfer.execution.apply import Job, apply_plan, device_of, write
 from transfer.execution.coverage import check_coverage, check_least
 from transfer.execution.embodiment import embodied
 from transfer.execution.exchanges import exchanged
@@ -115,11 +115,11 @@ def transfer(
         reads = [stack.enter_context(one.opened()) for one in sources]
         begin("copy")
         supplied = _supplied(planned, names)
-        prepared_ = [
+        adapted = [
             prepared(read, part, options or Options(), one.module)
             for one, part, read in zip(sources, parts, reads, strict=True)
         ]
-        jobs = [Part(rows, read) for rows, (read, _) in zip(supplied, prepared_, strict=True)]
+        jobs = [Job(rows, read) for rows, (read, _) in zip(supplied, adapted, strict=True)]
         written = write(jobs, target, allow_nonfinite=allow_nonfinite)
         seconds = time.perf_counter() - started
         function, note = None, planned.note
@@ -134,7 +134,7 @@ def transfer(
                 function, other = _verified(sources[0], reads[0], jobs[0].read, parts[0], target, allow_nonfinite)
                 if other is not None:
                     written[0], note = other.tensors, other.note
-    notes = [notes for _, notes in prepared_]
+    notes = [notes for _, notes in adapted]
     done = {row.name: noted(row, told) for rows, told in zip(written, notes, strict=True) for row in rows}
     tensors = tuple(done[row.name] for row in planned.tensors)
     return TransferReport(

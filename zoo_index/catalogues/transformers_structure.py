@@ -208,10 +208,8 @@ def default_network(name: str) -> nn.Module:
         raise UnknownNameError(f"expected a network of transformers, got {name!r}; see: zoo list")
     made = getattr(transformers, name)
     # a part of a model that reads and sees has a configuration of its own
-    kind = (
-        getattr(made, "config_class", None) or transformers.models.auto.configuration_auto.CONFIG_MAPPING[known[0]]
-    )
-    config = kind()
+    kinds = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    config = (getattr(made, "config_class", None) or kinds[known[0]])()
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
         network: nn.Module = made(config)
