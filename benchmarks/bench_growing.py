@@ -32,7 +32,7 @@ from zoo_index.catalogues.description import Description, describe
 from zoo_index.database import descriptions, loading
 from zoo_index.database.publishing import Listing, next_architectures, publish
 from zoo_index.index import embedding, upkeep, vectors
-from zoo_index.zoo import Zoo
+from zoo_index.zoo.zoo import Zoo
 
 SIZES = (10_000, 100_000, 1_000_000)
 BATCH = 500
@@ -45,7 +45,7 @@ LARGE = 500_000
 
 QUESTIONS = """
 import json, sys, time
-from zoo_index.zoo import Zoo
+from zoo_index.zoo.zoo import Zoo
 zoo = Zoo(sys.argv[1])
 seconds = []
 for name in sys.argv[2:]:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from _common import save
 
-from zoo_index import recommend, resolve
 from zoo_index.index import embedding
 from zoo_index.index.search import Search
-from zoo_index.zoo import open_zoo
+from zoo_index.recommending import recommend, resolve
+from zoo_index.zoo.zoo import open_zoo
 
 LIMITS = {"median": 0.10, "p95": 0.25}
 WARM_UP = ("resnet50", "vit_base_patch16_224")

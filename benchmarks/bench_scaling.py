@@ -22,10 +22,10 @@ from zoo_index.catalogues.catalogue import CatalogueEntry, open_catalogue
 from zoo_index.database import descriptions
 from zoo_index.database.publishing import Listing
 from zoo_index.engines import Engine, open_engine
-from zoo_index.index.workers import standardize_entries
-from zoo_index.zoo import Zoo
+from zoo_index.jobs.workers import standardize_entries
+from zoo_index.zoo.zoo import Zoo
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 from postgres import running_server
 
 SIZE = 100_000

@@ -24,7 +24,7 @@ from zoo_index.database.copying import copy_content
 from zoo_index.database.publishing import Changes, Listing, publish
 from zoo_index.database.schema import STATE
 from zoo_index.database.store import Connection, Store, open_store
-from zoo_index.zoo import Zoo
+from zoo_index.zoo.zoo import Zoo
 
 __all__ = ["postgres_server", "postgres_url"]  # fixtures
 

@@ -12,17 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo_index.answers import Filters, Recommendation, Recommendations
-    from zoo_index.warm import warm_start
-    from zoo_index.zoo import Zoo, open_zoo
+    from zoo_index.recommending.answers import Filters, Recommendation, Recommendations
+    from zoo_index.zoo.warm import warm_start
+    from zoo_index.zoo.zoo import Zoo, open_zoo
 
 _HOME = {
-    "Filters": "answers",
-    "Recommendation": "answers",
-    "Recommendations": "answers",
-    "Zoo": "zoo",
-    "open_zoo": "zoo",
-    "warm_start": "warm",
+    "Filters": "recommending.answers",
+    "Recommendation": "recommending.answers",
+    "Recommendations": "recommending.answers",
+    "Zoo": "zoo.zoo",
+    "open_zoo": "zoo.zoo",
+    "warm_start": "zoo.warm",
 }
 
 __all__ = ["Filters", "Recommendation", "Recommendations", "Zoo", "open_zoo", "warm_start"]

@@ -1,5 +1,5 @@
 """``python -m zoo_index`` is the ``zoo`` command."""
 
-from zoo_index.cli import main
+from zoo_index.commands.main import main
 
 main()

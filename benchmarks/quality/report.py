@@ -16,7 +16,7 @@ from quality.figures import Parts, figures
 from quality.jobs import N_PRETRAIN, N_TEST
 from quality.recommender import SUITED
 from quality.training import BATCH, N_DURING, RATE, STEPS
-from zoo_index.verdicts import Calibration
+from zoo_index.recommending.verdicts import Calibration
 
 TRIED = Path(__file__).with_name("tried.md")
 COLUMNS = ("part", "setting", "source", "target", "method", "seed", "probe")

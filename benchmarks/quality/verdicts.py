@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo_index.verdicts import Calibration
+from zoo_index.recommending.verdicts import Calibration
 
 RANGES = {"strong": 0.7, "some": 0.4, "none": 0.2, "likely to hurt": 0.0}
 """Least similarity; chosen where the gains change: see the plot of gain against similarity."""
 
 MARGIN = 0.03
-PLACE = Path(__file__).parents[2] / "zoo_index" / "verdicts.json"
+PLACE = Path(__file__).parents[2] / "zoo_index" / "recommending" / "verdicts.json"
 
 
 def calibrate(similarities: Sequence[float], gains: Sequence[float]) -> list[Calibration]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CATALOGUES",
     "GROUP",
+    "RANKING_DATASET",
     "Catalogue",
     "CatalogueEntry",
     "Collection",
@@ -31,6 +32,9 @@ __all__ = [
     "open_catalogue",
     "place_of",
 ]
+
+RANKING_DATASET = "imagenet"
+"""Whose published results entries are shown with and ties are broken by."""
 
 GROUP = "zoo.catalogues"
 """Group of entry points."""

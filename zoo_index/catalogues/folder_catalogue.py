@@ -20,9 +20,9 @@ from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Collection
 from zoo_index.catalogues.checkpoint import describe_checkpoint
 from zoo_index.catalogues.description import Description
 from zoo_index.errors import CatalogueError
-from zoo_index.logs import LOGGER
-from zoo_index.plain_text import plain
-from zoo_index.weights import parts_of
+from zoo_index.foundation.logs import LOGGER
+from zoo_index.foundation.plain_text import plain
+from zoo_index.hub.availability import parts_of
 
 __all__ = ["CATALOGUE", "SUFFIXES", "has_weights"]
 

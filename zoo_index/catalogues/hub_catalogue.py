@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Collection, Request
 from zoo_index.catalogues.description import Description
 from zoo_index.errors import CatalogueError
+from zoo_index.foundation.logs import LOGGER
 from zoo_index.hub import library
-from zoo_index.logs import LOGGER
 
 if TYPE_CHECKING:
     from zoo_index.hub.queries import Repository

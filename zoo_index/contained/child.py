@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import Any
 
 from transfer.errors import TargetError
-from zoo_index import interrupts
 from zoo_index.contained import channel
 from zoo_index.contained.failures import error_from
 from zoo_index.contained.limits import MEMORY, SECONDS, as_size, limits
 from zoo_index.contained.relay import Relay
 from zoo_index.contained.surroundings import command_line, without_secrets
-from zoo_index.plain_text import plain
+from zoo_index.foundation import interrupts
+from zoo_index.foundation.plain_text import plain
 
 __all__ = ["Child"]
 

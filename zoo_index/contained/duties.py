@@ -53,23 +53,23 @@ class Duties:
     ) -> None:
         self._step("load and build")
         if entry is not None:
-            from zoo_index.resolve import open_entry
+            from zoo_index.recommending.resolve import open_entry
 
             self._networks[role] = open_entry(entry, example)
         elif device == "meta":
-            from zoo_index.targets import open_target
+            from zoo_index.recommending.targets import open_target
 
             self._networks[role] = open_target(spec, example)
         else:
-            from zoo_index.transfers import build_on
+            from zoo_index.transferring.transfers import build_on
 
             self._networks[role] = build_on(device, spec, example)
 
     def _describe(self, role: str, called: str | None) -> dict[str, Any]:
         self._step("standardize")
         from transfer.structure.notation import to_values
-        from zoo_index.garbage import without_collections
-        from zoo_index.resolve import described
+        from zoo_index.foundation.garbage import without_collections
+        from zoo_index.recommending.resolve import described
 
         network = self._networks[role]
         with without_collections():
@@ -94,8 +94,8 @@ class Duties:
     def _left(self, places: list[dict[str, Any]], options: dict[str, Any]) -> Any:
         self._step("plan what is left")
         from transfer.structure.notation import to_values
-        from zoo_index.sources import Place
-        from zoo_index.transfers import left_fresh
+        from zoo_index.transferring.sources import Place
+        from zoo_index.transferring.transfers import left_fresh
 
         found = [Place(**place) for place in places]
         return to_values(left_fresh(self._networks["target"], found, _options(options)))
@@ -106,8 +106,8 @@ class Duties:
         self._step("read the source")
         from dataclasses import replace
 
-        from zoo_index.sources import Place
-        from zoo_index.transfers import fill, save
+        from zoo_index.transferring.sources import Place
+        from zoo_index.transferring.transfers import fill, save
 
         module = self._networks["target"]
         found = [Place(**place) for place in places]

@@ -7,7 +7,7 @@ from typing import Any
 
 import zoo_index.errors
 from transfer.errors import TargetError, ZooError
-from zoo_index.plain_text import plain_lines
+from zoo_index.foundation.plain_text import plain_lines
 
 __all__ = ["error_from", "error_values"]
 

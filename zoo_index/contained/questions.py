@@ -15,16 +15,16 @@ from transfer.errors import CheckpointError
 from transfer.execution.coverage import check_least
 from transfer.weights.files import cannot_write, private_folder, put_in_place
 from zoo_index.contained.child import Child
-from zoo_index.sources import check_sources
-from zoo_index.targets import name_for, split_code
+from zoo_index.recommending.targets import name_for, split_code
+from zoo_index.transferring.sources import check_sources
 
 if TYPE_CHECKING:
     from transfer.options import Options
     from transfer.structure.records import Architecture
-    from zoo_index.answers import Filters, Recommendations
-    from zoo_index.resolve import Resolved
-    from zoo_index.sources import Place
-    from zoo_index.zoo import Zoo
+    from zoo_index.recommending.answers import Filters, Recommendations
+    from zoo_index.recommending.resolve import Resolved
+    from zoo_index.transferring.sources import Place
+    from zoo_index.zoo.zoo import Zoo
 
 __all__ = ["plan", "recommend", "resolved", "similarity", "transfer_to_file"]
 
@@ -126,7 +126,7 @@ def plan(
                 child.ask("open", role=role, spec=spec, example=given, device="meta", entry=entry)
         names = list(map(name_for, sources))
         child.ask("plan", sources=roles, names=names, method=method, options=asdict(options))
-        from zoo_index.shown import ShownPlan
+        from zoo_index.reports.shown import ShownPlan
 
         for _ in asked:
             child.answer()
@@ -184,8 +184,8 @@ def transfer_to_file(
             zoo.get_ready(method)
         from transfer.structure.notation import from_values
         from transfer.weights.checkpoint import open_checkpoint
-        from zoo_index.further import find_sources
-        from zoo_index.shown import ShownReport
+        from zoo_index.reports.shown import ShownReport
+        from zoo_index.zoo.further import find_sources
 
         child.answer()
 
@@ -241,7 +241,7 @@ def _described(child: Child) -> Resolved:
 def _resolved(values: Any) -> Resolved:
     """Read what the process tells of a network; a ValueError for anything else."""
     from transfer.structure.notation import from_values
-    from zoo_index.resolve import Resolved
+    from zoo_index.recommending.resolve import Resolved
 
     match values:
         case {"name": str(name), "n_params": int(n_params), "forms": {"paper": paper, "dpiat": dpiat}}:

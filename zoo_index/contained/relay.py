@@ -8,7 +8,7 @@ import sys
 import threading
 
 from zoo_index.contained.limits import MOST_OUTPUT, as_size
-from zoo_index.plain_text import plain_lines
+from zoo_index.foundation.plain_text import plain_lines
 
 __all__ = ["Readable", "Relay"]
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from zoo_index.answers import RANKING_DATASET
-from zoo_index.catalogues.catalogue import CatalogueEntry
+from zoo_index.catalogues.catalogue import RANKING_DATASET, CatalogueEntry
 from zoo_index.database.packing import rows_among
 from zoo_index.database.schema import (
     ALIAS,

@@ -22,8 +22,8 @@ from transfer.weights.indexes import INDEX, MOST_BYTES, is_below
 from transfer.weights.inspection import is_weights
 from zoo_index.errors import OfflineError, WeightsUnavailableError
 from zoo_index.hub import library
+from zoo_index.hub.availability import Availability, file_names, hub_cache, shards_of, torch_cache
 from zoo_index.hub.downloading import DownloadError, Headers, UnreachableError, download, fetch_whole
-from zoo_index.weights import Availability, file_names, hub_cache, shards_of, torch_cache
 
 __all__ = ["fetch"]
 
@@ -221,7 +221,7 @@ def _shown(what: str) -> Iterator[Callable[[int, int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from zoo_index._progress import progress_bar
+    from zoo_index.foundation.progress import progress_bar
 
     with progress_bar() as advance:
         yield lambda done, planned: advance(f"{what}, MiB", done >> 20, planned >> 20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from transfer.errors import InputError
 from zoo_index.database import collections, queries
 from zoo_index.database.store import Connection
-from zoo_index.plain_text import check_name
+from zoo_index.foundation.plain_text import check_name
 
 __all__ = ["check_entry_name", "check_is_free"]
 

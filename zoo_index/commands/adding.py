@@ -1,0 +1,117 @@
+"""Commands that add to the index what its catalogues do not list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from transfer.errors import InputError
+from transfer.weights.inspection import is_one_checkpoint
+from zoo_index.commands.common import PARTIAL, page, print_json, say, zoo_of
+from zoo_index.commands.options import PATH, json_option
+
+if TYPE_CHECKING:
+    from zoo_index.jobs.refresh import RefreshReport
+
+__all__ = ["ADDING"]
+
+_HUB, _STRUCTURES = "hub:", "transformers:"
+"""What a query begins with, and what the structures of a library are called."""
+
+
+@click.command("add", short_help="Add checkpoints, folders or a hub as sources.")
+@click.argument("checkpoint", type=PATH)
+@click.option("--name", help="What to call it; default: the name of the file or folder.")
+@click.option("--license", "license_", help="Licence of the weights.")
+@click.option("--family", default="", help="Family to list it under.")
+@json_option
+@click.pass_context
+def add_command(
+    ctx: click.Context, checkpoint: Path, name: str | None, license_: str | None, family: str, as_json: bool
+) -> None:
+    """Add a CHECKPOINT, all checkpoints in a folder, or what a hub has, to the index as sources.
+
+    A folder is looked through again at every refresh: new, changed and removed files are noticed.
+
+    hub:QUERY adds repositories of the Hugging Face Hub, of which only the headers are read:
+    hub:author=timm,task=image-classification,limit=200 or hub:google/vit-base-patch16-224.
+
+    transformers: adds the networks of that library at their default sizes, without weights.
+    """
+    if str(checkpoint).startswith(_HUB):
+        query = str(checkpoint).removeprefix(_HUB)
+        called = "hub" if name is None else name
+        _add_many(ctx, partial(zoo_of(ctx).add_query, query, called, license=license_), as_json)
+        return
+    if str(checkpoint) == _STRUCTURES:
+        _add_many(ctx, zoo_of(ctx).add_structures, as_json)
+        return
+    if checkpoint.is_dir() and not is_one_checkpoint(checkpoint):
+        if family:
+            raise InputError("expected --family with a single file; entries of a folder are filed under its name")
+        called = checkpoint.resolve().name if name is None else name
+        _add_many(ctx, partial(zoo_of(ctx).add_folder, checkpoint, called, license=license_), as_json)
+        return
+    name = checkpoint.stem if name is None else name
+    entry = zoo_of(ctx).add(checkpoint, name, license=license_, family=family)
+    if as_json:
+        print_json(entry)
+    else:
+        say(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
+
+
+def _add_many(ctx: click.Context, add: Callable[..., RefreshReport], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from zoo_index.foundation.progress import progress_bar
+
+    with progress_bar() as progress:
+        report = add(progress=progress)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        from zoo_index.reports.upkeep import show_refresh
+
+        show_refresh(page(), report)
+    if report.status == "partial":
+        ctx.exit(PARTIAL)
+
+
+@click.command("remove", short_help="Take out what was added.")
+@click.argument("name")
+@click.pass_context
+def remove_command(ctx: click.Context, name: str) -> None:
+    """Take an entry that was added with `zoo add` out of the index; its file stays."""
+    zoo_of(ctx).remove(name)
+    say(f"removed {name}")
+
+
+@click.group(short_help="Keep published results, which break ties.")
+def metrics() -> None:
+    """Keep published results of pretrained weights, which break ties among sources."""
+
+
+@metrics.command("import")
+@click.argument("file", type=PATH)
+@click.option("--dataset", help="What was measured on; default: what the file name says (results-imagenet.csv).")
+@json_option
+@click.pass_context
+def metrics_import_command(ctx: click.Context, file: Path, dataset: str | None, as_json: bool) -> None:
+    """Take the results in FILE, a CSV as timm publishes it, in place of those on the same data set."""
+    from dataclasses import asdict
+
+    report = zoo_of(ctx).import_metrics(file, dataset)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        from zoo_index.reports.upkeep import show_metrics
+
+        show_metrics(page(), report)
+
+
+ADDING = (add_command, remove_command, metrics)
+"""For the command line."""

@@ -1,0 +1,52 @@
+"""What all commands share: the zoo they ask, and where and how they print."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo_index.foundation.plain_text import plain
+
+if TYPE_CHECKING:
+    from zoo_index.reports.page import Page
+    from zoo_index.zoo.zoo import Zoo
+
+__all__ = ["PARTIAL", "complain", "page", "print_json", "say", "zoo_of"]
+
+PARTIAL = 3
+"""Exit status of a refresh that did all but some architectures."""
+
+_MOST_IN_A_MESSAGE = 10_000
+
+
+def zoo_of(ctx: click.Context) -> Zoo:
+    """Open the index that the command line names."""
+    from zoo_index.zoo.zoo import open_zoo
+
+    return open_zoo(ctx.find_root().obj)
+
+
+def page() -> Page:
+    """Return where tables go."""
+    from zoo_index.reports.page import Page
+
+    return Page()
+
+
+def say(text: str) -> None:
+    """Print one line of plain text, whatever it is made of."""
+    click.echo(plain(text, _MOST_IN_A_MESSAGE))
+
+
+def complain(text: str) -> None:
+    """Print one line of plain text on stderr; where nobody reads that, the exit status tells it."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(plain(text, _MOST_IN_A_MESSAGE), err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one document; JSON itself escapes what does not print."""
+    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=True))

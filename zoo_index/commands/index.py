@@ -1,0 +1,200 @@
+"""Commands that keep the index: the nightly job, and looking after what it made."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from transfer.errors import ZooError
+from transfer.weights.files import check_writable
+from zoo_index.commands.common import PARTIAL, page, print_json, say, zoo_of
+from zoo_index.commands.options import PATH, json_option
+from zoo_index.errors import LeaseHeldError
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["INDEX"]
+
+
+@click.group()
+def index() -> None:
+    """Build, inspect and export the index."""
+
+
+@index.command("refresh")
+@click.option("--processes", "-j", type=click.IntRange(1), help="Worker processes; default: one per core.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Only this architecture; may be given again. A new index holds nothing else then.",
+)
+@click.option("--no-snapshot", is_flag=True, help="Build from nothing, even if the shipped snapshot fits.")
+@click.option("--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True)
+@click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster, such as tcp://10.0.0.5:8786.")
+@click.option(
+    "--item-seconds", type=click.FloatRange(1, 1e6), help="Give up a network that takes longer. Default: 600."
+)
+@click.option("--metrics-file", type=PATH, help="Write figures for Prometheus (textfile).")
+@json_option
+@click.pass_context
+def refresh_command(
+    ctx: click.Context,
+    processes: int | None,
+    only: tuple[str, ...],
+    no_snapshot: bool,
+    engine: str,
+    scheduler: str | None,
+    item_seconds: float | None,
+    metrics_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Bring the index in line with the installed catalogues; goes on after an interrupt.
+
+    Exit status: 0 done, 3 partial (some architectures failed, all else is done), 75 another process is at it.
+    """
+    from dataclasses import asdict
+
+    from zoo_index.engines import open_engine
+    from zoo_index.foundation.progress import progress_bar
+    from zoo_index.jobs.prometheus import write_failure, write_metrics
+
+    zoo = zoo_of(ctx)
+    if metrics_file is not None:
+        check_writable(metrics_file)
+    is_logged = ctx.find_root().params["log_json"]
+    try:
+        with nullcontext() if is_logged else progress_bar() as progress:
+            report = zoo.refresh(
+                engine=open_engine(engine, processes=processes, scheduler=scheduler),
+                only=only,
+                use_snapshot=not no_snapshot,
+                seconds=item_seconds,
+                progress=progress,
+            )
+    except ZooError as error:
+        if metrics_file is not None and not isinstance(error, LeaseHeldError):
+            write_failure(metrics_file)
+        raise
+    if metrics_file is not None:
+        write_metrics(metrics_file, report, zoo.status())
+    if as_json:
+        print_json(asdict(report))
+    else:
+        from zoo_index.reports.upkeep import show_refresh
+
+        show_refresh(page(), report)
+    if report.status == "partial":
+        ctx.exit(PARTIAL)
+
+
+@index.command("status")
+@json_option
+@click.pass_context
+def status_command(ctx: click.Context, as_json: bool) -> None:
+    """Show what is in the index."""
+    zoo = zoo_of(ctx)
+    if not zoo.store.exists():
+        zoo.ensure()
+    status = zoo.status()
+    if as_json:
+        print_json(status)
+    else:
+        from zoo_index.reports.upkeep import show_status
+
+        show_status(page(), status)
+
+
+@index.command("export")
+@click.argument("folder", type=PATH)
+@json_option
+@click.pass_context
+def export_command(ctx: click.Context, folder: Path, as_json: bool) -> None:
+    """Write a snapshot of the part of the index that is of timm and torchvision to FOLDER."""
+    provenance = zoo_of(ctx).export(folder)
+    if as_json:
+        print_json(provenance)
+    else:
+        say(f"snapshot of timm {provenance['timm']} ({provenance['architectures']} architectures) in {folder}")
+
+
+@index.command("verify")
+@json_option
+@click.pass_context
+def verify_command(ctx: click.Context, as_json: bool) -> None:
+    """Check the database, every fingerprint and the vector file."""
+    wrong = zoo_of(ctx).verify()
+    if as_json:
+        print_json({"problems": wrong})
+    else:
+        for text in wrong or ["the index is sound"]:
+            say(text)
+    if wrong:
+        ctx.exit(1)
+
+
+@index.command("diff")
+@click.option("--since", type=click.IntRange(0), help="Generation; default: the one before.")
+@click.option("--until", type=click.IntRange(0), help="Generation; default: the present one.")
+@json_option
+@click.pass_context
+def diff_command(ctx: click.Context, since: int | None, until: int | None, as_json: bool) -> None:
+    """Show what changed from one generation of the index to another."""
+    from dataclasses import asdict
+
+    found = zoo_of(ctx).diff(since, until)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        from zoo_index.reports.upkeep import show_difference
+
+        show_difference(page(), found)
+
+
+@index.command("vacuum")
+@click.option("--keep-days", type=float, default=30.0, show_default=True, help="Keep what retired since.")
+@json_option
+@click.pass_context
+def vacuum_command(ctx: click.Context, keep_days: float, as_json: bool) -> None:
+    """Delete what retired long ago, and give its space back."""
+    from dataclasses import asdict
+
+    cleared = zoo_of(ctx).vacuum(keep_days)
+    if as_json:
+        print_json(asdict(cleared))
+    else:
+        say(
+            f"deleted {cleared.architectures} architectures, {cleared.entries} entries, {cleared.blocks} blocks "
+            f"and {cleared.layers} layers"
+        )
+
+
+@click.command("doctor")
+@click.option("--repair", is_flag=True, help="Put right what can be without a refresh, and examine again.")
+@json_option
+@click.pass_context
+def doctor_command(ctx: click.Context, repair: bool, as_json: bool) -> None:
+    """Examine the installation and the index."""
+    from dataclasses import asdict
+
+    from zoo_index.zoo.doctor import Finding, examine
+
+    zoo = zoo_of(ctx)
+    done = zoo.repair() if repair and zoo.store.exists() else []
+    findings = [*(Finding("repair", "ok", text) for text in done), *examine(zoo)]
+    if as_json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
+    else:
+        from zoo_index.reports.upkeep import show_findings
+
+        show_findings(page(), findings)
+    if any(finding.status == "problem" for finding in findings):
+        ctx.exit(1)
+
+
+INDEX = (index, doctor_command)
+"""For the command line."""

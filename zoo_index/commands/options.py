@@ -1,0 +1,210 @@
+"""Options that several commands share, and what they become in the library's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from transfer.options import ChannelChoice, ImageChannels, Options
+    from zoo_index.recommending.answers import Filters
+
+__all__ = [
+    "PATH",
+    "filter_options",
+    "filters_from",
+    "input_option",
+    "json_option",
+    "measure_option",
+    "method_option",
+    "options_from",
+    "proof_options",
+    "reading_options",
+    "state_options",
+    "target_option",
+    "transfer_options",
+]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _AnyPath(click.ParamType[Path]):
+    """A path as it was typed; what reads or writes there looks at it."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return Path(value)
+
+
+PATH = _AnyPath()
+
+_PARTS = (
+    *("quiet-head", "zero-new-inputs", "identity-blocks", "split-fused", "resample"),
+    *("keep-norms", "rescale", "compensate", "gates", "fold"),
+)
+"""What can be left out, by the names of `transfer.Options`."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+target_option = click.option("--target", "-t", required=True, help="Network to receive parameters.")
+input_option = click.option(
+    "--input",
+    "example",
+    metavar="SIZES",
+    help="Sizes of what the target takes, e.g. 3x64x64; default: example_input() of its file, or a guess.",
+)
+method_option = click.option(
+    "--method", type=click.Choice(["dpiat", "paper"]), default="dpiat", show_default=True, help="How to transfer."
+)
+measure_option = click.option(
+    "--measure", type=click.Choice(["dpiat", "paper"]), default="dpiat", show_default=True, help="How to compare."
+)
+
+
+class _Part(click.Choice[str]):
+    """A part of the method, also as the library spells it: with underscores."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(str(value).replace("_", "-"), param, ctx)
+
+
+def transfer_options(command: Command) -> Command:
+    """Add the options of the dpiat method, in the words of `transfer.options.Options`."""
+    for option in (
+        click.option(
+            "--without",
+            multiple=True,
+            type=_Part(_PARTS),
+            help="Leave out a part of the dpiat method; may be given again.",
+        ),
+        click.option(
+            "--channels",
+            type=click.Choice(["importance", "leading"]),
+            default="importance",
+            show_default=True,
+            help="Which channels a narrower target gets.",
+        ),
+        click.option(
+            "--image-channels",
+            type=click.Choice(["adapt", "zero"]),
+            default="adapt",
+            show_default=True,
+            help="What images of more channels get: weights adapted, or those of RGB and zero for the new ones.",
+        ),
+        click.option("--no-head", is_flag=True, help="Do not copy the classifier."),
+        method_option,
+    ):
+        command = option(command)
+    return command
+
+
+def options_from(
+    no_head: bool, without: tuple[str, ...], channels: ChannelChoice, image_channels: ImageChannels
+) -> Options:
+    """Turn the values of `transfer_options` into options."""
+    from transfer.options import Options
+
+    parts = {name.replace("-", "_"): False for name in without}
+    return Options(head=not no_head, channels=channels, image_channels=image_channels, **parts)
+
+
+def state_options(command: Command) -> Command:
+    """Add the options that say which of the weights in a file are meant."""
+    for option in (
+        click.option(
+            "--state", metavar="KEY", help="Which state dict of a checkpoint to take; default: the largest."
+        ),
+        click.option(
+            "--ema", is_flag=True, help="Take the averaged weights that a checkpoint keeps beside the plain."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def reading_options(command: Command) -> Command:
+    """Add the options that say which weights of a file are read, and where they go."""
+    command = state_options(command)
+    for option in (
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="Where the target is built up: cpu, cuda, cuda:N, or auto for CUDA where there is some.",
+        ),
+        click.option("--allow-nonfinite", is_flag=True, help="Copy NaN and infinity instead of refusing them."),
+    ):
+        command = option(command)
+    return command
+
+
+def proof_options(command: Command) -> Command:
+    """Add the options that say when a transfer is a success."""
+    from transfer.execution.coverage import LEAST_COVERAGE
+
+    for option in (
+        click.option("--no-verify", is_flag=True, help="Do not run both networks in the end to compare them."),
+        click.option(
+            "--min-coverage",
+            type=float,
+            default=LEAST_COVERAGE,
+            show_default=True,
+            help="Write nothing and end with 1 if a smaller part of the target would be filled.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+class _Size(click.ParamType[int]):
+    """A number of parameters such as 5000000, 25M or 1.5G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip().upper()
+        factor = {"K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}.get(text[-1:], 1)
+        try:
+            size = float(text[:-1] if factor > 1 else text) * factor
+            if not 0 <= size < 1e18:
+                raise ValueError
+        except ValueError:
+            self.fail(f"expected a number such as 5000000, 25M or 1.5G, got {value!r}", param, ctx)
+        return int(size)
+
+
+def filter_options(command: Command) -> Command:
+    """Add the options that narrow down entries."""
+    for option in reversed(
+        (
+            click.option("--family", help="Only this family, e.g. resnet or efficientnet."),
+            click.option(
+                "--license",
+                "license_",
+                help="Only these licences, e.g. apache-2.0,mit; 'permissive' for all such; 'unknown' for none.",
+            ),
+            click.option("--task", help="Only for this task, e.g. image-classification or object-detection."),
+            click.option("--dataset", help="Only trained on this, e.g. imagenet-1k."),
+            click.option(
+                "--max-size", "max_bytes", type=_Size(), help="Weights of at most this many bytes, e.g. 100M."
+            ),
+            click.option("--min-downloads", type=_Size(), help="Only what was downloaded so often, e.g. 1K."),
+            click.option("--max-params", type=_Size(), help="At most this many parameters, e.g. 25M."),
+            click.option("--min-params", type=_Size(), help="At least this many parameters."),
+            click.option("--search", help="Only names that contain this text."),
+            click.option("--catalogue", help="Only this catalogue, e.g. timm, torchvision, folder or local."),
+            click.option("--available", is_flag=True, help="Only weights that are on this machine."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def filters_from(options: dict[str, Any]) -> Filters:
+    """Turn the values of `filter_options` into filters."""
+    from zoo_index.recommending.answers import Filters
+
+    return Filters(license=options.pop("license_"), **options)

@@ -1,0 +1,1 @@
+"""What everything stands on: plain text, logs, progress, interrupts."""

@@ -1,0 +1,1 @@
+"""From a target to ranked sources, with what to expect of each."""

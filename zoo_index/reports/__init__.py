@@ -1,0 +1,1 @@
+"""What people are shown: tables on a terminal, pages to look at."""

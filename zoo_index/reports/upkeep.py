@@ -1,0 +1,117 @@
+"""What keeps an index and what was found in it, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo_index.catalogues.catalogue import RANKING_DATASET
+from zoo_index.reports.amounts import NUMBERS, count
+from zoo_index.reports.page import Cell, Page
+
+if TYPE_CHECKING:
+    from zoo_index.index.history import Difference
+    from zoo_index.index.metrics import MetricsReport
+    from zoo_index.jobs.refresh import RefreshReport
+    from zoo_index.zoo.doctor import Finding
+    from zoo_index.zoo.watching import Watched
+
+__all__ = ["show_difference", "show_findings", "show_metrics", "show_refresh", "show_status", "show_watches"]
+
+_MOST_NAMES = 40
+"""Names of a kind in what people read; JSON has all."""
+
+
+_FINDING_STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+
+def show_status(page: Page, status: Mapping[str, Any]) -> None:
+    """Print what is in the index."""
+    page.pairs(
+        ((key, value) for key, value in status.items() if not isinstance(value, list | dict)),
+    )
+    for dataset, n in status["metrics"].items():
+        page.line(f"results on {dataset}: {n} weight sets")
+    for row in status["catalogues"]:
+        page.line(f"catalogue {row['catalogue']} {row['catalogue_version']}: {row['architectures']} architectures")
+    run = status["last_run"]
+    if run:
+        page.line(
+            f"last run: {run['kind']} {run['detail']}: {run['status']}, "
+            f"{run['n_done']} of {run['n_planned']} done, {run['n_failed']} failed, "
+            f"started {run['started_utc']} UTC"
+        )
+    for failure in status["failed"]:
+        page.line(("failed", "red"), f" {failure['catalogue']} {failure['name']}: {failure['error']}")
+
+
+def show_refresh(page: Page, report: RefreshReport) -> None:
+    """Print what a refresh did."""
+    if report.from_snapshot:
+        page.line("started from the shipped snapshot, which fits the installed timm")
+    page.line(
+        f"{len(report.new)} architectures new, {len(report.changed)} changed, {report.unchanged} unchanged, "
+        f"{len(report.retired)} retired, {len(report.failed)} failed; {report.entries_changed} entries changed; "
+        f"generation {report.generation}, run {report.run} {report.status}, {report.seconds:.1f} s"
+    )
+    for old, name in report.renamed.items():
+        page.line(f"renamed {old}: {name}")
+    for name in report.stale:
+        page.line(f"stale {name}: of an older standardization, and its file is gone")
+    for name, error in report.failed.items():
+        page.line(("failed", "red"), f" {name}: {error}")
+
+
+def show_watches(page: Page, watches: Sequence[Watched]) -> None:
+    """Print what is watched."""
+    rows: list[list[Cell]] = [
+        [
+            each.name,
+            count(each.n_params),
+            each.best or "-",
+            f"{each.similarity:.3f}",
+            each.filters.describe() or "-",
+            str(each.generation),
+        ]
+        for each in watches
+    ]
+    page.table(("target", "params", "best source", "similarity", "filters", "generation"), rows, NUMBERS)
+
+
+def show_difference(page: Page, found: Difference) -> None:
+    """Print what changed between two generations."""
+    kinds = [
+        (what, kind, getattr(found, prefix + what))
+        for what in ("new", "changed", "retired")
+        for kind, prefix in (("architectures", ""), ("entries", "entries_"))
+    ]
+    counts = ", ".join(f"{len(names):,} {kind} {what}" for what, kind, names in kinds if names)
+    page.line(f"generation {found.since} to {found.until}: {counts or 'nothing changed'}")
+    for what, kind, names in kinds:
+        for name in names[:_MOST_NAMES]:
+            page.line(f"{what:8} {kind:14} {name}")
+        if len(names) > _MOST_NAMES:
+            page.line((f"{what:8} {kind:14} ... and {len(names) - _MOST_NAMES:,} more: --json", "dim"))
+
+
+def show_metrics(page: Page, report: MetricsReport) -> None:
+    """Print what an import of results did."""
+    page.line(
+        "results on ",
+        (report.dataset, "bold"),
+        f" of {report.results} weight sets, {report.matched} in the index",
+    )
+    if report.unmatched:
+        shown = ", ".join(report.unmatched[:5])
+        rest = f" and {len(report.unmatched) - 5} more" if len(report.unmatched) > 5 else ""
+        page.line((f"kept, but not in the index: {shown}{rest}", "dim"))
+    if report.dataset != RANKING_DATASET:
+        page.line((f"kept; sources are ordered by results on {RANKING_DATASET}", "dim"))
+
+
+def show_findings(page: Page, findings: Iterable[Finding]) -> None:
+    """Print what the doctor found."""
+    rows: list[list[Cell]] = [
+        [finding.topic, (finding.status, _FINDING_STYLE[finding.status]), finding.text] for finding in findings
+    ]
+    page.table(("topic", "status", "found"), rows)

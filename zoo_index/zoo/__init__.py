@@ -1,0 +1,1 @@
+"""The zoo: one object for everything that people do with an index."""
