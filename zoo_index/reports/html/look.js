@@ -1,0 +1,37 @@
+// What all pages share: their data, making elements of plain text, the dark mode button.
+const data = JSON.parse(document.getElementById("data").textContent);
+
+// Text of others only ever goes through here, as text.
+function make(tag, attributes = {}, ...children) {
+  const space = make.svg.has(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
+  const element = document.createElementNS(space, tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+make.svg = new Set(["svg", "g", "path", "rect", "circle", "line", "text", "title"]);
+
+function count(n) {
+  for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) if (n >= size) return `${(n / size).toFixed(1)} ${unit}`;
+  return String(n);
+}
+
+function percent(share) {
+  const shown = (100 * share).toFixed(1);
+  return shown === "100.0" && share < 1 ? "99.9%" : `${shown}%`;
+}
+
+const theme = document.getElementById("theme");
+if (theme) {
+  const root = document.documentElement;
+  const dark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const say = () => { theme.textContent = dark() ? "Light" : "Dark"; theme.setAttribute("aria-pressed", String(dark())); };
+  theme.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; say(); });
+  say();
+}
+
+window.zoo = { data, make, count, percent };
