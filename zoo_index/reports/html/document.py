@@ -31,8 +31,8 @@ def document(title: str, body: str, data: Mapping[str, Any], *, parts: Iterable[
     data : mapping
         JSON values; the script finds them in ``zoo.data``.
     parts : iterable of str
-        Names of files of this folder, without suffix: of each the styles and the script are taken, if there are any,
-        after those of ``look``, which all pages share.
+        Names of files of this folder, without suffix. The styles and the script of each are taken, if there are
+        any, after those of ``look``, which all pages share.
     asks : bool
         Whether the page asks the server that it came from.
 
@@ -47,7 +47,8 @@ def document(title: str, body: str, data: Mapping[str, Any], *, parts: Iterable[
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy(script, asks=asks)}">\n'
-        f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n<style>\n{styles}</style>\n</head>\n<body>\n'
+        f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n<style>\n{styles}</style>\n'
+        "</head>\n<body>\n"
         f'{body}\n<script type="application/json" id="data">{_inert(data)}</script>\n<script>{script}</script>\n'
         "</body>\n</html>\n"
     )
@@ -55,10 +56,11 @@ def document(title: str, body: str, data: Mapping[str, Any], *, parts: Iterable[
 
 def policy(script: str, *, asks: bool) -> str:
     """Return the content security policy of a page with this script."""
+    hosts = "'self'" if asks else "'none'"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: blob:; "
-        f"connect-src {"'self'" if asks else "'none'"}; base-uri 'none'; form-action 'none'"
+        f"connect-src {hosts}; base-uri 'none'; form-action 'none'"
     )
 
 
