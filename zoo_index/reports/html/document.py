@@ -66,7 +66,8 @@ def policy(script: str, *, asks: bool) -> str:
 
 def _assets(*names: str) -> tuple[str, str]:
     """Read styles and scripts; a script is a function of its own, so that their names do not meet."""
-    styles, scripts = [], []
+    styles: list[str] = []
+    scripts: list[str] = []
     for name in names:
         for suffix, found in ((".css", styles), (".js", scripts)):
             file = _FOLDER.joinpath(name + suffix)
