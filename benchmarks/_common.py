@@ -53,7 +53,7 @@ def save(name: str, figures: dict[str, Any], packages: Sequence[str] = PACKAGES)
 def shipped_index(folder: str) -> Store:
     """Open an index of the shipped snapshot alone in a folder."""
     from zoo_index.database import writes
-    from zoo_index.database.store import open_store
+    from zoo_index.database.opening import open_store
     from zoo_index.index.snapshot import fill_from_snapshot, snapshot_fits
 
     assert snapshot_fits(), "the shipped snapshot does not fit the installed timm; run: make snapshot"

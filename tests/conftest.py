@@ -21,9 +21,10 @@ from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import Description, describe
 from zoo_index.database import descriptions, queries
 from zoo_index.database.copying import copy_content
+from zoo_index.database.opening import open_store
 from zoo_index.database.publishing import Changes, Listing, publish
 from zoo_index.database.schema import STATE
-from zoo_index.database.store import Connection, Store, open_store
+from zoo_index.database.store import Connection, Store
 from zoo_index.zoo.zoo import Zoo
 
 __all__ = ["postgres_server", "postgres_url"]  # fixtures

@@ -6,7 +6,6 @@ for the one before it, so that none fails half-way because of another.
 
 from __future__ import annotations
 
-import os
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -17,53 +16,14 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, NoResultFound
 
-from transfer.errors import InputError, ZooError
-from transfer.weights.files import check_path
+from transfer.errors import ZooError
 from zoo_index.database.migrate import REVISION, check_not_newer, current_revision
 from zoo_index.errors import IndexFileError
 
-__all__ = ["BUSY_SECONDS", "Connection", "Store", "default_place", "open_store"]
+__all__ = ["BUSY_SECONDS", "Connection", "Store"]
 
 BUSY_SECONDS = 15.0
 """How long a writer waits for another one."""
-
-_POSTGRESQL = ("postgresql:", "postgresql+psycopg:", "postgres:")
-
-
-def default_place() -> str:
-    """Where the index lives: ``ZOO_DB``, a path or an address, else a file in the user's data folder."""
-    chosen = os.environ.get("ZOO_DB")
-    if chosen:
-        return chosen
-    from platformdirs import user_data_path
-
-    return str(user_data_path("zoo", appauthor=False) / "zoo.db")
-
-
-def open_store(place: str | os.PathLike[str]) -> Store:
-    """Open the store at a path (SQLite) or an address (``postgresql://user@host/name``).
-
-    Raises
-    ------
-    InputError
-        If no file can have that path, or it is no such address.
-    """
-    if str(place).startswith(_POSTGRESQL):
-        from zoo_index.database.postgresql import PostgresqlStore
-
-        return PostgresqlStore(str(place))
-    from zoo_index.database.sqlite import SqliteStore
-
-    check_path(place)
-    if "://" in str(place):
-        kind = str(place).partition("://")[0]
-        raise InputError(
-            f"expected a file or postgresql://user@host/name for the index, got an address of {kind!r}"
-        )
-    if not Path(place).name:
-        raise InputError(f"expected a file for the index, got '{place}'; name a file in a folder")
-    return SqliteStore(Path(place))
-
 
 _DAMAGE = (
     LookupError,

@@ -21,8 +21,9 @@ from zoo_index.database import loading, queries, runs
 from zoo_index.database.clearing import keep_standing
 from zoo_index.database.copying import copy_content
 from zoo_index.database.migrate import REVISION
+from zoo_index.database.opening import open_store
 from zoo_index.database.sqlite import SqliteStore
-from zoo_index.database.store import Store, open_store
+from zoo_index.database.store import Store
 from zoo_index.errors import IndexFileError
 from zoo_index.index.upkeep import embed
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transfer.structure.records import Architecture
     from zoo_index.index.view import View
     from zoo_index.recommending.resolve import NetworkSpec, Resolved
-    from zoo_index.zoo.zoo import Zoo
+    from zoo_index.zoo.asking import Asker
 
 __all__ = ["LEAST", "find_sources", "further_source"]
 
@@ -36,7 +36,7 @@ _N_COMPARED = 30
 
 
 def find_sources(
-    zoo: Zoo,
+    zoo: Asker,
     target: Callable[[], NetworkSpec | Resolved],
     named: Sequence[str | os.PathLike[str]],
     left: Callable[[Sequence[Place]], Architecture],
@@ -50,7 +50,7 @@ def find_sources(
 
     Parameters
     ----------
-    zoo : Zoo
+    zoo : Asker
     target : callable
         Returns the target; called where no source is named.
     named : sequence of str or path

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
 from zoo_index.database import queries, runs
-from zoo_index.database.store import open_store
+from zoo_index.database.opening import open_store
 from zoo_index.errors import EmptyIndexError
 from zoo_index.hub.availability import Availability
 from zoo_index.index.view import View, look

@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from transfer.alignment.tables import code_of, kind_code, padded
 from zoo_index.database import loading, queries, writes
+from zoo_index.database.opening import open_store
 from zoo_index.database.publishing import publish
-from zoo_index.database.store import open_store
 from zoo_index.index import embedding, upkeep, vectors
 from zoo_index.zoo.zoo import Zoo
 

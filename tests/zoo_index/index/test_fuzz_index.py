@@ -21,7 +21,7 @@ from mutations import mutated_bytes
 import transfer
 from transfer.errors import ZooError
 from transfer.structure.standardization import FORMS
-from zoo_index.database.store import open_store
+from zoo_index.database.opening import open_store
 from zoo_index.index import vectors
 from zoo_index.index.upkeep import embed
 from zoo_index.recommending.resolve import Resolved

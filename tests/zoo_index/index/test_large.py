@@ -13,8 +13,8 @@ from transfer.structure.records import Architecture
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import describe
 from zoo_index.database import descriptions, loading, packing, queries
+from zoo_index.database.opening import open_store
 from zoo_index.database.publishing import Listing, publish
-from zoo_index.database.store import open_store
 from zoo_index.errors import NothingFoundError, UnknownNameError
 from zoo_index.index import embedding
 from zoo_index.recommending.answers import Filters

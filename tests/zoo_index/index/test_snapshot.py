@@ -17,8 +17,9 @@ import transfer
 from transfer.errors import OutputError
 from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.database import loading, queries, writes
+from zoo_index.database.opening import open_store
 from zoo_index.database.sqlite import SqliteStore
-from zoo_index.database.store import Store, open_store
+from zoo_index.database.store import Store
 from zoo_index.errors import EmptyIndexError, IndexFileError
 from zoo_index.index import snapshot
 from zoo_index.zoo.zoo import Zoo

@@ -21,8 +21,9 @@ from sqlalchemy import Connection, delete, func, select, update
 import transfer
 from zoo_index.catalogues.catalogue import CATALOGUES
 from zoo_index.database import queries
+from zoo_index.database.opening import open_store
 from zoo_index.database.schema import ARCHITECTURE, LEASE, METADATA, RUN, STATE
-from zoo_index.database.store import Store, open_store
+from zoo_index.database.store import Store
 from zoo_index.engines import open_engine
 from zoo_index.jobs import staging
 from zoo_index.jobs.refresh import refresh
