@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from zoo_index.engines import Engine
     from zoo_index.index.history import Difference
     from zoo_index.index.metrics import MetricsReport
-    from zoo_index.index.packing import Packed, Unpacked
+    from zoo_index.index.packing import Packed
+    from zoo_index.index.unpacking import Unpacked
     from zoo_index.jobs.refresh import Progress, RefreshReport
 
 __all__ = ["Keeper"]
@@ -242,7 +243,8 @@ class Keeper:
 
         Weights that are of no hub are added to the index as a folder, ``packed``.
         """
-        from zoo_index.index.packing import own_folder, unpack
+        from zoo_index.index.pack_format import own_folder
+        from zoo_index.index.unpacking import unpack
 
         unpacked = unpack(self.store, Path(file))
         if unpacked.has_own:

@@ -24,7 +24,7 @@ from transfer.errors import InputError, ZooError
 from zoo_index.database.schema import ARCHITECTURE, ENTRY
 from zoo_index.engines import open_engine
 from zoo_index.errors import WeightsUnavailableError
-from zoo_index.index.packing import own_folder
+from zoo_index.index.pack_format import own_folder
 from zoo_index.zoo.zoo import Zoo
 
 
