@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from transfer.planning.planned import PlannedTensor, Supply, count_statuses
 
 if TYPE_CHECKING:
+    from transfer.alignment.matching import Alignment
     from transfer.execution.proof import Function
 
 __all__ = ["TransferReport", "noted", "with_reason"]
@@ -39,6 +40,8 @@ class TransferReport:
         Whether the target computes what the source does; None where that was not asked.
     supplies : tuple of Supply
         What each of several sources supplied; `similarity` is then that of the first. Empty for one.
+    alignments : tuple of Alignment
+        What was matched, of every source with the target; not part of the JSON values.
     """
 
     source: str
@@ -53,6 +56,7 @@ class TransferReport:
     note: str = ""
     function: Function | None = None
     supplies: tuple[Supply, ...] = ()
+    alignments: tuple[Alignment, ...] = field(default=(), repr=False, compare=False)
 
     def counts(self) -> dict[str, int]:
         """Count tensors by status."""
@@ -60,7 +64,7 @@ class TransferReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "alignments"}
         return {
             **values,
             "counts": self.counts(),

@@ -149,6 +149,7 @@ def transfer(
         note=note,
         function=function,
         supplies=planned.supplies,
+        alignments=planned.alignments,
     )
 
 

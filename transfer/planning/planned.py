@@ -131,6 +131,8 @@ class TransferPlan:
         What the reader should know of it; mostly empty.
     supplies : tuple of Supply
         What each of several sources supplies; similarity and alignment are then those of the first. Empty for one.
+    further : tuple of Alignment
+        Those of the sources after the first.
     """
 
     method: Form
@@ -139,6 +141,12 @@ class TransferPlan:
     alignment: Alignment
     note: str = ""
     supplies: tuple[Supply, ...] = ()
+    further: tuple[Alignment, ...] = ()
+
+    @property
+    def alignments(self) -> tuple[Alignment, ...]:
+        """Of every source with the target."""
+        return (self.alignment, *self.further)
 
     @cached_property
     def coverage(self) -> float:

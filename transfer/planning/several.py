@@ -58,4 +58,5 @@ def joined(parts: Sequence[TransferPlan], names: Sequence[str], module: nn.Modul
     coverage = {name: coverage_of([row for row in tensors if row.supplier == name], tensors) for name in names}
     supplies = tuple(Supply(name, part.similarity, coverage[name]) for part, name in zip(parts, names, strict=True))
     notes = dict.fromkeys(part.note for part in parts if part.note)
-    return replace(parts[0], tensors=tensors, supplies=supplies, note="; ".join(notes))
+    further = tuple(part.alignment for part in parts[1:])
+    return replace(parts[0], tensors=tensors, supplies=supplies, note="; ".join(notes), further=further)
