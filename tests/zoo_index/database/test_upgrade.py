@@ -196,6 +196,14 @@ def test_a_refresh_brings_what_catalogues_list_up_to_date(zoo: Zoo) -> None:
     assert all("'mine'" in line for line in zoo.verify())  # its file is not here
 
 
+@pytest.mark.parametrize(
+    "old",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in (REVISIONS[0], REVISIONS[-1])))
+        for name in REVISIONS
+    ],
+    indirect=True,
+)
 def test_local_entries_are_standardized_again_where_their_file_is(old: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.safetensors"
     shutil.copy(FROZEN / "mine.safetensors", file)

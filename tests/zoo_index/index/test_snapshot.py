@@ -143,7 +143,7 @@ def test_processes_that_come_first_at_the_same_time_all_find_everything(tmp_path
 
 
 @fits
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_first_use_that_is_killed_leaves_no_half_of_it(tmp_path: Path, how: signal.Signals) -> None:
     place = tmp_path / "zoo.db"
     seen = set()

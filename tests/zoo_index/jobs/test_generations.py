@@ -324,5 +324,5 @@ class Generations(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-Generations.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None, derandomize=True)
+Generations.TestCase.settings = settings(max_examples=12, stateful_step_count=20, deadline=None, derandomize=True)
 TestGenerations = Generations.TestCase

@@ -252,10 +252,9 @@ def test_readers_see_whole_generations_while_others_are_made(store: Store, n_rea
     writer = open_store(place)
     until = time.monotonic() + seconds
     night = 0
-    while time.monotonic() < until:
+    while time.monotonic() < until or night < 3:  # a busy machine makes fewer
         night += 1
         refreshed(writer, networks(night))
-    assert night > 2
     for child, reads in readers:
         status, told = ended(child, reads)
         assert status == 0
