@@ -7,6 +7,7 @@ import json
 import os
 import unicodedata
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
