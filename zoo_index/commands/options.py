@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
+
+from zoo_index.commands.completing import complete_target
+from zoo_index.foundation.settings import size_from
 
 if TYPE_CHECKING:
     from transfer.options import ChannelChoice, ImageChannels, Options
@@ -16,6 +20,7 @@ __all__ = [
     "PATH",
     "filter_options",
     "filters_from",
+    "from_settings",
     "input_option",
     "json_option",
     "measure_option",
@@ -42,6 +47,9 @@ class _AnyPath(click.ParamType[Path]):
 
 PATH = _AnyPath()
 
+ANY_LICENSE = "any"
+"""What undoes a setting."""
+
 _PARTS = (
     *("quiet-head", "zero-new-inputs", "identity-blocks", "split-fused", "resample"),
     *("keep-norms", "rescale", "compensate", "gates", "fold"),
@@ -49,12 +57,18 @@ _PARTS = (
 """What can be left out, by the names of `transfer.Options`."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-target_option = click.option("--target", "-t", required=True, help="Network to receive parameters.")
+target_option = click.option(
+    "--target",
+    "-t",
+    required=True,
+    shell_complete=complete_target,
+    help="Your network: file.py, file.py:Name, package.module:Name, a timm name or a checkpoint.",
+)
 input_option = click.option(
     "--input",
     "example",
     metavar="SIZES",
-    help="Sizes of what the target takes, e.g. 3x64x64; default: example_input() of its file, or a guess.",
+    help="Sizes of what your network takes, e.g. 3x64x64. Default: example_input() of its file, or a guess.",
 )
 method_option = click.option(
     "--method", type=click.Choice(["dpiat", "paper"]), default="dpiat", show_default=True, help="How to transfer."
@@ -165,15 +179,10 @@ class _Size(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value).strip().upper()
-        factor = {"K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}.get(text[-1:], 1)
         try:
-            size = float(text[:-1] if factor > 1 else text) * factor
-            if not 0 <= size < 1e18:
-                raise ValueError
+            return size_from(value)
         except ValueError:
             self.fail(f"expected a number such as 5000000, 25M or 1.5G, got {value!r}", param, ctx)
-        return int(size)
 
 
 def filter_options(command: Command) -> Command:
@@ -184,27 +193,56 @@ def filter_options(command: Command) -> Command:
             click.option(
                 "--license",
                 "license_",
-                help="Only these licences, e.g. apache-2.0,mit; 'permissive' for all such; 'unknown' for none.",
+                help="Only these licences, e.g. apache-2.0,mit. 'permissive': any use allowed; 'unknown': none is "
+                "stated; 'any': all, whatever the settings say.",
             ),
             click.option("--task", help="Only for this task, e.g. image-classification or object-detection."),
-            click.option("--dataset", help="Only trained on this, e.g. imagenet-1k."),
+            click.option("--dataset", help="Only trained on this data set, e.g. imagenet-1k."),
             click.option(
-                "--max-size", "max_bytes", type=_Size(), help="Weights of at most this many bytes, e.g. 100M."
+                "--max-size", "max_bytes", type=_Size(), help="At most so many bytes of weights, e.g. 99M."
             ),
-            click.option("--min-downloads", type=_Size(), help="Only what was downloaded so often, e.g. 1K."),
-            click.option("--max-params", type=_Size(), help="At most this many parameters, e.g. 25M."),
-            click.option("--min-params", type=_Size(), help="At least this many parameters."),
+            click.option("--min-downloads", type=_Size(), help="Downloaded at least so often, e.g. 1K."),
+            click.option("--max-params", type=_Size(), help="At most so many parameters, e.g. 25M."),
+            click.option("--min-params", type=_Size(), help="At least so many parameters."),
             click.option("--search", help="Only names that contain this text."),
             click.option("--catalogue", help="Only this catalogue, e.g. timm, torchvision, folder or local."),
-            click.option("--available", is_flag=True, help="Only weights that are on this machine."),
+            click.option(
+                "--available/--anywhere",
+                default=False,
+                help="Only weights that are on this machine, or (the default) wherever they are.",
+            ),
         )
     ):
         command = option(command)
     return command
 
 
-def filters_from(options: dict[str, Any]) -> Filters:
-    """Turn the values of `filter_options` into filters."""
+def filters_from(options: dict[str, Any], *, as_typed: bool = False) -> Filters:
+    """Turn the values of `filter_options` into filters.
+
+    Parameters
+    ----------
+    options : dict
+    as_typed : bool
+        Leave out those that come from settings: they say which sources are proposed, not which may be named.
+    """
     from zoo_index.recommending.answers import Filters
 
-    return Filters(license=options.pop("license_"), **options)
+    context = click.get_current_context()
+    values = {
+        name: value
+        for name, value in options.items()
+        if not (as_typed and context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP)
+    }
+    license_ = values.pop("license_", None)
+    return Filters(license=None if license_ == ANY_LICENSE else license_, **values)
+
+
+def from_settings(ctx: click.Context) -> str:
+    """Name the options of a command that settings gave, with their values; empty if none did."""
+    given = [
+        f"{parameter.opts[-1]} {ctx.params[str(parameter.name)]}"
+        for parameter in ctx.command.params
+        if ctx.get_parameter_source(str(parameter.name)) is ParameterSource.DEFAULT_MAP
+    ]
+    return ", ".join(given)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from zoo_index.commands.common import complain, page, print_json, say, zoo_of
+from zoo_index.commands.completing import complete_target
 from zoo_index.commands.options import filter_options, filters_from, input_option, json_option
 
 __all__ = ["watch"]
@@ -18,18 +19,17 @@ _BETTER = 4
 
 @click.group()
 def watch() -> None:
-    """Watch targets: hear of a better source than last time.
-
-    Example:
+    """Watch networks of yours: hear of a better source than last time.
 
     \b
-    zoo watch add myarch.py --name mine
-    zoo index refresh && zoo watch check
+    Examples:
+      zoo watch add myarch.py --name mine
+      zoo watch check
     """  # noqa: D301 - click's mark for lines that stay as they are
 
 
 @watch.command("add")
-@click.argument("target")
+@click.argument("target", shell_complete=complete_target)
 @click.option("--name", help="What to call it; default: the target as given.")
 @input_option
 @filter_options
@@ -38,7 +38,12 @@ def watch() -> None:
 def add_command(
     ctx: click.Context, /, target: str, name: str | None, example: str | None, as_json: bool, **options: Any
 ) -> None:
-    """Watch TARGET; its architecture is kept, its code is not run again."""
+    """Watch TARGET; its architecture is kept, its code is not run again.
+
+    \b
+    Examples:
+      zoo watch add myarch.py --name mine --license permissive
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from dataclasses import asdict
 
     from zoo_index.contained import questions
@@ -57,7 +62,12 @@ def add_command(
 @json_option
 @click.pass_context
 def list_command(ctx: click.Context, as_json: bool) -> None:
-    """List what is watched."""
+    """List what is watched.
+
+    \b
+    Examples:
+      zoo watch list
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from dataclasses import asdict
 
     from zoo_index.zoo.watching import list_watches
@@ -75,7 +85,12 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
 @click.argument("name")
 @click.pass_context
 def remove_command(ctx: click.Context, name: str) -> None:
-    """Watch NAME no longer."""
+    """Watch NAME no longer.
+
+    \b
+    Examples:
+      zoo watch remove mine
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from zoo_index.zoo.watching import remove_watch
 
     remove_watch(zoo_of(ctx), name)
@@ -87,7 +102,13 @@ def remove_command(ctx: click.Context, name: str) -> None:
 @json_option
 @click.pass_context
 def check_command(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
-    """Look for better sources than last time; ends with 4 if there are any."""
+    """Look for better sources than last time, for all watched targets or those named; ends with 4 if there are any.
+
+    \b
+    Examples:
+      zoo watch check
+      zoo watch check mine --json
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from dataclasses import asdict
 
     from zoo_index.zoo.watching import Better, check_watches, list_watches

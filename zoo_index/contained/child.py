@@ -21,7 +21,7 @@ from zoo_index.contained.failures import error_from
 from zoo_index.contained.limits import MEMORY, SECONDS, as_size, limits
 from zoo_index.contained.relay import Relay
 from zoo_index.contained.surroundings import command_line, without_secrets
-from zoo_index.foundation import interrupts
+from zoo_index.foundation import interrupts, progress
 from zoo_index.foundation.plain_text import plain
 
 __all__ = ["Child"]
@@ -162,6 +162,7 @@ class Child:
         match message:
             case {"step": str(step)}:
                 self._step, self._since = plain(step, 80), time.monotonic()
+                progress.step(f"{self._spec}: {self._step}")
             case {"answer": answer}:
                 self._step = ""
                 self._said.put(answer)

@@ -9,6 +9,7 @@ import threading
 
 from zoo_index.contained.limits import MOST_OUTPUT, as_size
 from zoo_index.foundation.plain_text import plain_lines
+from zoo_index.foundation.progress import beside
 
 __all__ = ["Readable", "Relay"]
 
@@ -48,8 +49,9 @@ class Relay(threading.Thread):
 
 def _show(text: str) -> None:
     try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        with beside(text):
+            sys.stderr.write(text)
+            sys.stderr.flush()
     except (AttributeError, OSError, ValueError):  # nobody reads it, or there is none
         pass
 

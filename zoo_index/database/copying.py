@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, func, insert, select, text
 
 from zoo_index.database.schema import (
     ALIAS,
@@ -16,11 +16,15 @@ from zoo_index.database.schema import (
     LAYER,
     METRIC,
 )
+from zoo_index.foundation.progress import advance
 
 __all__ = ["copy_content"]
 
 _CONTENT = (LAYER, BLOCK, ARCHITECTURE, ENTRY, BASIS, EMBEDDING, ALIAS, METRIC, GENERATION)
 """Tables of content, those that others refer to first."""
+
+_PART = 4_000
+"""Rows that are copied at a time."""
 
 
 def copy_content(source: Connection, target: Connection) -> None:
@@ -30,9 +34,13 @@ def copy_content(source: Connection, target: Connection) -> None:
     """
     for table in (*reversed(_CONTENT), FAILURE):
         target.execute(delete(table))
+    n_rows = sum(source.execute(select(func.count()).select_from(table)).scalar_one() for table in _CONTENT)
+    n_done = 0
     for table in _CONTENT:
-        for part in source.execute(select(table)).mappings().partitions(10_000):
+        for part in source.execute(select(table)).mappings().partitions(_PART):
             target.execute(insert(table), [dict(row) for row in part])
+            n_done += len(part)
+            advance("copying the index", n_done, n_rows)
         if target.dialect.name != "sqlite" and "id" in table.c:
             _go_on_counting(target, table.name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from transfer.weights.files import check_path
 if TYPE_CHECKING:
     from zoo_index.database.store import Store
 
-__all__ = ["default_place", "open_store"]
+__all__ = ["default_place", "is_address", "open_store", "without_password"]
 
 _POSTGRESQL = ("postgresql:", "postgresql+psycopg:", "postgres:")
 
@@ -27,6 +28,16 @@ def default_place() -> str:
     return str(user_data_path("zoo", appauthor=False) / "zoo.db")
 
 
+def is_address(place: str | os.PathLike[str]) -> bool:
+    """Whether an index is on a server."""
+    return str(place).startswith(_POSTGRESQL)
+
+
+def without_password(place: str) -> str:
+    """Write where an index is, for people and logs."""
+    return re.sub(r"(://[^/@]*?):[^/@]*@", r"\1:***@", place) if is_address(place) else place
+
+
 def open_store(place: str | os.PathLike[str]) -> Store:
     """Open the store at a path (SQLite) or an address (``postgresql://user@host/name``).
 
@@ -35,7 +46,7 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     InputError
         If no file can have that path, or it is no such address.
     """
-    if str(place).startswith(_POSTGRESQL):
+    if is_address(place):
         from zoo_index.database.postgresql import PostgresqlStore
 
         return PostgresqlStore(str(place))

@@ -7,7 +7,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, inspect, make_url
+from sqlalchemy import URL, Connection, create_engine, event, inspect, make_url
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -15,7 +15,7 @@ from zoo_index.database.migrate import REVISION, VERSION_TABLE, current_revision
 from zoo_index.database.store import BUSY_SECONDS, Store
 from zoo_index.errors import IndexFileError
 
-__all__ = ["PostgresqlStore"]
+__all__ = ["PostgresqlStore", "url_of"]
 
 _CONNECT_SECONDS = 5
 _LOCK = 0x7A6F6F  # "zoo": any number of our own will do
@@ -38,16 +38,10 @@ class PostgresqlStore(Store):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        try:
-            parsed = make_url(url.replace("postgres:", "postgresql:", 1))
-        except (ArgumentError, ValueError) as error:
-            raise IndexFileError(
-                f"expected postgresql://user@host/name, got an address that is none: {error}"
-            ) from error
-        self._url = parsed.set(drivername="postgresql+psycopg")
+        parsed = self._url = url_of(url)
         self.name = parsed.set(drivername="postgresql").render_as_string(hide_password=True)
         self.place = url
-        known = parsed.set(password=None).render_as_string()
+        known = parsed.set(drivername="postgresql", password=None).render_as_string()
         from platformdirs import user_cache_path
 
         folder = user_cache_path("zoo", appauthor=False)
@@ -112,6 +106,23 @@ class PostgresqlStore(Store):
         if "lock timeout" in str(error.orig):
             return "another process is using it, try again when that is done"
         return "check the address, the server and the user's rights, or name another index with --db or ZOO_DB"
+
+
+def url_of(address: str) -> URL:
+    """Read an address as a user types it.
+
+    Raises
+    ------
+    IndexFileError
+        If it is none.
+    """
+    try:
+        parsed = make_url(address.replace("postgres:", "postgresql:", 1))
+    except (ArgumentError, ValueError) as error:
+        raise IndexFileError(
+            f"expected postgresql://user@host/name, got an address that is none: {error}"
+        ) from error
+    return parsed.set(drivername="postgresql+psycopg")
 
 
 def _set_time_zone(connection: Any, _record: object) -> None:

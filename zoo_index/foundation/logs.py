@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from zoo_index.foundation.plain_text import plain
+from zoo_index.foundation.progress import beside
 
 __all__ = ["LOGGER", "set_up"]
 
@@ -43,6 +44,11 @@ class _Handler(logging.StreamHandler[Any]):
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line where progress may be shown."""
+        with beside("\n"):
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         """Pass over it."""

@@ -10,9 +10,9 @@ import hashlib
 import ipaddress
 import os
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from transfer.weights.files import replacing
 from transfer.weights.indexes import INDEX, MOST_BYTES, is_below
 from transfer.weights.inspection import is_weights
 from zoo_index.errors import OfflineError, WeightsUnavailableError
+from zoo_index.foundation.progress import advance_bytes
 from zoo_index.hub import library
 from zoo_index.hub.availability import Availability, file_names, hub_cache, shards_of, torch_cache
 from zoo_index.hub.downloading import DownloadError, Headers, UnreachableError, download, fetch_whole
@@ -96,9 +97,9 @@ class _Repository:
     def weights(self, name: str) -> Path:
         """Download a weights file."""
         kept = self._kept(name)
-        with _shown(f"{self._id} {name}") as progress:
-            token, seconds = library.token(), library.patience()
-            download(self._url(name), kept.place, token=token, seconds=seconds, progress=progress)
+        told = partial(advance_bytes, f"fetching {self._id} {name}")
+        token, seconds = library.token(), library.patience()
+        download(self._url(name), kept.place, token=token, seconds=seconds, progress=told)
         return kept.link()
 
     def sharded(self, name: str) -> Path:
@@ -180,9 +181,9 @@ def _from_url(entry: Mapping[str, Any]) -> Path:
     if not _is_safe(url):
         raise WeightsUnavailableError(f"{needs}, which is no https address; {_REMEDY}")
     path = torch_cache() / url.rpartition("/")[2]
-    with _explained(f"{needs} from {urlsplit(url).netloc}"), _shown(path.name) as progress:
+    with _explained(f"{needs} from {urlsplit(url).netloc}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        return download(url, lambda _: path, progress=progress)
+        return download(url, lambda _: path, progress=partial(advance_bytes, f"fetching {path.name}"))
 
 
 def _is_safe(url: str) -> bool:
@@ -213,15 +214,3 @@ def _explained(needs: str) -> Iterator[None]:
         ) from error
     except ValueError as error:  # the hub's library refuses the name
         raise WeightsUnavailableError(f"{needs}, which cannot be: {error}; {_REMEDY}") from error
-
-
-@contextmanager
-def _shown(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show on a terminal how a download goes on."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from zoo_index.foundation.progress import progress_bar
-
-    with progress_bar() as advance:
-        yield lambda done, planned: advance(f"{what}, MiB", done >> 20, planned >> 20)

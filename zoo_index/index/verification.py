@@ -7,6 +7,7 @@ from pathlib import Path
 from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import loading, queries
 from zoo_index.database.store import Store
+from zoo_index.foundation.progress import advance
 from zoo_index.index import vectors
 
 __all__ = ["verify"]
@@ -23,7 +24,9 @@ def verify(store: Store) -> list[str]:
     with store.reading() as connection:
         found = store.check(connection)
         generation = queries.generation(connection)
-        for id_, name, fingerprint in queries.fingerprints(connection, generation):
+        kept = queries.fingerprints(connection, generation)
+        for i, (id_, name, fingerprint) in enumerate(kept):
+            advance("checking fingerprints", i, len(kept))
             try:
                 architecture = loading.load_architecture(connection, id_, "dpiat")
             except (KeyError, ValueError):

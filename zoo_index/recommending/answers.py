@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["PERMISSIVE", "STRUCTURES", "Filters", "Recommendation", "Recommendations"]
+__all__ = ["PERMISSIVE", "STRUCTURES", "Filters", "Recommendation", "Recommendations", "license_names"]
 
 PERMISSIVE_NAME = "permissive"
 PERMISSIVE = {
@@ -20,6 +20,14 @@ PERMISSIVE = {
 
 STRUCTURES = ("transformers",)
 """Catalogues of networks without weights: nothing can be taken from them, so they have to be asked for by name."""
+
+
+def license_names(text: str, *, is_expanded: bool = True) -> set[str]:
+    """Read the licences of a filter; ``permissive`` stands for all of `PERMISSIVE` unless that is left out."""
+    wanted = {part.strip().lower() for part in text.split(",")}
+    if PERMISSIVE_NAME in wanted:
+        wanted = (wanted | PERMISSIVE) if is_expanded else (wanted - {PERMISSIVE_NAME})
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -61,12 +69,8 @@ class Filters:
 
     def admits(self, entry: Mapping[str, Any]) -> bool:
         """Whether an entry passes, availability aside."""
-        if self.license is not None:
-            wanted = {part.strip().lower() for part in self.license.split(",")}
-            if PERMISSIVE_NAME in wanted:
-                wanted |= PERMISSIVE
-            if (entry["license"] or "unknown").lower() not in wanted:
-                return False
+        if self.license and (entry["license"] or "unknown").lower() not in license_names(self.license):
+            return False
         if entry["catalogue"] in STRUCTURES and self.catalogue != entry["catalogue"]:
             return False
         return (

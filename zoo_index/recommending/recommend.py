@@ -27,6 +27,7 @@ from zoo_index.index.search import Search
 from zoo_index.recommending.answers import Filters, Recommendation, Recommendations
 from zoo_index.recommending.candidates import find_candidates
 from zoo_index.recommending.resolve import Resolved
+from zoo_index.recommending.unknown_values import unknown_values
 from zoo_index.recommending.verdicts import verdict
 
 __all__ = ["by_quality", "order_sources", "recommend"]
@@ -87,15 +88,23 @@ def recommend(
     """
     started = time.perf_counter()
     wanted = target.forms[form]
-    found = find_candidates(
-        search,
-        entries,
-        wanted,
-        k=k,
-        exact=exact,
-        admits=lambda entry: filters.admits(entry) and (not filters.available or is_available(entry)),
-        filters=filters.describe(),
-    )
+    try:
+        found = find_candidates(
+            search,
+            entries,
+            wanted,
+            k=k,
+            exact=exact,
+            admits=lambda entry: filters.admits(entry) and (not filters.available or is_available(entry)),
+            filters=filters.describe(),
+        )
+    except NothingFoundError as error:
+        unknown = unknown_values(filters, entries.all)
+        if not unknown:
+            raise
+        raise NothingFoundError(
+            f"expected sources that pass the filters ({filters.describe()}), found none; {'; '.join(unknown)}"
+        ) from error
     chosen = found.table
     scores = embedding.target_row(wanted, chosen)
     weights: dict[int, list[Entry]] = {}

@@ -8,14 +8,27 @@ initialisation.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-__all__ = ["USEFUL", "Calibration", "Verdict", "calibrations", "verdict"]
+__all__ = ["USEFUL", "Calibration", "Verdict", "advice", "calibrations", "in_percent", "outcome", "verdict"]
 
 USEFUL = ("strong", "some")
 """Benefits that are worth a transfer."""
+
+
+_EXPECTED = {
+    "strong": "a strong head start",
+    "some": "some head start",
+    "none": "expect no gain over random initialisation",
+    "likely to hurt": "it may train worse than from random initialisation",
+}
+"""What the benefits mean, in words."""
+
+_NEARLY_ALL = 0.9
+"""Coverage from which on what is left needs no words."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +103,47 @@ def verdict(similarity: float) -> Verdict:
 
 
 def _evidence(each: Calibration, upper: float) -> str:
-    worse = "none" if each.n_worse == 0 else f"{each.n_worse / each.n_pairs:.0%}"
     return (
-        f"of {each.n_pairs} measured pairs of small networks with a similarity of {each.least_similarity:g} to "
-        f"{upper:g}, in the first hundred steps the middle one reached {each.gain_median:.2f} times the accuracy "
-        f"of random initialisation, the lowest tenth {each.gain_lowest_tenth:.2f} times or less; {worse} did worse "
-        f"by more than {each.margin:.0%}"
+        f"measured on {each.n_pairs} pairs of small networks with a similarity of {each.least_similarity:g} to "
+        f"{upper:g}, accuracy in the first hundred steps relative to random initialisation: median "
+        f"{each.gain_median:.2f}x, 10th percentile {each.gain_lowest_tenth:.2f}x; {each.n_worse} of {each.n_pairs} "
+        f"were worse by more than {each.margin:.0%}"
     )
+
+
+def advice(source: str, benefit: str, coverage: float) -> str:
+    """Say in one sentence whether to take the best source that there is, and what to expect.
+
+    Parameters
+    ----------
+    source : str
+        Its name.
+    benefit : {'strong', 'some', 'none', 'likely to hurt'}
+    coverage : float
+        Part of the target that it fills, in [0, 1].
+    """
+    if benefit not in USEFUL:
+        return f"Use none: even the best source, {source}, is too different. {_EXPECTED[benefit].capitalize()}."
+    if coverage >= _NEARLY_ALL:
+        return f"Use {source}: it fills {in_percent(coverage)} of your network; expect {_EXPECTED[benefit]}."
+    return (
+        f"Use {source}: expect {_EXPECTED[benefit]} where it fits, but it fills only {in_percent(coverage)} of "
+        "your network; the rest starts random."
+    )
+
+
+def outcome(benefit: str, coverage: float) -> str:
+    """Say in one sentence what to expect of a network after a transfer; parameters are those of `advice`."""
+    if benefit not in USEFUL:
+        return f"{in_percent(coverage)} of your network was filled. {_EXPECTED[benefit].capitalize()}."
+    if coverage >= _NEARLY_ALL:
+        return f"{in_percent(coverage)} of your network starts trained; expect {_EXPECTED[benefit]}."
+    return (
+        f"Only {in_percent(coverage)} of your network starts trained, the rest is random; expect "
+        f"{_EXPECTED[benefit]} where it was filled."
+    )
+
+
+def in_percent(share: float) -> str:
+    """Write a share as people say it, with a digit more where it is nearly all; never 100% of what is less."""
+    return f"{math.floor(share * 1000) / 10:g}%" if share >= _NEARLY_ALL else f"{share:.0%}"

@@ -33,7 +33,9 @@ def show_holdings(page: Page, found: Holdings, *, verbose: bool) -> None:
     ]
     if rows:
         columns = ("state dict", "kind", "tensors", "values", "size", "types", "")
-        page.table(columns, rows, ("tensors", "values", "size"), whole=("state dict",))
+        page.table(
+            columns, rows, ("tensors", "values", "size"), whole=("state dict",), drop=("types", "values", "kind")
+        )
     if verbose and found.tensors:
         page.table(
             ("tensor", "shape", "type"),

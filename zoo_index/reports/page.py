@@ -7,7 +7,7 @@ can forget it. Markup, emoji codes and highlighting are off: styles are given be
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zoo_index.foundation.plain_text import plain
+from zoo_index.foundation.terminal import has_styles, width_of
 
 __all__ = ["Cell", "Page", "Piece", "in_bytes"]
 
@@ -32,6 +33,9 @@ _MOST_IN_A_CELL = 1000
 
 _MOST_IN_A_LINE = 10_000
 
+_GAP = 2
+"""Blanks between two columns."""
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -47,8 +51,15 @@ class Page:
 
     def __init__(self) -> None:
         self._is_screen = sys.stdout.isatty()
-        width = None if self._is_screen else _WIDTH
-        self._console = _Console(width=width, markup=False, emoji=False, highlight=False)
+        is_styled = has_styles(sys.stdout)
+        self._console = _Console(
+            width=width_of(sys.stdout) if self._is_screen else _WIDTH,
+            force_terminal=is_styled,
+            color_system="auto" if is_styled else None,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
 
     @property
     def width(self) -> int:
@@ -65,8 +76,12 @@ class Page:
         rows: Iterable[Sequence[Cell]],
         numbers: Iterable[str] = (),
         whole: Iterable[str] = (),
+        drop: Sequence[str] = (),
+        short: Mapping[str, str] | None = None,
     ) -> None:
         """Print a table that is laid out to the width of the terminal.
+
+        Where it is too wide, headings are shortened first, then columns are left out.
 
         Parameters
         ----------
@@ -77,15 +92,40 @@ class Page:
             Headings of the columns that are aligned to the right.
         whole : iterable of str
             Headings of the columns that are broken last, such as names, which people copy.
+        drop : sequence of str
+            Headings of the columns that can be left out, the first ones first.
+        short : mapping of str to str, optional
+            What headings are called where there is little room.
         """
         made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
         numbers, whole = set(numbers), set(whole)
-        for column in columns:
-            justify: JustifyMethod = "right" if column in numbers else "left"
-            made.add_column(_cell(column), justify=justify, overflow="fold", no_wrap=column in whole)
-        for row in rows:
-            made.add_row(*map(_cell, row))
+        cells = [[_cell(cell) for cell in row] for row in rows]
+        headings, shown = self._fitting(columns, cells, drop, short or {})
+        for i in shown:
+            justify: JustifyMethod = "right" if columns[i] in numbers else "left"
+            made.add_column(_cell(headings[i]), justify=justify, overflow="fold", no_wrap=columns[i] in whole)
+        for row in cells:
+            made.add_row(*(row[i] for i in shown))
         self._print(made)
+
+    def _fitting(
+        self, columns: Sequence[str], cells: Sequence[Sequence[Text]], drop: Sequence[str], short: Mapping[str, str]
+    ) -> tuple[Sequence[str], list[int]]:
+        """Choose headings and columns so that nothing has to be broken, as far as that can be had."""
+        own = [max((row[i].cell_len for row in cells), default=0) for i in range(len(columns))]
+        shown = list(range(len(columns)))
+
+        def size(headings: Sequence[str]) -> int:
+            return sum(max(own[i], _width(headings[i])) for i in shown) + _GAP * (len(shown) - 1)
+
+        headings = columns
+        if size(headings) > self.width:
+            headings = [short.get(column, column) for column in columns]
+        for column in drop:
+            if size(headings) <= self.width:
+                break
+            shown.remove(columns.index(column))
+        return headings, shown
 
     def pairs(self, rows: Iterable[tuple[str, object]]) -> None:
         """Print names and their values in two columns; ``-`` for a value that is not there."""
@@ -101,17 +141,33 @@ class Page:
         lines = captured.get().splitlines()
         print("\n".join(line.rstrip() for line in lines), file=self._console.file)
 
-    def columns(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print many rows as they are: laying out two thousand of them as a table takes seconds."""
+    def columns(
+        self,
+        header: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        drop: Sequence[str] = (),
+        numbers: Iterable[str] = (),
+    ) -> None:
+        """Print many rows as they are: laying out two thousand of them as a table takes seconds.
+
+        On a terminal that is too narrow, columns of `drop` are left out, the first ones first.
+        """
         written = [[plain(text, _MOST_IN_A_CELL) for text in row] for row in (header, *rows)]
         sizes = [[_width(text) for text in row] for row in written]
         widths = [max(column) for column in zip(*sizes, strict=True)]
-        lines = [
-            "  ".join(
-                text + " " * (width - size) for text, size, width in zip(row, own, widths, strict=True)
-            ).rstrip()
-            for row, own in zip(written, sizes, strict=True)
-        ]
+        numbers, shown = set(numbers), list(range(len(header)))
+        for column in drop if self._is_screen else ():
+            if sum(widths[i] for i in shown) + _GAP * (len(shown) - 1) <= self.width:
+                break
+            shown.remove(header.index(column))
+        lines = []
+        for row, own in zip(written, sizes, strict=True):
+            blanks = [" " * (widths[i] - own[i]) for i in shown]
+            cells = [
+                blank + row[i] if header[i] in numbers else row[i] + blank
+                for i, blank in zip(shown, blanks, strict=True)
+            ]
+            lines.append((" " * _GAP).join(cells).rstrip())
         print("\n".join(lines), file=self._console.file)
 
 

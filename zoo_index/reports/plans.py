@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from zoo_index.recommending.verdicts import outcome, verdict
 from zoo_index.reports.amounts import NUMBERS, shape_of, size_of
 from zoo_index.reports.page import Cell, Page, Piece
 
@@ -30,8 +31,8 @@ _MAX_PARTS = 40
 """Rows of a report that still fit a screen or two."""
 
 
-def show_plan(page: Page, plan: ShownPlan, *, source: str, target: str, verbose: bool) -> None:
-    """Print what a transfer would do."""
+def show_plan(page: Page, plan: ShownPlan, *, source: str, target: str, verbose: bool, call: str = "") -> None:
+    """Print what a transfer would do, and the command that does it."""
     page.line(
         *_pair(source, target),
         f" by {plan.method}: similarity {plan.similarity:.3f}, "
@@ -40,6 +41,8 @@ def show_plan(page: Page, plan: ShownPlan, *, source: str, target: str, verbose:
     _show_supplies(page, plan)
     _show_tensors(page, plan.tensors, verbose=verbose)
     _show_note(page, plan.note)
+    if call:
+        page.line((f"next: {call}", "dim"))
 
 
 def show_report(page: Page, report: ShownReport, *, verbose: bool) -> None:
@@ -54,8 +57,11 @@ def show_report(page: Page, report: ShownReport, *, verbose: bool) -> None:
     if report.function is not None:
         _show_function(page, report.function)
     _show_note(page, report.note)
+    if report.method == "dpiat":  # verdicts are of its similarity
+        page.line(outcome(verdict(report.similarity).benefit, report.coverage))
     if report.output:
         page.line("saved to ", (report.output, "bold"))
+        page.line((f"load it: model.load_state_dict(safetensors.torch.load_file({report.output!r}))", "dim"))
 
 
 def _pair(source: str, target: str) -> tuple[Piece, ...]:
@@ -91,18 +97,20 @@ def _show_tensors(page: Page, tensors: Sequence[ShownTensor], *, verbose: bool) 
     meaning = {
         "copied": "equal shape, copied whole",
         "cropped": "filled from a part of a larger tensor",
-        "grown": "filled in part, the rest is zero or keeps its initialisation",
+        "grown": "filled in part, the rest zero or random",
         "resampled": "filled from the source on another grid",
-        "identity": "set to change nothing: inserted, or absent in the source",
-        "fresh": "not from the source",
+        "identity": "set to change nothing: the source has no such layer",
+        "fresh": "not from the source: stays random",
     }
     rows: list[list[Cell]] = []
     for status, text in meaning.items():
         chosen = [t for t in tensors if t.status == status]
+        if not chosen:
+            continue
         n_elements = sum(size_of(t.shape) for t in chosen)
         n_written = sum(t.n_written for t in chosen)
         rows.append([str(len(chosen)), (status, _STATUS_STYLE[status]), text, f"{n_elements:,}", f"{n_written:,}"])
-    page.table(("tensors", "status", "meaning", "elements", "written"), rows, NUMBERS)
+    page.table(("tensors", "status", "meaning", "elements", "written"), rows, NUMBERS, drop=("elements",))
     if verbose:
         _show_each(page, tensors)
     else:
@@ -121,7 +129,9 @@ def _show_each(page: Page, tensors: Sequence[ShownTensor]) -> None:
         ]
         for tensor in tensors
     ]
-    page.table(("target tensor", "shape", "status", "source tensor", "shape", "reason"), rows)
+    columns = ("target tensor", "shape", "status", "source tensor", "its shape", "reason")
+    names = ("target tensor", "source tensor")
+    page.table(columns, rows, whole=names, drop=("reason", "its shape", "shape"))
 
 
 def _show_parts(page: Page, tensors: Sequence[ShownTensor]) -> None:
@@ -143,7 +153,8 @@ def _show_parts(page: Page, tensors: Sequence[ShownTensor]) -> None:
         n_written = sum(t.n_written for t in members)
         share = n_written / max(sum(size_of(t.shape) for t in members), 1)
         rows.append([part, str(len(members)), what, f"{share:.0%}", _feeding(members)])
-    page.table(("part of the target", "tensors", "what happened", "written", "fed by"), rows, NUMBERS)
+    columns = ("part of the target", "tensors", "what happened", "written", "fed by")
+    page.table(columns, rows, NUMBERS, whole=("part of the target",), drop=("tensors",), short={columns[0]: "part"})
     page.line(("every tensor: --verbose or --json", "dim"))
 
 

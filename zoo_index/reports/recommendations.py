@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zoo_index.recommending.verdicts import USEFUL
+from zoo_index.recommending.verdicts import USEFUL, advice
 from zoo_index.reports.amounts import NUMBERS, count, where
 from zoo_index.reports.page import Cell, Page
 
@@ -14,15 +15,36 @@ if TYPE_CHECKING:
 
 __all__ = ["show_recommendations"]
 
-_ROOM = {"params": 90, "paper": 100, "license": 110}
-"""Columns of a terminal below which a ranking leaves something out; all of it is in JSON."""
+_DROPPED = ("license", "paper", "params", "weights", "benefit")
+"""Columns that a narrow terminal does without, the first ones first; all of it is in JSON."""
+
+_SHORT = {"similarity": "simil.", "coverage": "fills", "weights": "at"}
+
+_MEANINGS = {
+    "similarity": "how alike the networks are, from 0 to 1; the list is in its order",
+    "benefit": "what to expect of a transfer: strong, some, none, likely to hurt",
+    "paper": "the similarity as it was published; - where only a weights file is known",
+    "coverage": "the part of your network that a transfer fills",
+    "weights": "here: on this machine; hub: to be fetched; gone: the file is missing; none: no weights",
+}
+"""What the columns mean."""
 
 
 _BENEFIT_STYLE = {"strong": "green", "some": "cyan", "none": "yellow", "likely to hurt": "red"}
 
 
-def show_recommendations(page: Page, answer: Recommendations) -> None:
-    """Print the ranking."""
+def show_recommendations(page: Page, answer: Recommendations, *, explain: bool = False, call: str = "") -> None:
+    """Print the ranking, and in one line what to make of it.
+
+    Parameters
+    ----------
+    page : Page
+    answer : Recommendations
+    explain : bool
+        Also say what that rests on, and what the columns mean.
+    call : str
+        The command that transfers, without its source, to show what to do next.
+    """
     target = answer.target
     page.line(
         "target ",
@@ -44,28 +66,33 @@ def show_recommendations(page: Page, answer: Recommendations) -> None:
         for result in answer.results
     ]
     columns = ("#", "source", "similarity", "benefit", "paper", "coverage", "params", "license", "weights")
-    shown = [i for i, name in enumerate(columns) if page.width >= _ROOM.get(name, 0)]
-    chosen = [[row[i] for i in shown] for row in rows]
-    page.table([columns[i] for i in shown], chosen, NUMBERS, whole=columns)
-    _show_verdict(page, answer.results)
-    page.line(
-        (
-            f"measure {answer.measure}; {answer.n_considered} architectures considered, {answer.n_scored} scored "
-            f"exactly, {answer.seconds:.2f} s; coverage is the part of the target that a transfer fills",
-            "dim",
-        )
-    )
-
-
-def _show_verdict(page: Page, results: Sequence[Recommendation]) -> None:
-    """Say what to expect of the most useful result, and on what grounds."""
-    judged = [result for result in results if result.benefit is not None]
-    if not judged:
+    page.table(columns, rows, NUMBERS, whole=("source",), drop=_DROPPED, short=_SHORT)
+    best = _most_useful(answer.results)
+    if explain:
+        _explain(page, answer, best)
+    if best is None:
+        page.line(("--explain says what the columns mean", "dim"))
         return
-    best = min(judged, key=lambda result: list(_BENEFIT_STYLE).index(str(result.benefit)))
     benefit = str(best.benefit)
-    style = _BENEFIT_STYLE[benefit]
-    if benefit not in USEFUL:
-        page.line(("no useful source", style), f": expected benefit of the best: {benefit}; {best.evidence}")
-    else:
-        page.line(f"expected benefit of {best.name}: ", (benefit, style), f"; {best.evidence}")
+    page.line((advice(best.name, benefit, best.coverage), f"bold {_BENEFIT_STYLE[benefit]}"))
+    hints = [] if explain else ["why: --explain"]
+    hints += [f"next: {call} --source {shlex.quote(best.name)}"] if call and benefit in USEFUL else []
+    if hints:
+        page.line(("; ".join(hints), "dim"))
+
+
+def _most_useful(results: Sequence[Recommendation]) -> Recommendation | None:
+    """Return the first result of the best benefit; None where benefits are not known."""
+    judged = [result for result in results if result.benefit is not None]
+    return min(judged, key=lambda result: list(_BENEFIT_STYLE).index(str(result.benefit)), default=None)
+
+
+def _explain(page: Page, answer: Recommendations, best: Recommendation | None) -> None:
+    page.pairs(_MEANINGS.items())
+    scored = "all" if answer.n_scored == answer.n_considered else f"{answer.n_scored:,} of them"
+    page.line(
+        f"{answer.n_considered:,} architectures were considered, {scored} compared exactly by the measure "
+        f"{answer.measure}, in {answer.seconds:.2f} s"
+    )
+    if best is not None:
+        page.line(f"benefit of {best.name}: {best.benefit}; {best.evidence}")

@@ -27,20 +27,26 @@ _FINDING_STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 def show_status(page: Page, status: Mapping[str, Any]) -> None:
     """Print what is in the index."""
-    page.pairs(
-        ((key, value) for key, value in status.items() if not isinstance(value, list | dict)),
-    )
-    for dataset, n in status["metrics"].items():
-        page.line(f"results on {dataset}: {n} weight sets")
+    made = status["made_utc"]
+    rows = {
+        "index": status["index"],
+        "networks": f"{status['entries']:,} pretrained, of {status['architectures']:,} architectures",
+        "made of": f"{status['blocks']:,} different blocks, {status['layers']:,} different layers",
+        "generation": f"{status['generation']}" + (f", made {made:%Y-%m-%d %H:%M} UTC" if made else ""),
+    }
     for row in status["catalogues"]:
-        page.line(f"catalogue {row['catalogue']} {row['catalogue_version']}: {row['architectures']} architectures")
+        rows[f"from {row['catalogue']}"] = f"{row['architectures']:,} architectures ({row['catalogue_version']})"
+    for dataset, n in status["metrics"].items():
+        rows[f"results on {dataset}"] = f"{n:,} weight sets"
+    counted = {"failures": "failed", "retired": "gone, kept for zoo index diff", "prepared": "not published yet"}
+    rows["also"] = ", ".join(f"{status[key]:,} {what}" for key, what in counted.items() if status[key])
     run = status["last_run"]
     if run:
-        page.line(
-            f"last run: {run['kind']} {run['detail']}: {run['status']}, "
-            f"{run['n_done']} of {run['n_planned']} done, {run['n_failed']} failed, "
-            f"started {run['started_utc']} UTC"
+        rows["last run"] = (
+            f"{run['kind']} {run['detail']}: {run['status']}, {run['n_done']:,} of {run['n_planned']:,} done, "
+            f"{run['n_failed']:,} failed, started {run['started_utc']:%Y-%m-%d %H:%M} UTC"
         )
+    page.pairs((key, value) for key, value in rows.items() if value)
     for failure in status["failed"]:
         page.line(("failed", "red"), f" {failure['catalogue']} {failure['name']}: {failure['error']}")
 
@@ -75,7 +81,17 @@ def show_watches(page: Page, watches: Sequence[Watched]) -> None:
         ]
         for each in watches
     ]
-    page.table(("target", "params", "best source", "similarity", "filters", "generation"), rows, NUMBERS)
+    if not rows:
+        page.line("nothing is watched; to watch a network: zoo watch add myarch.py")
+        return
+    columns = ("target", "params", "best source", "similarity", "filters", "generation")
+    page.table(
+        columns,
+        rows,
+        NUMBERS,
+        whole=("target", "best source"),
+        drop=("generation", "filters", "params", "similarity"),
+    )
 
 
 def show_difference(page: Page, found: Difference) -> None:

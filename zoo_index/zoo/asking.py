@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from transfer.errors import InputError
 from transfer.structure.standardization import check_form
+from zoo_index.foundation.progress import step
 from zoo_index.hub.availability import Availability
 from zoo_index.recommending.answers import Filters
 from zoo_index.zoo.keeping import Keeper
@@ -127,10 +128,13 @@ class Asker(Keeper):
         filters, availability = filters or Filters(), Availability()
         for target in targets:
             view = self.view()  # one generation for the whole of a question
+            step("reading the target")
+            resolved = resolve(target, form, view, example)
+            step(f"comparing {resolved.name} with the index")
             yield recommend(
                 view.search,
                 view.entries,
-                resolve(target, form, view, example),
+                resolved,
                 k=k,
                 form=form,
                 exact=exact,
@@ -147,6 +151,7 @@ class Asker(Keeper):
             If there is no index.
         """
         view = self.ensure()
+        step("loading what the index holds")
         import zoo_index.recommending.recommend  # noqa: F401 - takes a while
         from transfer.alignment._machine_code import kernels
         from zoo_index.recommending.candidates import load
@@ -172,6 +177,7 @@ class Asker(Keeper):
         from transfer.alignment.similarity import similarity
 
         form = check_form(measure, "measure")
+        step("reading both networks")
         resolved = [
             self.resolved(spec, measure=measure, example=given)
             for spec, given in ((source, None), (target, example))
@@ -205,8 +211,10 @@ class Asker(Keeper):
 
         entries = self._started().entries
         specs = cast("Sequence[NetworkSpec]", source if isinstance(source, list | tuple) else [source])
+        step("reading both networks")
         networks = [network_of(spec, entries) for spec in specs]
         receiver = network_of(target, entries, example)
+        step("planning")
         if len(networks) == 1:
             return plan(networks[0], receiver, method=method, options=options)
         return plan(networks, receiver, method=method, options=options, source_names=list(map(name_for, specs)))

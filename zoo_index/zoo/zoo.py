@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from transfer.execution.coverage import LEAST_COVERAGE, check_least
 from transfer.structure.standardization import as_module, check_form
 from zoo_index.database.opening import default_place
+from zoo_index.foundation.progress import step
 from zoo_index.recommending.answers import Filters
 from zoo_index.zoo.asking import Asker
 
@@ -157,6 +158,7 @@ class Zoo(Asker):
             ema=ema,
             state=state,
             target_name=name,
+            progress=lambda what: step(f"{name}: {what}"),
         )
         return module, report
 

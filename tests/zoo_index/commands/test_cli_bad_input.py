@@ -312,7 +312,6 @@ def test_bad_questions(folder: Path, arguments: tuple[str, ...], parts: list[str
 @pytest.mark.parametrize(
     "filters",
     [
-        ("--license", "nosuch"),
         ("--max-params", "1"),
         ("--catalogue", "timm", "--available"),
         ("--family", "resnet", "--search", "vit"),

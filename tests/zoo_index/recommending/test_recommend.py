@@ -300,7 +300,7 @@ def test_tables_for_people(zoo: Zoo, tmp_path: Path) -> None:
     assert "efficientnet_lite0.pypi" in run("--db", database, "recommend", "-t", str(EXAMPLE))
     assert "test_vit.r160_in1k" in run("--db", database, "list", "--family", "vision_transformer")
     assert "vision_transformer" in run("--db", database, "show", "test_vit")
-    assert "catalogue timm" in run("--db", database, "index", "status")
+    assert "from timm" in run("--db", database, "index", "status")
     assert "equal shape" in run("--db", database, "plan", "-t", "test_vit", "-s", "test_vit2", "--verbose")
     assert "packages" in run("--db", database, "doctor")
     assert "the index is sound" in run("--db", database, "index", "verify")

@@ -6,7 +6,9 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
-from zoo_index.recommending.verdicts import calibrations, verdict
+import pytest
+
+from zoo_index.recommending.verdicts import advice, calibrations, outcome, verdict
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,12 +30,42 @@ def test_a_verdict_states_its_evidence() -> None:
     first, *_, last = calibrations()
     judged = verdict(1.0)
     assert (judged.benefit, judged.is_useful) == ("strong", True)
-    assert f"of {first.n_pairs} measured pairs" in judged.evidence
-    assert f"{first.gain_median:.2f} times" in judged.evidence
+    assert f"measured on {first.n_pairs} pairs" in judged.evidence
+    assert f"median {first.gain_median:.2f}x" in judged.evidence
     for similarity in (0.0, 0.01, 0.1, -1e-12, float("nan")):
         judged = verdict(similarity)
         assert (judged.benefit, judged.is_useful) == ("likely to hurt", False)
-        assert f"{last.n_worse / last.n_pairs:.0%} did worse" in judged.evidence
+        assert f"{last.n_worse} of {last.n_pairs} were worse by more than 3%" in judged.evidence
+
+
+@pytest.mark.parametrize(
+    ("benefit", "coverage", "said"),
+    [
+        ("strong", 0.9964, "Use net: it fills 99.6% of your network; expect a strong head start."),
+        ("strong", 0.9999, "Use net: it fills 99.9% of your network; expect a strong head start."),
+        ("strong", 1.0, "Use net: it fills 100% of your network; expect a strong head start."),
+        (
+            "strong",
+            0.52,
+            "Use net: expect a strong head start where it fits, but it fills only 52% of your network; the rest "
+            "starts random.",
+        ),
+        ("some", 0.95, "Use net: it fills 95% of your network; expect some head start."),
+        (
+            "none",
+            0.95,
+            "Use none: even the best source, net, is too different. Expect no gain over random initialisation.",
+        ),
+    ],
+)
+def test_the_verdict_is_one_sentence_that_says_what_stays_random(benefit: str, coverage: float, said: str) -> None:
+    assert advice("net", benefit, coverage) == said
+
+
+def test_a_transfer_ends_with_what_to_expect() -> None:
+    assert outcome("strong", 1.0) == "100% of your network starts trained; expect a strong head start."
+    assert "Only 52% of your network starts trained, the rest is random" in outcome("strong", 0.52)
+    assert "it may train worse" in outcome("likely to hurt", 0.9).lower()
 
 
 def test_the_verdicts_are_those_that_were_measured() -> None:
