@@ -1,0 +1,11 @@
+// The page of one architecture; its address names it.
+const { make } = zoo;
+const name = decodeURIComponent(location.pathname.replace(/^\/architecture\//, ""));
+const page = document.getElementById("page");
+const to = (other) => make("a", { href: `/architecture/${encodeURIComponent(other)}`, class: "other" }, other);
+document.title = name;
+zoo.server.ask(`/api/architecture/${encodeURIComponent(name)}`).then((told) => {
+  const tools = make("p", {}, make("a", { href: `/#${encodeURIComponent(name)}` }, "Show on the map"), " · ",
+    make("a", { href: `/recommend#${encodeURIComponent(name)}` }, "Find sources for it"));
+  page.append(make("div", { class: "card" }, ...zoo.facts(told, { link: to }), tools));
+}).catch(zoo.server.complain);

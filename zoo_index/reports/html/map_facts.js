@@ -1,0 +1,64 @@
+// What is told of one architecture: neighbours both ways, weights, blocks.
+const { make, count, percent } = zoo;
+
+function bytes(n) { return n === null || n === undefined ? "" : n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${(n / 1e6).toFixed(1)} MB`; }
+
+function chip(text, title) { return make("span", { class: "chip", title }, text); }
+
+function neighbours(title, hint, list, link) {
+  if (!list.length) return make("section", {}, make("h3", {}, title), make("p", { class: "soft" }, "none"));
+  const rows = list.map((one) => make("li", {},
+    link(one.name),
+    make("span", { class: "meter", "aria-hidden": "true" }, make("span", { style: `width:${Math.round(100 * one.similarity)}%` })),
+    make("span", { class: "value" }, one.similarity.toFixed(3))));
+  return make("section", {}, make("h3", { title: hint }, title), make("ol", { class: "near" }, rows));
+}
+
+function place(entry) {
+  if (entry.available) return "on this machine";
+  if (entry.hub_id) return `hub: ${entry.hub_id}`;
+  return entry.url ? "hub" : "";
+}
+
+function weights(list) {
+  const rows = list.map((entry) => make("li", {},
+    make("div", { class: "mono break" }, entry.name),
+    make("div", { class: "soft small break" }, [
+      entry.license || "licence unknown", entry.dataset && `trained on ${entry.dataset}`, entry.input_size,
+      entry.n_classes ? `${entry.n_classes} classes` : "", entry.top1 === null ? "" : `top-1 ${entry.top1.toFixed(1)}%`,
+      bytes(entry.n_bytes), place(entry),
+    ].filter(Boolean).join(" · "))));
+  return make("section", {}, make("h3", {}, `${list.length} set${list.length === 1 ? "" : "s"} of weights`), make("ul", { class: "weights" }, rows));
+}
+
+function blocks(list) {
+  const n = list.reduce((sum, one) => sum + (one.is_block ? one.times : 0), 0);
+  const most = Math.max(1, ...list.map((one) => one.times * one.params));
+  const rows = list.map((one) => {
+    const share = (one.times * one.params) / most;
+    const times = one.times > 1 ? `${one.times} × ` : "";
+    const head = one.is_block ? `${times}block of ${one.layers.length} layers` : `${times}${one.layers[0]}`;
+    const line = [make("span", { class: "what" }, head), make("span", { class: "meter", "aria-hidden": "true" },
+      make("span", { style: `width:${(100 * share).toFixed(1)}%` })), make("span", { class: "value" }, count(one.times * one.params))];
+    if (!one.is_block) return make("li", {}, make("div", { class: "line" }, ...line));
+    return make("li", {}, make("details", {}, make("summary", { class: "line" }, ...line),
+      make("ul", { class: "layers mono" }, one.layers.map((text) => make("li", {}, text)))));
+  });
+  return make("section", {}, make("h3", {}, `${n} block${n === 1 ? "" : "s"}, in order`), make("ol", { class: "blocks" }, rows));
+}
+
+function facts(told, { link, close, href }) {
+  const name = make("h2", { class: "name" }, href ? make("a", { href }, told.name) : told.name);
+  const head = make("div", { class: "row head" }, make("div", { class: "grow" }, name),
+    close ? make("button", { type: "button", class: "close", "aria-label": "Close", onclick: close }, "×") : null);
+  const chips = make("div", { class: "row chips" }, chip(told.family, "family"), chip(`${count(told.params)} parameters`),
+    chip(told.catalogue, "catalogue"), told.top1 === null ? null : chip(`top-1 ${told.top1.toFixed(1)}%`, "published accuracy on ImageNet"));
+  const near = make("div", { class: "two" },
+    neighbours("Best sources for it", "Similarity: the part of it that each can supply", told.sources, link),
+    neighbours("Good source for", "Similarity: the part of each that it can supply", told.targets, link));
+  return [head, chips, near, weights(told.weights), told.blocks.length ? blocks(told.blocks) : null].filter(Boolean);
+}
+
+zoo.facts = facts;
+zoo.bytes = bytes;
+zoo.chip = chip;

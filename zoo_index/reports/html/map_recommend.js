@@ -1,0 +1,91 @@
+// Finding sources: for a name of the index, an architecture in JSON, or the header of a safetensors file.
+const { make, count, percent } = zoo;
+const { ask, complain, calm } = zoo.server;
+const at = (id) => document.getElementById(id);
+const MOST_HEADER = 8e6;
+
+for (const [text, value] of [["any", ""], ["5 M", 5e6], ["10 M", 1e7], ["25 M", 2.5e7], ["50 M", 5e7], ["100 M", 1e8], ["300 M", 3e8]])
+  at("most").append(make("option", { value }, text));
+
+async function header(file) {
+  const length = new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true);
+  if (length > MOST_HEADER) throw new Error("That is no safetensors file, or its header is larger than the server takes.");
+  const text = await file.slice(8, 8 + Number(length)).text();
+  try { return JSON.parse(text); } catch { throw new Error("That is no safetensors file: its header cannot be read."); }
+}
+
+async function target() {
+  const file = at("file").files[0];
+  if (!file) {
+    const name = at("name").value.trim();
+    if (!name) throw new Error("Type a name of the index, or choose a file.");
+    return { name };
+  }
+  if (file.name.endsWith(".safetensors")) return { header: await header(file) };
+  if (file.size > MOST_HEADER) throw new Error("The file is larger than the server takes.");
+  try { return { architecture: JSON.parse(await file.text()) }; } catch { throw new Error("The file holds no JSON; write one with: zoo standardize"); }
+}
+
+function filters() {
+  const found = {};
+  if (at("license").value) found.license = at("license").value;
+  if (at("most").value) found.max_params = Number(at("most").value);
+  if (at("available").checked) found.available = true;
+  return found;
+}
+
+const TONE = { strong: "copied", some: "cropped", none: "grown", "likely to hurt": "fresh" };
+
+function show(answer, called) {
+  const t = answer.target, best = answer.results[0];
+  const rows = answer.results.map((one) => make("tr", {},
+    make("td", { class: "number" }, String(one.rank)),
+    make("td", {}, make("a", { href: `/architecture/${encodeURIComponent(one.architecture)}`, class: "mono break" }, one.name)),
+    make("td", { class: "wide" }, make("span", { class: "meter", "aria-hidden": "true" }, make("span", { style: `width:${Math.round(100 * one.similarity)}%` })),
+      make("span", { class: "value" }, one.similarity.toFixed(3))),
+    make("td", {}, one.benefit ? make("span", { class: `tag ${TONE[one.benefit] || ""}` }, one.benefit) : "–"),
+    make("td", { class: "number" }, percent(one.coverage)),
+    make("td", { class: "number" }, count(one.params)),
+    make("td", {}, one.license || "unknown"),
+    make("td", {}, one.available ? "here" : "hub")));
+  const columns = [["#", "number"], ["Source", ""], ["Similarity", ""], ["Benefit", ""], ["Covered", "number"], ["Parameters", "number"], ["Licence", ""], ["Weights", ""]];
+  const table = make("table", { class: "ranking" }, make("thead", {}, make("tr", {}, columns.map(([text, kind]) => make("th", { class: kind }, text)))), make("tbody", {}, rows));
+  at("answer").replaceChildren(make("div", { class: "card" },
+    make("h2", {}, "Sources for ", make("span", { class: "mono" }, called || t.name)),
+    make("p", { class: "soft" }, `${count(t.params)} parameters, ${t.layers} layers, ${t.blocks} blocks; ${answer.n_considered.toLocaleString("en")} architectures considered`),
+    make("div", { class: "scroll" }, table),
+    best && best.evidence ? make("p", { class: "soft evidence" }, best.evidence) : null));
+}
+
+at("file").addEventListener("change", () => { if (at("file").files.length) at("name").value = ""; });
+at("name").addEventListener("input", () => { at("file").value = ""; });
+const drop = at("drop");
+for (const kind of ["dragover", "dragleave", "drop"])
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) { at("file").files = event.dataTransfer.files; at("name").value = ""; }
+  });
+
+let running = null;
+at("question").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  calm();
+  if (running) running.abort();
+  running = new AbortController();
+  at("answer").replaceChildren(make("p", { class: "soft" }, "Comparing …"));
+  try {
+    const file = at("file").files[0];
+    const body = JSON.stringify({ ...(await target()), k: Number(at("k").value), filters: filters() });
+    const answer = await ask("/api/recommend", { method: "POST", headers: { "Content-Type": "application/json" }, body }, running.signal);
+    show(answer, file ? file.name : "");
+  } catch (error) {
+    at("answer").replaceChildren();
+    complain(error);
+  }
+});
+
+if (location.hash.length > 1) {
+  at("name").value = decodeURIComponent(location.hash.slice(1));
+  at("question").requestSubmit();
+}

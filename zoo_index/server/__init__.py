@@ -1,0 +1,1 @@
+"""The index in a browser and for other machines: a map, pages, and a JSON interface over HTTP."""
