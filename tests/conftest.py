@@ -12,6 +12,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several threads on busy cores are many times slower than one
 
 import torch
+from browser import browser
 from hypothesis import settings
 from postgres import postgres_server, postgres_url
 from sqlalchemy import update
@@ -27,7 +28,7 @@ from zoo_index.database.schema import STATE
 from zoo_index.database.store import Connection, Store
 from zoo_index.zoo.zoo import Zoo
 
-__all__ = ["postgres_server", "postgres_url"]  # fixtures
+__all__ = ["browser", "postgres_server", "postgres_url"]  # fixtures
 
 torch.set_num_threads(1)
 

@@ -2,6 +2,7 @@
 
     >>> import zoo_index                                               # doctest: +SKIP
     >>> report = zoo_index.warm_start(model, available=True)           # doctest: +SKIP
+    >>> zoo_index.save_html(report, "report.html")                     # doctest: +SKIP
 
 Names are resolved on first use, so that importing the package stays cheap.
 """
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo_index.recommending.answers import Filters, Recommendation, Recommendations
+    from zoo_index.reports.saving import save_html, save_plot
     from zoo_index.zoo.warm import warm_start
     from zoo_index.zoo.zoo import Zoo, open_zoo
 
@@ -22,10 +24,12 @@ _HOME = {
     "Recommendations": "recommending.answers",
     "Zoo": "zoo.zoo",
     "open_zoo": "zoo.zoo",
+    "save_html": "reports.saving",
+    "save_plot": "reports.saving",
     "warm_start": "zoo.warm",
 }
 
-__all__ = ["Filters", "Recommendation", "Recommendations", "Zoo", "open_zoo", "warm_start"]
+__all__ = ["Filters", "Recommendation", "Recommendations", "Zoo", "open_zoo", "save_html", "save_plot", "warm_start"]
 
 
 def __getattr__(name: str) -> Any:

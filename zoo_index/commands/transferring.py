@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from transfer.errors import InputError
 from transfer.weights.files import check_writable
 from zoo_index.commands.common import complain, page, print_json, zoo_of
+from zoo_index.commands.completing import complete_sources
 from zoo_index.commands.options import (
     PATH,
     filter_options,
@@ -23,7 +25,7 @@ from zoo_index.commands.options import (
     target_option,
     transfer_options,
 )
-from zoo_index.contained import questions
+from zoo_index.commands.pictures import picture_options, pictures_at
 
 if TYPE_CHECKING:
     from transfer.options import ChannelChoice, ImageChannels
@@ -40,10 +42,12 @@ __all__ = ["TRANSFERRING"]
     "sources",
     required=True,
     multiple=True,
-    help="Entry, architecture or checkpoint; again: for what the first leaves fresh.",
+    shell_complete=complete_sources,
+    help="Pretrained network by name, or a checkpoint. Given again: for what the first leaves random.",
 )
 @transfer_options
 @click.option("--verbose", is_flag=True, help="Show every tensor.")
+@picture_options
 @json_option
 @click.pass_context
 def plan_command(
@@ -57,19 +61,41 @@ def plan_command(
     channels: ChannelChoice,
     image_channels: ImageChannels,
     verbose: bool,
+    html: Path | None,
+    plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what a transfer would do to every tensor of TARGET; no weights are read."""
+    """Show what a transfer would do to every tensor of the target; no weights are read and nothing is written.
+
+    \b
+    Examples:
+      zoo plan --target myarch.py --source efficientnet_lite0
+      zoo plan -t myarch.py -s old.safetensors --verbose
+    """  # noqa: D301 - click's mark for lines that stay as they are
     chosen = options_from(no_head, without, channels, image_channels)
-    plan = questions.plan(partial(zoo_of, ctx), sources, target, method=method, options=chosen, example=example)
+    pictures = pictures_at(html, plot)
+    from zoo_index.contained import questions
+
+    plan = questions.plan(
+        partial(zoo_of, ctx),
+        sources,
+        target,
+        method=method,
+        options=chosen,
+        example=example,
+        drawn=pictures.are_wanted,
+    )
     source = " + ".join(sources)
+    pictures.save_plan(ctx, plan, source=source, target=target)
     if as_json:
         print_json({"source": source, "target": target, **plan})
     else:
         from zoo_index.reports.plans import show_plan
         from zoo_index.reports.shown import ShownPlan
 
-        show_plan(page(), ShownPlan.from_json(plan), source=source, target=target, verbose=verbose)
+        call = shlex.join(["zoo", "transfer", "-t", target, *(word for one in sources for word in ("-s", one))])
+        show_plan(page(), ShownPlan.from_json(plan), source=source, target=target, verbose=verbose, call=call)
+    pictures.tell(quiet=as_json)
 
 
 @click.command("transfer", short_help="Copy the parameters of a source into TARGET.")
@@ -80,20 +106,22 @@ def plan_command(
     "-s",
     "named",
     multiple=True,
-    help="Entry, architecture or checkpoint; again: for what the first leaves fresh.",
+    shell_complete=complete_sources,
+    help="Pretrained network by name, or a checkpoint. Given again: for what the first leaves random.",
 )
-@click.option("--auto", is_flag=True, help="Take the best recommended source.")
+@click.option("--auto", is_flag=True, help="Take the source that zoo recommend puts first.")
 @click.option(
     "--sources",
     type=click.IntRange(1),
-    help="Up to so many: those not named are recommended, each for what is left fresh.",
+    help="Take up to so many sources: each further one for what is left random.",
 )
 @click.option("--weights", type=PATH, help="File with the weights of --source.")
-@click.option("--output", "-o", type=PATH, help="Default: the target's name, .safetensors.")
+@click.option("--output", "-o", type=PATH, help="File to write. Default: the target's name with .safetensors.")
 @transfer_options
 @reading_options
 @proof_options
 @click.option("--verbose", is_flag=True, help="Show every tensor.")
+@picture_options
 @filter_options
 @json_option
 @click.pass_context
@@ -119,10 +147,19 @@ def transfer_command(
     state: str | None,
     device: str,
     verbose: bool,
+    html: Path | None,
+    plot: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Copy the parameters of a source into TARGET and save it as safetensors."""
+    """Copy the parameters of a source into the target and save it as safetensors.
+
+    \b
+    Examples:
+      zoo transfer --target myarch.py --auto --available -o myarch.safetensors
+      zoo transfer -t myarch.py -s old.safetensors --min-coverage 0.3
+      zoo transfer -t myarch.py --auto --available --sources 2 --no-head
+    """  # noqa: D301 - click's mark for lines that stay as they are
     if auto == bool(named):
         raise InputError("expected either --source NAME or --auto, got " + ("both" if auto else "neither"))
     if weights is not None and not named:
@@ -131,6 +168,9 @@ def transfer_command(
     if output.suffix in (".pth", ".pt", ".bin", ".ckpt"):  # torch.load would fail on it
         raise InputError(f"expected an output that ends in .safetensors, which is what is written, got '{output}'")
     check_writable(output)
+    pictures = pictures_at(html, plot, output)
+    from zoo_index.contained import questions
+
     report = questions.transfer_to_file(
         partial(zoo_of, ctx),
         target,
@@ -140,7 +180,7 @@ def transfer_command(
         weights=weights,
         method=method,
         options=options_from(no_head, without, channels, image_channels),
-        filters=filters_from(options),
+        filters=filters_from(options, as_typed=bool(named)),
         example=example,
         min_coverage=min_coverage,
         verify=not no_verify,
@@ -148,7 +188,9 @@ def transfer_command(
         ema=ema,
         state=state,
         device=device,
+        drawn=pictures.are_wanted,
     )
+    pictures.save_plan(ctx, report, source=report["source"], target=target)
     if as_json:
         print_json(report)
     else:
@@ -156,9 +198,10 @@ def transfer_command(
         from zoo_index.reports.shown import ShownReport
 
         show_report(page(), ShownReport.from_json(report), verbose=verbose)
+    pictures.tell(quiet=as_json)
     n_found = max(len(report["supplies"]), 1)
     if sources is not None and n_found < sources and report["coverage"] < 1:
-        complain(f"Note: {n_found} of {sources} sources; no other has half of the layers that are left fresh")
+        complain(f"Note: {n_found} of {sources} sources; no other has half of the layers that are left random")
     if report["method"] == "dpiat":  # verdicts are of its similarity
         supplies = report["supplies"]
         _question(supplies[0]["name"] if supplies else report["source"], report["similarity"])
@@ -171,8 +214,8 @@ def _question(source: str, similarity: float) -> None:
     judged = verdict(similarity)
     if not judged.is_useful:
         complain(
-            f"Warning: {source} has too little in common with the target (similarity {similarity:.3f}), "
-            f"expected benefit: {judged.benefit}; {judged.evidence}; train from random initialisation instead",
+            f"Warning: {source} has too little in common with your network (similarity {similarity:.2f}); "
+            "rather train from random initialisation, or look for another source: zoo recommend --explain",
         )
 
 

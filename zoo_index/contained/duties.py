@@ -77,8 +77,16 @@ class Duties:
             forms = {form: to_values(architecture) for form, architecture in found.forms.items()}
         return {"name": found.name, "n_params": found.n_params, "forms": forms}
 
-    def _plan(self, sources: list[str], names: list[str], method: str, options: dict[str, Any]) -> dict[str, Any]:
+    def _plan(
+        self,
+        sources: list[str],
+        names: list[str],
+        method: str,
+        options: dict[str, Any],
+        drawn: bool = False,
+    ) -> dict[str, Any]:
         self._step("plan")
+        from transfer.planning.outline import outlined
         from transfer.planning.plans import plan
 
         networks = [self._networks[role] for role in sources]
@@ -89,7 +97,7 @@ class Duties:
             options=_options(options),
             source_names=names,
         )
-        return found.to_json()
+        return outlined(found, names[0]) if drawn else found.to_json()
 
     def _left(self, places: list[dict[str, Any]], options: dict[str, Any]) -> Any:
         self._step("plan what is left")
@@ -101,11 +109,18 @@ class Duties:
         return to_values(left_fresh(self._networks["target"], found, _options(options)))
 
     def _transfer(
-        self, places: list[dict[str, Any]], options: dict[str, Any], file: str, output: str, **others: Any
+        self,
+        places: list[dict[str, Any]],
+        options: dict[str, Any],
+        file: str,
+        output: str,
+        drawn: bool = False,
+        **others: Any,
     ) -> dict[str, Any]:
         self._step("read the source")
         from dataclasses import replace
 
+        from transfer.planning.outline import outlined
         from zoo_index.transferring.sources import Place
         from zoo_index.transferring.transfers import fill, save
 
@@ -117,7 +132,8 @@ class Duties:
             save(module, report, file)
         except OutputError as error:  # the file is not where the user will find it
             raise OutputError(str(error).replace(file, output)) from error
-        return replace(report, output=output).to_json()
+        report = replace(report, output=output)
+        return outlined(report, report.source) if drawn else report.to_json()
 
 
 def _options(values: dict[str, Any]) -> Options:

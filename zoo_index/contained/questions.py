@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from transfer.errors import CheckpointError
+from transfer.errors import CheckpointError, TargetError, ZooError
 from transfer.execution.coverage import check_least
 from transfer.weights.files import cannot_write, private_folder, put_in_place
 from zoo_index.contained.child import Child
@@ -20,13 +20,14 @@ from zoo_index.transferring.sources import check_sources
 
 if TYPE_CHECKING:
     from transfer.options import Options
+    from transfer.planning.outline import Outlined
     from transfer.structure.records import Architecture
     from zoo_index.recommending.answers import Filters, Recommendations
     from zoo_index.recommending.resolve import Resolved
     from zoo_index.transferring.sources import Place
     from zoo_index.zoo.zoo import Zoo
 
-__all__ = ["plan", "recommend", "resolved", "similarity", "transfer_to_file"]
+__all__ = ["plan", "recommend", "resolved", "similarity", "standardized", "transfer_to_file"]
 
 T = TypeVar("T")
 
@@ -39,8 +40,14 @@ def _is_code(spec: str) -> bool:
 
 
 def recommend(
-    open_zoo: Callable[[], Zoo], target: str, *, measure: str, example: str | None, **options: Any
-) -> Recommendations:
+    open_zoo: Callable[[], Zoo],
+    target: str,
+    *,
+    measure: str,
+    example: str | None,
+    n_plans: int = 0,
+    **options: Any,
+) -> tuple[Recommendations, dict[str, Any]]:
     """Answer as `Zoo.recommend`, a target that is code being run in a process of its own.
 
     Parameters
@@ -50,6 +57,14 @@ def recommend(
     target : str
     measure, example, **options
         As `Zoo.recommend`.
+    n_plans : int
+        For so many of the best sources that are not alike a plan is made, to be drawn.
+
+    Returns
+    -------
+    Recommendations
+    dict
+        By the source's name its plan as `plan` gives it, or a text that says why there is none.
 
     Raises
     ------
@@ -57,9 +72,46 @@ def recommend(
         As `Zoo.recommend`; also a TargetError where the process takes too much, or ends.
     """
     if not _is_code(target):
-        return open_zoo().recommend(target, measure=measure, example=example, **options)
-    zoo, network = _standardized(open_zoo, target, measure, example)
-    return zoo.recommend(network, measure=measure, **options)
+        zoo = open_zoo()
+        answer = zoo.recommend(target, measure=measure, example=example, **options)
+
+        def ask(name: str) -> dict[str, Any]:
+            return _values(zoo.plan(name, target, method=measure, example=example), name, drawn=True)
+
+        return answer, _plans(answer, n_plans, ask)
+    with Child(target) as child:
+        _ask_about(child, "target", target, example)
+        zoo = open_zoo()
+        zoo.get_ready(measure)
+        answer = zoo.recommend(_told(child), measure=measure, **options)
+
+        def ask_child(name: str) -> dict[str, Any]:
+            child.ask("open", role=name, spec=name, example=None, device="meta", entry=zoo.indexed(name))
+            child.answer()
+            child.ask("plan", sources=[name], names=[name], method=measure, options={}, drawn=True)
+            return _told_plan(child, drawn=True)
+
+        return answer, _plans(answer, n_plans, ask_child)
+
+
+def _plans(
+    answer: Recommendations, n_plans: int, ask: Callable[[str], dict[str, Any]]
+) -> dict[str, dict[str, Any] | str]:
+    """Plan for sources that differ; one that cannot be opened here is no reason to fail."""
+    seen: set[tuple[float, float, int]] = set()
+    found: dict[str, dict[str, Any] | str] = {}
+    for result in answer.results:
+        like = (round(result.similarity, 6), round(result.coverage, 6), result.params)
+        if len(seen) == n_plans or like in seen:
+            continue
+        try:
+            found[result.name] = ask(result.name)
+            seen.add(like)
+        except ZooError as error:
+            found[result.name] = str(error)
+            if isinstance(error, TargetError):  # its process may have ended: nothing more can be asked of it
+                break
+    return found
 
 
 def resolved(open_zoo: Callable[[], Zoo], target: str, *, measure: str, example: str | None) -> Resolved:
@@ -67,6 +119,15 @@ def resolved(open_zoo: Callable[[], Zoo], target: str, *, measure: str, example:
     if not _is_code(target):
         return open_zoo().resolved(target, measure=measure, example=example)
     return _standardized(open_zoo, target, measure, example)[1]
+
+
+def standardized(open_zoo: Callable[[], Zoo], target: str, *, example: str | None) -> Resolved:
+    """Answer as `Zoo.resolved`, in every form of the target; code is standardized without the index."""
+    if not _is_code(target):
+        return open_zoo().resolved(target, example=example)
+    with Child(target) as child:
+        _ask_about(child, "target", target, example)
+        return _told(child)
 
 
 def _standardized(
@@ -106,8 +167,12 @@ def plan(
     method: str,
     options: Options,
     example: str | None,
+    drawn: bool = False,
 ) -> dict[str, Any]:
-    """Answer as `Zoo.plan`, in JSON values; see `recommend`. The process makes the plan: it asks the network."""
+    """Answer as `Zoo.plan`, in JSON values; see `recommend`. The process makes the plan: it asks the network.
+
+    With `drawn`, what a picture is drawn from is among the values (`transfer.planning.outline.outlined`).
+    """
     roles = [f"source {i}" for i in range(1, len(sources) + 1)]
     asked = {
         **{role: (source, None) for role, source in zip(roles, sources, strict=True)},
@@ -115,7 +180,8 @@ def plan(
     }
     codes = {role: given for role, given in asked.items() if _is_code(given[0])}
     if not codes:
-        return open_zoo().plan(sources, target, method=method, options=options, example=example).to_json()
+        found = open_zoo().plan(sources, target, method=method, options=options, example=example)
+        return _values(found, name_for(sources[0]), drawn)
     with Child(_named(codes)) as child:
         for role, (spec, given) in codes.items():
             child.ask("open", role=role, spec=spec, example=given, device="meta")
@@ -125,14 +191,10 @@ def plan(
                 entry = zoo.indexed(spec)
                 child.ask("open", role=role, spec=spec, example=given, device="meta", entry=entry)
         names = list(map(name_for, sources))
-        child.ask("plan", sources=roles, names=names, method=method, options=asdict(options))
-        from zoo_index.reports.shown import ShownPlan
-
+        child.ask("plan", sources=roles, names=names, method=method, options=asdict(options), drawn=drawn)
         for _ in asked:
             child.answer()
-        answer: dict[str, Any] = child.answer()
-        _checked(child, ShownPlan.from_json, answer)
-    return answer
+        return _told_plan(child, drawn)
 
 
 def transfer_to_file(
@@ -150,9 +212,10 @@ def transfer_to_file(
     ema: bool,
     state: str | None,
     device: str,
+    drawn: bool = False,
     **others: Any,
 ) -> dict[str, Any]:
-    """Answer as `Zoo.transfer_to_file`, in JSON values; see `recommend`.
+    """Answer as `Zoo.transfer_to_file`, in JSON values; see `recommend`, and `plan` for `drawn`.
 
     What has to be looked up or fetched is, once the target is known to be one; the process finds a file.
     """
@@ -172,7 +235,7 @@ def transfer_to_file(
             device=device,
             **others,
         )
-        return report.to_json()
+        return _values(report, report.source, drawn)
     check_least(others["min_coverage"])
     check_sources(named, sources, method, weights=weights, ema=ema, state=state)
     with private_folder(output) as folder, Child(target, folder) as child:
@@ -207,16 +270,40 @@ def transfer_to_file(
             ema=ema,
             state=state,
             target_name=target,
+            drawn=drawn,
             **others,
         )
         made: dict[str, Any] = child.answer()
         _checked(child, ShownReport.from_json, made)
+        _check_outline(child, made, drawn)
         _checked(child, open_checkpoint, file)
         try:
             put_in_place(file, output)
         except OSError as error:
             raise cannot_write(output, error) from error
     return made
+
+
+def _values(found: Outlined, source: str, drawn: bool) -> dict[str, Any]:
+    from transfer.planning.outline import outlined
+
+    return outlined(found, source) if drawn else found.to_json()
+
+
+def _told_plan(child: Child, drawn: bool) -> dict[str, Any]:
+    from zoo_index.reports.shown import ShownPlan
+
+    answer: dict[str, Any] = child.answer()
+    _checked(child, ShownPlan.from_json, answer)
+    _check_outline(child, answer, drawn)
+    return answer
+
+
+def _check_outline(child: Child, answer: Mapping[str, Any], drawn: bool) -> None:
+    from zoo_index.reports.outlines import ShownOutline
+
+    if drawn:
+        _checked(child, ShownOutline.from_json, answer.get("outline"))
 
 
 def _named(codes: Mapping[str, tuple[str, str | None]]) -> str:

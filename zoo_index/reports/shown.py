@@ -20,33 +20,44 @@ _VERDICTS = ("equal", "near", "other", "unknown")
 
 @dataclass(frozen=True)
 class ShownTensor:
-    """What is shown of a `transfer.planning.planned.PlannedTensor`."""
+    """What is shown of a `transfer.planning.planned.PlannedTensor`; `fed`: elements by source tensor."""
 
     name: str
     shape: tuple[int, ...]
     status: str
     source: str | None
     source_shape: tuple[int, ...] | None
+    operator: str
     reason: str
     supplier: str
-    n_written: int
+    tied_to: str
+    fed: tuple[tuple[str, int], ...]
+
+    @property
+    def n_written(self) -> int:
+        """Number of elements that the source supplies."""
+        return sum(n for _, n in self.fed)
 
     @classmethod
     def from_json(cls, values: Any) -> ShownTensor:
         """Read a row (see `ShownPlan.from_json`)."""
         source_shape = _field(values, "source_shape", list | tuple | None)
+        source = _text(values, "source") if _field(values, "source", str | None) is not None else None
+        fed: dict[str, int] = {}
+        for region in _field(values, "regions", list | tuple):
+            name = _text(region, "tensor") or source or ""
+            fed[name] = fed.get(name, 0) + prod(_sizes(_field(region, "size", list | tuple)))
         return cls(
             name=_text(values, "name"),
             shape=_sizes(_field(values, "shape", list | tuple)),
             status=_one_of(STATUSES, values, "status"),
-            source=_text(values, "source") if _field(values, "source", str | None) is not None else None,
+            source=source,
             source_shape=None if source_shape is None else _sizes(source_shape),
+            operator=_text(values, "operator"),
             reason=_text(values, "reason"),
             supplier=_text(values, "supplier"),
-            n_written=sum(
-                prod(_sizes(_field(region, "size", list | tuple)))
-                for region in _field(values, "regions", list | tuple)
-            ),
+            tied_to=_text(values, "tied_to"),
+            fed=tuple(fed.items()),
         )
 
 

@@ -21,6 +21,7 @@ function count(n) {
 }
 
 function percent(share) {
+  if (share > 0 && share < 0.0005) return "<0.1%";
   const shown = (100 * share).toFixed(1);
   return shown === "100.0" && share < 1 ? "99.9%" : `${shown}%`;
 }

@@ -1,0 +1,358 @@
+"""Pictures for papers: two columns of blocks with ribbons between what was matched, and a ranking in bars.
+
+The only module that knows matplotlib. A picture is as wide as a column of a paper, its text as large as its
+captions, and the same result gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path as Curve
+
+from transfer.planning.planned import STATUSES
+from zoo_index.foundation.plain_text import plain
+from zoo_index.reports.html.drawing import drawn
+from zoo_index.reports.outlines import ShownOutline
+from zoo_index.reports.shown import ShownPlan
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from zoo_index.recommending.answers import Recommendations
+
+__all__ = ["draw_plan", "draw_ranking"]
+
+_WIDTH = 3.5
+"""Inches: a column of a paper in two columns."""
+
+_ROW, _GAP = 0.15, 0.05
+"""Inches of a block, and between two."""
+
+_FOOT, _MARGIN = 0.44, 0.66
+"""Inches below the blocks, for the words that explain, and below and above them together."""
+
+_MOST_ROWS = 44
+"""Of so many one can still read the names on a page; of more, neighbours are drawn as one."""
+
+_COLOURS = {
+    "copied": "#2f7d4f",
+    "cropped": "#1f7a99",
+    "grown": "#c98a1b",
+    "resampled": "#8a4fb0",
+    "identity": "#4b64c9",
+    "fresh": "#e4e0d9",
+}
+_SCALE = LinearSegmentedColormap.from_list("similarity", ["#eab464", "#b9b765", "#55a58b", "#1f7f93", "#174a7c"])
+"""Even steps of lightness, so that it holds in grey and for those who do not tell red from green."""
+
+_SETTINGS: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 6.5,
+    "svg.hashsalt": "zoo",
+    "pdf.fonttype": 42,
+    "axes.linewidth": 0.5,
+    "text.parse_math": False,
+    "text.usetex": False,
+}
+_NO_DATE: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
+_DPI = 300
+
+
+def draw_plan(values: Mapping[str, Any], path: Path, *, target: str) -> None:
+    """Draw what a plan or a transfer takes from where.
+
+    Parameters
+    ----------
+    values : mapping
+        Its JSON values, with ``outline`` among them (`transfer.planning.outline.outlined`).
+    path : Path
+        Ends in ``.png``, ``.svg`` or ``.pdf``.
+    target : str
+        What the target is called.
+
+    Raises
+    ------
+    ValueError
+        If the values are not those of a plan or report.
+    """
+    plan = ShownPlan.from_json(values)
+    data = drawn(plan, ShownOutline.from_json(values.get("outline")), target=target)
+    sides = [_rows([side], data["texts"]) for side in (data["target"],)] + [_rows(data["sources"], data["texts"])]
+    receiver, givers = sides
+    found = _flows(data, givers, receiver)
+    height = _stacked(givers, receiver, found)
+    with _figure(path, _WIDTH, height + _MARGIN) as figure:
+        axes = figure.add_axes((0.01, _FOOT / (height + _MARGIN), 0.98, height / (height + _MARGIN)))
+        axes.set(xlim=(0, 1), ylim=(height, 0))
+        axes.axis("off")
+        for ribbon in _ribbons(found, givers, receiver):
+            axes.add_patch(ribbon)
+        _draw_boxes(axes, givers, 0.0)
+        _draw_boxes(axes, receiver, 0.62, data)
+        top = 1 - 0.12 / (height + _MARGIN)
+        names = " + ".join(plain(side["name"]) for side in data["sources"])
+        for x, name, room in ((0.01, names, 34), (0.62, plain(target), 20)):
+            figure.text(x, top, _cut(name, room), fontweight="bold", va="center")
+        _draw_keys(figure, axes, {row.status for row in plan.tensors}, height + _MARGIN, plan.coverage)
+
+
+Flow = tuple[float, float]
+
+
+@dataclass
+class _Row:
+    """A block, or several neighbours: which tensors it has and where it lies, in inches from above."""
+
+    label: str
+    first: int
+    end: int
+    side: int
+    y: float = 0.0
+
+
+def _rows(sides: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> list[_Row]:
+    found = []
+    for number, side in enumerate(sides):
+        ends = [side["layers"][3 * end - 1] for end in side["ends"]]
+        for i, (label, end) in enumerate(zip(side["blocks"], ends, strict=True)):
+            found.append(_Row(plain(texts[label]), ends[i - 1] if i else 0, end, number))
+    size = -(-len(found) // _MOST_ROWS)
+    if size > 1:
+        found = [
+            row for number in range(len(sides)) for row in _merged([r for r in found if r.side == number], size)
+        ]
+    return found
+
+
+def _merged(rows: Sequence[_Row], size: int) -> list[_Row]:
+    """Draw so many neighbours as one."""
+    groups = [rows[i : i + size] for i in range(0, len(rows), size)]
+    return [
+        _Row(
+            group[0].label if len(group) == 1 else f"{group[0].label} – {group[-1].label}",
+            group[0].first,
+            group[-1].end,
+            group[0].side,
+        )
+        for group in groups
+    ]
+
+
+def _stacked(givers: Sequence[_Row], receiver: Sequence[_Row], found: Mapping[tuple[int, int], Flow]) -> float:
+    """Place the rows, those of the shorter column beside what they are matched with; return the height."""
+    step = _ROW + _GAP
+    long, short, at = (givers, receiver, 1) if len(givers) > len(receiver) else (receiver, givers, 0)
+    for i, row in enumerate(long):
+        row.y = i * step
+    height = max(len(long), 1) * step
+    partners: dict[int, list[tuple[float, float]]] = {}
+    for key, (n, _) in found.items():
+        partners.setdefault(key[at], []).append((long[key[1 - at]].y, n**0.5))
+    wanted, last = [], 0.0
+    for i in range(len(short)):
+        near = partners.get(i, [(last, 1e-3)])
+        weight = sum(w for _, w in near)
+        last = sum(y * w for y, w in near) / weight
+        wanted.append((last - i * step, weight))
+        last += step
+    most = height - len(short) * step
+    for i, (row, shift) in enumerate(zip(short, _rising(wanted), strict=True)):
+        row.y = i * step + min(max(shift, 0.0), most)
+    return height
+
+
+def _rising(values: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the rising numbers nearest to some with weights (isotonic regression)."""
+    pools: list[tuple[float, float, int]] = []
+    for value, weight in values:
+        mean, total, n = value, weight, 1
+        while pools and pools[-1][0] > mean:
+            other, more, m = pools.pop()
+            mean, total, n = (mean * total + other * more) / (total + more), total + more, n + m
+        pools.append((mean, total, n))
+    return [mean for mean, _, n in pools for _ in range(n)]
+
+
+def _flows(
+    data: Mapping[str, Any], givers: Sequence[_Row], receiver: Sequence[_Row]
+) -> dict[tuple[int, int], Flow]:
+    """Sum up what goes from which row to which: values, and values times similarity."""
+    scores = _scores(data)
+    layer_of = [
+        {t: i for i in range(len(side["layers"]) // 3) for t in range(*_span(side, i))}
+        for side in (data["target"], *data["sources"])
+    ]
+    giver_of = {(row.side, u): i for i, row in enumerate(givers) for u in range(row.first, row.end)}
+    receiver_of = {t: i for i, row in enumerate(receiver) for t in range(row.first, row.end)}
+    found: dict[tuple[int, int], Flow] = {}
+    for t, side, u, n in zip(*(data["links"][i::4] for i in range(4)), strict=True):
+        layer = layer_of[0][t]
+        score = scores.get((layer, side, layer_of[1 + side][u]), scores.get((layer, -1, -1), 0.5))
+        key = giver_of[side, u], receiver_of[t]
+        values, weighted = found.get(key, (0.0, 0.0))
+        found[key] = values + n, weighted + n * score
+    return found
+
+
+def _ribbons(
+    found: Mapping[tuple[int, int], Flow], givers: Sequence[_Row], receiver: Sequence[_Row]
+) -> Iterator[PathPatch]:
+    most = max((n for n, _ in found.values()), default=1.0) or 1.0
+    ends: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for a, b in found:
+        ends.setdefault(("giver", a), []).append((a, b))
+        ends.setdefault(("receiver", b), []).append((a, b))
+    thick = {key: _ROW * (0.12 + 0.88 * (n / most) ** 0.3) for key, (n, _) in found.items()}
+    bounds: dict[tuple[str, tuple[int, int]], tuple[float, float]] = {}
+    for (which, i), keys in ends.items():
+        total_thick = sum(thick[key] for key in keys)
+        factor = min(1.0, _ROW / total_thick)
+        row = givers[i] if which == "giver" else receiver[i]
+        y = row.y + (_ROW - factor * total_thick) / 2
+        for key in sorted(keys, key=lambda key: key[1] if which == "giver" else key[0]):
+            bounds[which, key] = (y, y + factor * thick[key])
+            y += factor * thick[key]
+    for key, (n, weighted) in sorted(found.items(), key=lambda item: -item[1][0]):
+        yield _ribbon(*bounds["giver", key], *bounds["receiver", key], weighted / n if n else 0.5)
+
+
+def _span(side: Mapping[str, Any], layer: int) -> tuple[int, int]:
+    """Which tensors a layer has."""
+    return (side["layers"][3 * layer - 1] if layer else 0, side["layers"][3 * layer + 2])
+
+
+def _scores(data: Mapping[str, Any]) -> dict[tuple[int, int, int], float]:
+    """Similarities of layers; under (layer, -1, -1) the first that a layer of the target has."""
+    found: dict[tuple[int, int, int], float] = {}
+    for b, side, a, score in zip(*(data["pairs"][i::4] for i in range(4)), strict=True):
+        found[b, side, a] = score / 1000
+        found.setdefault((b, -1, -1), score / 1000)
+    return found
+
+
+def _ribbon(a: float, b: float, c: float, d: float, score: float) -> PathPatch:
+    left, right = 0.38, 0.62
+    middle = (left + right) / 2
+    points = [
+        (left, a), (middle, a), (middle, c), (right, c), (right, d), (middle, d), (middle, b), (left, b), (left, a),
+    ]  # fmt: skip
+    codes = [Curve.MOVETO, *[Curve.CURVE4] * 3, Curve.LINETO, *[Curve.CURVE4] * 3, Curve.CLOSEPOLY]
+    colour = _SCALE(score)
+    return PathPatch(Curve(points, codes), facecolor=(*colour[:3], 0.7), edgecolor=colour, linewidth=0.3)
+
+
+def _draw_boxes(axes: Axes, rows: Sequence[_Row], x: float, data: Mapping[str, Any] | None = None) -> None:
+    """Draw the blocks of one side; those of the target are filled by what happened to them."""
+    width = 0.38
+    for row in rows:
+        axes.add_patch(Rectangle((x, row.y), width, _ROW, facecolor="white", edgecolor="#8a8f98", linewidth=0.5))
+        parts = _shares(data, row) if data else []
+        at: float = x
+        for status, share in parts:
+            place = (at, row.y + 0.8 * _ROW)
+            axes.add_patch(Rectangle(place, width * share, 0.2 * _ROW, facecolor=_COLOURS[status], linewidth=0))
+            at += width * share
+        size = 6.5 if len(row.label) < 22 else 5
+        axes.text(x + 0.012, row.y + 0.42 * _ROW, _cut(row.label, 30), va="center", fontsize=size, clip_on=True)
+
+
+def _shares(data: Mapping[str, Any], row: _Row) -> list[tuple[str, float]]:
+    tensors = range(row.first, row.end)
+    sizes = data["target"]["sizes"]
+    whole = sum(sizes[t] for t in tensors) or 1
+    found = dict.fromkeys(STATUSES, 0.0)
+    for t in tensors:
+        status = STATUSES[data["status"][t]]
+        filled = min(data["written"][t], sizes[t]) if status == "grown" else sizes[t]
+        found[status] += filled / whole
+        found["fresh"] += (sizes[t] - filled) / whole
+    return [(status, share) for status, share in found.items() if share]
+
+
+def _draw_keys(figure: Figure, axes: Axes, statuses: set[str], height: float, coverage: float) -> None:
+    """Explain the colours."""
+    bar = figure.add_axes((0.04, 0.24 / height, 0.3, 0.06 / height))
+    colours = ScalarMappable(Normalize(0, 1), _SCALE)
+    made = figure.colorbar(colours, cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
+    made.outline.set_linewidth(0.4)
+    made.ax.tick_params(length=1.5, width=0.4, pad=1, labelsize=5.5)
+    figure.text(0.19, 0.36 / height, "similarity of the layers", fontsize=6, ha="center", va="center")
+    shown = [(status, status) for status in STATUSES[:-1] if status in statuses]
+    shown += [("fresh", "not filled")] if coverage < 1 else []
+    for i, (status, words) in enumerate(shown):
+        x, y = 0.42 + 0.2 * (i % 3), (0.26 - 0.13 * (i // 3)) / height
+        figure.patches.append(
+            Rectangle(
+                (x, y - 0.03 / height),
+                0.018,
+                0.06 / height,
+                transform=figure.transFigure,
+                facecolor=_COLOURS[status],
+                linewidth=0,
+                figure=figure,
+            )
+        )
+        figure.text(x + 0.03, y, words, fontsize=6, va="center")
+    figure.text(0.42, 0.36 / height, f"{coverage:.1%} of the target is filled", fontsize=6, va="center")
+
+
+def draw_ranking(answer: Recommendations, path: Path) -> None:
+    """Draw the similarity and the coverage of the sources of a ranking.
+
+    Parameters
+    ----------
+    answer : Recommendations
+    path : Path
+        Ends in ``.png``, ``.svg`` or ``.pdf``.
+    """
+    results = answer.results[:_MOST_ROWS]
+    height = 0.22 * len(results) + 0.62
+    with _figure(path, _WIDTH, height) as figure:
+        axes = figure.add_axes((0.44, 0.3 / height, 0.53, (height - 0.6) / height))
+        places = range(len(results))
+        similarities = [result.similarity for result in results]
+        axes.barh([y - 0.18 for y in places], similarities, 0.34, color="#1f7f93", label="similarity")
+        axes.barh(
+            [y + 0.18 for y in places], [r.coverage for r in results], 0.34, color="#b9c7cc", label="coverage"
+        )
+        axes.set(xlim=(0, 1), ylim=(len(results) - 0.4, -0.6), yticks=list(places))
+        axes.set_yticklabels([_cut(plain(result.name), 30) for result in results])
+        axes.tick_params(length=2, width=0.4)
+        axes.tick_params(axis="y", length=0)
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        title = f"Sources for {_cut(plain(str(answer.target['name'])), 40)}"
+        figure.text(0.01, 1 - 0.12 / height, title, fontweight="bold", va="center")
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="upper right", ncols=2, frameon=False, borderpad=0.1, handlelength=1, fontsize=6
+        )
+
+
+@contextmanager
+def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Give a figure that is written in the end, whatever the reader has set matplotlib to."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a letter that the font lacks
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        yield figure
+        figure.savefig(path, dpi=_DPI, metadata=_NO_DATE[path.suffix.lower()])
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
