@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= myarch.safetensors
 
-.PHONY: help demo test check sweep bench bench-quality cuda performance snapshot clean
+.PHONY: help demo test check sweep bench bench-quality cuda docs docs-examples performance snapshot clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -41,6 +41,12 @@ bench-quality: $(VENV)/.dev ## does it help? resumable, an hour on two cores; QU
 
 cuda: ## check and time transfer on a GPU, in three minutes; PYTHON needs torch, numpy, numba, safetensors alone
 	@PYTHONPATH=.:benchmarks$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m gpu
+
+docs: $(VENV)/.dev ## build the pages of docs/ into build/site; a warning fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-examples: $(VENV)/.dev ## run the examples of the pages and write what they print now; PAGES=docs/questions.md for one
+	OMP_NUM_THREADS=1 $(BIN)/python tests/support/pages.py $(or $(PAGES),$(wildcard docs/*.md))
 
 performance: $(VENV)/.dev ## write docs/performance.md from benchmarks/results
 	cd benchmarks && ../$(BIN)/python report.py

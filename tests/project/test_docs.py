@@ -1,14 +1,29 @@
-"""What the documents name is there."""
+"""What the documents name is there, and what they show runs."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+import pages
 import pytest
 
+from zoo_index.commands.main import cli
+from zoo_index.zoo.zoo import Zoo
+
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+LANGUAGES = {"console", "python", "text", "toml", "json", "yaml", "csv", "bash"}
+OURS = ("benchmarks", "examples", "tests", "transfer", "zoo_index")
+QUICK = {"quickstart.md"}
+"""Pages whose examples run in every run of the tests; the others need `make sweep`."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -19,7 +34,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_promise_names_tests_that_there_are() -> None:
-    text = (ROOT / "docs" / "reliability.md").read_text()
+    text = (DOCS / "reliability.md").read_text()
     table = text[text.index("| fault |") :].split("\n\n")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
     assert len(rows) > 20
@@ -31,3 +46,156 @@ def test_every_promise_names_tests_that_there_are() -> None:
         sources = "".join(there[name].read_text() for name in modules)
         for name in set(re.findall(r"\btest_\w+", row[2])) - set(modules):
             assert f"def {name}(" in sources, name
+
+
+def files() -> set[str]:
+    """Every file and folder of the project, from its root and from within its packages."""
+    found = set()
+    for top in ("transfer", "zoo_index", "tests", "benchmarks", "examples", "migrations", "data", "deploy", "docs"):
+        for path in (ROOT / top).rglob("*"):
+            if "__pycache__" not in path.parts:
+                parts = path.relative_to(ROOT).parts
+                found |= {"/".join(parts[i:]) for i in range(len(parts))}
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_that_pages_name_are_there(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    titles = {block.title for block in pages.blocks(page)}
+    named = re.findall(r"`(\w[\w/]*/\w[\w/]*(?:\.py)?|\w+\.py)`", text)
+    ours = {name.rstrip("/") for name in named if name.endswith(".py") or name.split("/")[0] in OURS} - titles
+    assert ours - {"file.py", "net.py"} <= files()
+
+
+@pytest.mark.parametrize("package", ["transfer", "zoo_index"])
+def test_every_public_name_is_described(package: str) -> None:
+    described = re.findall(rf"^::: {package}\.(\w+)$", (DOCS / "api.md").read_text(), re.M)
+    assert sorted(described) == importlib.import_module(package).__all__
+
+
+def commands(command: click.Command, path: str) -> Iterator[str]:
+    """Every command below one, by what is typed."""
+    yield path
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, f"{path} {name}")
+
+
+def test_every_command_and_option_is_described() -> None:
+    markdown = importlib.import_module("markdown")
+    text = (DOCS / "commands.md").read_text()
+    page = markdown.markdown(text, extensions=["attr_list", "tables", "mkdocs-click"])
+    headings = {re.sub(r"<[^>]+>", "", title) for title in re.findall(r"<h\d[^>]*>(.*?)</h\d>", page)}
+    shown = {path for path in commands(cli, "zoo") if not path.startswith("zoo _")}
+    assert len(shown) > 25
+    assert shown <= headings
+    for option in ("--available", "--min-coverage", "--state"):
+        assert f"<code>{option}</code>" in page
+
+
+def test_the_folders_of_the_code_are_described() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    for package in ("transfer", "zoo_index"):
+        for folder in (ROOT / package).iterdir():
+            if (folder / "__init__.py").exists():
+                assert f"`{folder.name}/`" in text, folder.name
+
+
+def test_pictures_are_those_that_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("pictures", DOCS / "pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    pictures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pictures)
+    monkeypatch.setattr(pictures, "IMAGES", tmp_path)
+    pictures.draw_all()
+    assert len(list(tmp_path.iterdir())) > 5
+    for path in tmp_path.iterdir():
+        assert path.read_text() == (DOCS / "img" / path.name).read_text(), path.name
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_examples_are_run_or_say_why_not(page: Path) -> None:
+    text = page.read_text()
+    for block in pages.blocks(page):
+        assert block.language in LANGUAGES, block.place
+        if block.language == "bash":
+            assert block.reason, f"{block.place}: commands are fenced as console, or say why they are not run"
+    prose = re.sub(r"```.*?```", "", text, flags=re.S)
+    assert not re.search(r"^    (\$|zoo |pip |import |from )", prose, re.M), "an example that is not fenced"
+
+
+@pytest.fixture(scope="module")
+def shipped_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index as the first use makes it."""
+    place = tmp_path_factory.mktemp("shipped") / "zoo.db"
+    Zoo(place).ensure()
+    return place
+
+
+RUN = [
+    pytest.param(page, marks=[] if page.name in QUICK else pytest.mark.slow, id=page.name)
+    for page in PAGES[1:]
+    if any(block.language in pages.RUN and not block.reason for block in pages.blocks(page))
+]
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_examples_print_what_the_page_says(page: Path, shipped_index: Path, tmp_path: Path) -> None:
+    index = tmp_path / "zoo.db"
+    index.write_bytes(shipped_index.read_bytes())
+    (tmp_path / "work").mkdir()
+    with pages.working_in(tmp_path / "work", index):
+        for told in pages.run(page):
+            printed = "\n".join(told.printed)
+            assert pages.agrees(told), f"{told.place}: now prints\n{printed}\n`make docs-examples` writes it"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as `make docs` builds it."""
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_is_built_without_a_warning_and_asks_no_other_host(site: Path) -> None:
+    assert {page.stem for page in DOCS.glob("*.md")} <= {page.stem for page in site.glob("*.html")}
+    for page in site.glob("*.html"):
+        loaded = re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=[\"']?([^\"' >]+)", page.read_text())
+        loaded += re.findall(r"<link[^>]*\shref=[\"']?([^\"' >]+)", page.read_text())
+        assert [address for address in loaded if "//" in address] == [], page.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_open_in_a_browser_without_errors(site: Path, scheme: str) -> None:
+    chromium = Path("/usr/bin/chromium")
+    if not chromium.exists():
+        pytest.skip("no chromium")
+    script = f"""
+import json
+from pathlib import Path
+from playwright.sync_api import sync_playwright
+heard = []
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path="{chromium}", args=["--no-sandbox"])
+    page = browser.new_context(color_scheme="{scheme}", viewport={{"width": 400, "height": 900}}).new_page()
+    page.on("request", lambda r: r.url.startswith("http") and heard.append(r.url))
+    page.on("console", lambda m: m.type == "error" and heard.append(m.text))
+    page.on("pageerror", lambda e: heard.append(str(e)))
+    for path in sorted(Path({str(site)!r}).glob("*.html")):
+        if path.name != "404.html":  # which stands at the root of a server
+            page.goto(path.as_uri())
+            page.wait_for_load_state()
+            if page.evaluate("document.documentElement.scrollWidth") > 400:
+                heard.append(f"{{path.name}} is wider than the screen")
+    browser.close()
+print(json.dumps(heard))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    heard = [line for line in done.stdout.splitlines() if line]
+    assert heard == ["[]"]
