@@ -104,6 +104,7 @@ function diagram(host, model, filter) {
   }
 
   function draw(sheets = null) {
+    const focused = document.activeElement; // rows that move lose the focus
     visible = [[], []];
     const units = sides.map((networks) => networks.flatMap((network) => {
       const found = unfolded(network);
@@ -119,6 +120,7 @@ function diagram(host, model, filter) {
     level(units[1 - long]);
     if (sheets) breakPages(sheets);
     columns.forEach((column, i) => fill(column, units[i], i));
+    if (focused && focused.node && root.contains(focused)) focused.focus({ preventScroll: true });
     const height = Math.max(...visible.flat().map((node) => node.y + HEIGHT[node.level]), 40);
     grid.style.setProperty("--height", `${height}px`);
     svg.setAttribute("viewBox", `0 0 100 ${height}`);
@@ -195,9 +197,7 @@ function diagram(host, model, filter) {
         tree.append(row);
       }
     }
-    const focused = document.activeElement;
     column.replaceChildren(...trees);
-    if (focused && focused.node && column.contains(focused)) focused.focus({ preventScroll: true });
     for (const each of column.querySelectorAll(".tree")) {
       const rows = [...each.children];
       if (rows.length && !rows.some((row) => row.tabIndex === 0)) rows[0].tabIndex = 0;
@@ -276,10 +276,10 @@ function diagram(host, model, filter) {
     root.classList.toggle("focusing", Boolean(what));
     inspector.replaceChildren(...(what ? zoo.inspected(what, model) : zoo.hints()));
     if (!what) return;
-    const chosen = what.links ? [what] : what.open ? ribbons.filter((ribbon) => inside(ribbon.a, what) || inside(ribbon.b, what)) : what.ribbons;
-    for (const ribbon of chosen) for (const element of [ribbon.path, ribbon.a.row, ribbon.b.row]) element.classList.add("lit");
+    for (const ribbon of what.links ? [what] : ribbonsOf(what)) for (const element of [ribbon.path, ribbon.a.row, ribbon.b.row]) element.classList.add("lit");
     if (what.row) what.row.classList.add("lit");
   }
+  const ribbonsOf = (node) => ribbons.filter((ribbon) => inside(ribbon.a, node) || inside(ribbon.b, node));
   const inside = (node, outer) => node.side === outer.side && node.first >= outer.first && node.end <= outer.end;
 
   function toggle(node, open = !node.open) {
@@ -322,7 +322,7 @@ function diagram(host, model, filter) {
     End: (node, row) => go(row.parentElement.lastElementChild.node),
     Enter: (node) => toggle(node),
     " ": (node) => toggle(node),
-    m: (node) => { const best = node.ribbons && [...node.ribbons].sort((x, y) => y.n - x.n)[0]; if (best) go(best.a === node ? best.b : best.a); },
+    m: (node) => { const [best] = ribbonsOf(node).sort((x, y) => y.n - x.n); if (best) go(inside(best.a, node) ? best.b : best.a); },
   };
   root.addEventListener("keydown", (event) => {
     const row = event.target.closest(".node");

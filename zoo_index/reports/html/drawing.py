@@ -6,6 +6,7 @@ takes some hundred kilobytes. ``model.js`` reads it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
@@ -78,13 +79,25 @@ def drawn(plan: ShownPlan, outline: ShownOutline, *, target: str) -> dict[str, A
         "reason": [texts(row.reason) for row in rows],
         "tied": [texts(row.tied_to) for row in rows],
         "links": links,
-        "pairs": [
-            n
-            for i, a, b, score in outline.pairs
-            for n in (side.layers[b], i, sources[i].layers[a], round(1000 * score))
-        ],
+        "pairs": _scored(outline, side, sources, links),
     }
     return {**values, "texts": texts.all}  # now that every text has its number
+
+
+def _scored(outline: ShownOutline, side: _Side, sources: Sequence[_Side], links: Sequence[int]) -> list[int]:
+    """Write the pairs of layers with their scores in thousandths.
+
+    A layer that is fed without having been matched, as in an inserted block, scores by how far the sizes agree.
+    """
+    scores = {(b, i, a): round(1000 * score) for i, a, b, score in outline.pairs}
+    matched = {b for b, _, _ in scores}
+    more: dict[tuple[int, int, int], int] = {}
+    for t, i, u, _ in zip(*(links[k::4] for k in range(4)), strict=True):
+        key = side.layer_of(t), i, sources[i].layer_of(u)
+        if key not in scores and key[0] not in matched:
+            sizes = side.values["sizes"][t], sources[i].values["sizes"][u]
+            more.setdefault(key, round(1000 * min(sizes) / max(*sizes, 1)))
+    return [n for (b, i, a), score in {**scores, **more}.items() for n in (b, i, a, score)]
 
 
 class _Texts:
@@ -117,8 +130,6 @@ class _Side:
     ----------
     place : dict
         Numbers of tensors by name.
-    layers : list of int
-        Numbers of the layers that the blocks list.
     """
 
     def __init__(
@@ -147,7 +158,6 @@ class _Side:
         if strays:
             made.append([(path, "other", found) for path, found in strays.items()])
         self.place: dict[str, int] = {}
-        self.layers = list(range(sum(map(len, blocks))))
         columns: dict[str, list[int]] = {key: [] for key in ("names", "shapes", "sizes", "layers", "ends")}
         labels = []
         for i, block in enumerate(made):
@@ -162,7 +172,12 @@ class _Side:
                 columns["layers"] += [texts(path), texts(kind), len(columns["names"])]
             columns["ends"].append(len(columns["layers"]) // 3)
         self.n_tensors = len(columns["names"])
-        self.values = {"name": name, "blocks": labels, **columns}
+        self._ends = columns["layers"][2::3]
+        self.values: dict[str, Any] = {"name": name, "blocks": labels, **columns}
+
+    def layer_of(self, tensor: int) -> int:
+        """Return the number of the layer that has a tensor."""
+        return bisect_right(self._ends, tensor)
 
 
 def _label(paths: Sequence[str]) -> str:
