@@ -39,14 +39,15 @@ def ranking() -> str:
     bare = figures["bare_loop_updates_per_s"] / 1e6
     return f"""## Exact ranking of timm's 1151 pretrained architectures
 
-Every one of them as target. {origin(figures, "numba", "numpy")}
+How long it takes to score all of them for one target. Every one of them was the target once. An "update" is one
+step of the dynamic programme that aligns blocks. {origin(figures, "numba", "numpy")}
 
 {table(head, rows)}
 
 A bare compiled loop of running maxima, all in the nearest cache, makes {bare:.0f} million updates a second on one
 core.
 
-Side by side with the published implementation, {figures["pairs"]} pairs, the largest difference of the values
+Side by side with the published implementation, on {figures["pairs"]} pairs. The largest difference of the values is
 {max_difference(figures)}:
 
 {table(["", "per pair", "times faster"], peers)}
@@ -135,14 +136,17 @@ def growing() -> str:
     limits = figures["limits"]
     return f"""## Growing indexes
 
-Generated architectures: timm's, varied in width, depth, kernel and kind of blocks (`benchmarks/_generator.py`). 40
-questions for architectures of the index, ten results each; recall against exact ranking. Limits at a million: p95
+What happens when an index gets large. The architectures are generated: timm's, varied in width, depth, kernel and
+kind of blocks (`benchmarks/_generator.py`). 40 questions for architectures of the index, ten results each.
+Recall is against exact ranking. "List by list" is how an index of more than a million is searched. Limits at a
+million: p95
 {seconds(limits["question_p95_s"])}, recall {limits["recall_at_10"]}, 3 GB.
 {origin(figures, "faiss-cpu", "numpy", "SQLAlchemy")} {figures.get("note", "")}
 
 {table(["architectures", *(f"{row['architectures']:,}" for row in found)], rows)}
 
-Slopes of the logarithms against that of the size (1 is in proportion to it):
+How fast times grow with the size: slopes of their logarithms against that of the size. 1 is in proportion to it, 0
+not at all:
 
 {slopes}
 
@@ -169,6 +173,7 @@ def shortlists() -> str:
     ]
     return f"""## Shortlists
 
+How many of the true ten best are among the first 100, 200 or 500 candidates that the vectors choose.
 {origin(figures, "numpy")}
 
 {table(head, rows)}
@@ -192,8 +197,8 @@ def transfer() -> str:
     head = ["network", "file", "load + load_state_dict", "transfer", "ratio", "without the look", "planning"]
     return f"""## Transfer
 
-A full checkpoint into an equal architecture; every value is looked at before the first is written
-(docs/transfer.md). {origin(figures, "torch", "safetensors")}
+A full checkpoint into an equal architecture, beside reading the file and `load_state_dict`. Every value is
+looked at before the first is written ([why](reading-weights.md)). {origin(figures, "torch", "safetensors")}
 
 {table(head, rows)}
 """
@@ -307,8 +312,18 @@ def main() -> None:
         parts.append(cuda(result("cuda")))
     head = """# Performance
 
-Written by `make performance` from `benchmarks/results`, which `make bench` fills. Limits in brackets. What was
-tried to get there is in docs/ranking.md and docs/transfer.md.
+How long things take, and how much memory. In short: a question to the index takes a fraction of a second within a
+program and one to three seconds as a command, and an index may grow to a million architectures.
+
+How to read the tables:
+
+- A number in brackets is the limit that the project sets itself. Some of the figures are above theirs.
+- p95 means that 95 of 100 are faster.
+- recall@10 is the part of the true ten best that a search finds.
+
+What was tried to get there: [ranking](ranking-speed.md), [large indexes](large-indexes.md), [reading
+weights](reading-weights.md). The page is written by `make performance` from `benchmarks/results`, which `make
+bench` fills.
 """
     keep_page("performance", "\n".join([head, *parts]))
 

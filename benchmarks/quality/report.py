@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
+import csv from pathlib import Path
 from typing import Any
 
 from _common import RESULTS, save
@@ -57,27 +56,52 @@ def head(found: dict[str, Any]) -> str:
     sizes = found["networks"]
     return f"""# Quality: does it help?
 
-A network that starts from a pretrained one by `dpiat` is compared with the same network from random
-initialisation and from other ways to start, in {found["starts"]:,} comparisons; equal starts are trained once.
-{origin(found, "torch", "timm")}
-Written by `make bench-quality` (`benchmarks/quality`), which takes up where it was stopped and needs about
-{found["core_seconds"] / 3600:.0f} hours of one core for training; every start is a line of
-`benchmarks/results/quality.csv`.
+A network that starts from a pretrained one is trained beside the same network from random initialisation. This page
+says how much faster it learns, and where it does not.
 
-- Data: Fashion-MNIST, in disjoint halves, one for the sources and one for the targets; {N_TEST} images of the test
-  set before the first step, {N_DURING} of them after it.
-- Networks: {len(sizes)} small ones of timm's own classes in five families, {min(sizes.values()) / 1e6:.1f} to
+In short, for a source of the same family:
+
+{in_short(found["within"])}
+
+From a network of another family there is little to gain, and sometimes something to lose. For classes that the
+source has not seen the gain is smaller. Both are measured below.
+
+## How it is measured
+
+There are {found["starts"]:,} comparisons; equal starts are trained once. {origin(found, "torch", "timm")}
+
+- **Data.** Fashion-MNIST, in disjoint halves, one for the sources and one for the targets. Accuracy is that on
+  {N_TEST} images of the test set before the first step, and on {N_DURING} of them after it.
+- **Networks.** {len(sizes)} small ones of timm's own classes in five families, {min(sizes.values()) / 1e6:.1f} to
   {max(sizes.values()) / 1e6:.1f} million parameters, in several widths and depths (`quality/networks.py`).
   Sources learn for {N_PRETRAIN} steps.
-- Targets learn with AdamW at {RATE:g}, whatever the start, {BATCH} images a step, up to {STEPS[-1]} steps; accuracy
-  is measured at {", ".join(str(step) for step in STEPS)}. The probe is a ridge classifier on what the untrained
-  target's classifier would see.
-- {found["seeds"]} seeds of initialisation and order of the data. Intervals are 95 %, over pairs (bootstrap).
-  Wins and losses are pairs that differ significantly (paired t-test over seeds, variance pooled over the
+- **Training.** Targets learn with AdamW at {RATE:g}, whatever the start, {BATCH} images a step, up to
+  {STEPS[-1]} steps.
+  Accuracy is measured at the steps {", ".join(str(step) for step in STEPS)}, the numbers in the heads of the
+  tables.
+- **Probe.** A ridge classifier (a linear one) on what the untrained target's classifier would see. It tells how
+  good the features are before any training.
+- **Seeds.** {found["seeds"]} seeds of initialisation and order of the data. Intervals are 95 %, over pairs
+  (bootstrap).
+- **Wins and losses** are pairs that differ significantly (paired t-test over seeds, variance pooled over the
   pairs of a family, 5 % on each side).
-- iatransfer is the published package itself, version {VERSION}. `paper` is our reproduction of it: the
+- **iatransfer** is the published package itself, version {VERSION}. `paper` is our reproduction of it: the
   accuracies are the same wherever both choose the same of several equal alignments.
+
+The page is written by `make bench-quality` (`benchmarks/quality`). It takes up where it was stopped and needs about
+{found["core_seconds"] / 3600:.0f} hours of one core for training. Every start is a line of
+`benchmarks/results/quality.csv`.
 """
+
+
+def in_short(within: dict[str, Any]) -> str:
+    steps = ("0", "20", "100", "400")
+    names = {"random": "random initialisation", "paper": "the published method", "dpiat": "`dpiat`, the default"}
+    rows = [
+        [name, *(f"{within[method]['accuracy'][step]['mean']:.2f}" for step in steps)]
+        for method, name in names.items()
+    ]
+    return table(["mean accuracy, by steps of training", *steps], rows)
 
 
 def reached(found: dict[str, Any]) -> str:
@@ -88,7 +112,8 @@ def reached(found: dict[str, Any]) -> str:
     n = found["within"]["dpiat"]["n_pairs"]
     return f"""## `dpiat` in figures
 
-All {n} ordered pairs of two networks of one family.
+All {n} ordered pairs of two networks of one family. "Wanted" is the aim that was set before. "Times iatransfer" is
+the accuracy divided by that of a start by iatransfer.
 
 {table(["", "measured", "interval", "wanted"], rows)}
 """
@@ -115,8 +140,9 @@ Mean accuracy over pairs of one family; wins and losses against random initialis
 
 ![Accuracy by step](img/quality.svg)
 
-Weight selection (arXiv 2311.18823) wants a source of the same names, larger in every tensor; it applies to
-{within["weight selection"]["n_pairs"]} pairs, on which `dpiat` may be compared with it:
+"Same name" copies what has equal names and shapes. Weight selection (arXiv 2311.18823) wants a source of the same
+names, larger in every tensor. So it applies to {within["weight selection"]["n_pairs"]} pairs, on which `dpiat`
+may be compared with it:
 
 {selection(found)}
 """
@@ -196,8 +222,8 @@ taken together, after Holm's correction for their number:
 
 {said}
 
-Sources that know other labels, and real weights (below), help less: there `dpiat` is ahead of iatransfer in the
-first steps and level with it later, for single targets behind.
+Sources that know other labels, and real weights (below), help less. There `dpiat` is ahead of iatransfer in the
+first steps, level with it later, and behind for single targets.
 
 The pairs of one family with least to gain, after 20 steps:
 
@@ -212,8 +238,10 @@ Across families:
 def labels(found: dict[str, Any]) -> str:
     return f"""## Other labels
 
-Sources learn six of the ten classes, targets the other four; the classifier starts fresh. Sources are the first of
-each family, targets two others of it. `quiet_head=False` is `dpiat` with the classifier as loud as it was drawn.
+Sources learn six of the ten classes, targets the other four, so the classifier starts fresh. Sources are the
+first of each family, targets two others of it. `quiet_head=False` leaves the random weights of the classifier
+as large as they
+were drawn; by default they are scaled down to the size of the source's.
 
 {curves(found["other labels"])}
 """
@@ -263,8 +291,10 @@ def ablations(found: dict[str, Any]) -> str:
         lines.append([f"`{name}`", str(own["n_pairs"]), *values, between, record])
     return f"""## Ablations
 
-One choice of `dpiat` made otherwise; accuracy less that of the default, on those pairs of one family where it
-makes a difference at all. A minus says that the default is right.
+One choice of `dpiat` is made otherwise ([What happens to each tensor](operators.md) explains the choices). The
+table shows its accuracy less that of the default, on those pairs of one family where it makes a difference at
+all. A minus
+says that the default is right.
 
 {table(["choice", "pairs", "0", "20", "50", "probe", "interval at 20", "better/worse pairs at 20"], lines)}
 """
@@ -282,17 +312,21 @@ def recommending(found: dict[str, Any]) -> str:
     columns = ["pick/best, all", "tuned on", "held out", "worst target", "rank correlation, all", "held out"]
     return f"""## Recommending
 
-Every network as target, all others as sources; one seed, three within a family. The gain is the accuracy in the
-first hundred steps relative to that from random initialisation. pick/best is the gain of the source that a measure
-puts first over the largest gain there is. "Tuned on" are the targets of the families residual and inverted, which
-measures were designed by; the others are held out.
+Which source should one take? Every network is a target, all others are sources; one seed, three within a family.
+
+- The **gain** is the accuracy in the first hundred steps relative to that from random initialisation.
+- **pick/best** is the gain of the source that a measure puts first, over the largest gain there is. 1 is a
+  perfect pick.
+- "Tuned on" are the targets of the families residual and inverted, which measures were designed by. The others are
+  held out.
+- "price 0.5" compares networks at a common scale of their widths, times the ratio of the widths to the power 0.5.
 
 {table(["measure", *columns], lines)}
 
-`dpiat` compares networks at a common scale of their widths, times the ratio of the widths to the power 0.5
-(`price 0.5`). With the power chosen on four families and judged on the fifth, each in turn, among those that
-suit transfers too, which take a ratio by the same rule ({", ".join(SUITED)}: at 0 ratios are taken that crop
-what fits exactly, above 0.56 stages of one family no longer meet):
+`dpiat` is `price 0.5`. To see whether that choice was luck, the power was chosen on four families and judged on the
+fifth, each in turn. Transfers take a ratio by the same rule, so only powers that suit them were allowed
+({", ".join(SUITED)}: at 0 ratios are taken that crop what fits exactly, above 0.56 stages of one family no
+longer meet):
 
 {left_out(found["left out"])}
 
@@ -330,7 +364,8 @@ def judged(found: dict[str, Any]) -> str:
     worse = f"worse than random by {found['verdicts'][0]['margin']:.0%}"
     return f"""### Verdicts
 
-What `recommend` says of the benefit to be expected, from the gains measured at like similarity:
+This is what `recommend` says of the benefit to be expected. It comes from the gains that were measured at like
+similarity:
 
 {table(["benefit", "similarity", "pairs measured", "gain, lowest tenth", "median", worse], lines)}
 """
