@@ -321,9 +321,9 @@ How to read the tables:
 - p95 means that 95 of 100 are faster.
 - recall@10 is the part of the true ten best that a search finds.
 
-What was tried to get there: [ranking](ranking-speed.md), [large indexes](large-indexes.md), [reading
-weights](reading-weights.md). The page is written by `make performance` from `benchmarks/results`, which `make
-bench` fills.
+What was tried to get there: [ranking](ranking-speed.md), [large indexes](large-indexes.md),
+[reading weights](reading-weights.md). The page is written by `make performance` from `benchmarks/results`, which
+`make bench` fills.
 """
     keep_page("performance", "\n".join([head, *parts]))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import csv from pathlib import Path
+import csv
+from pathlib import Path
 from typing import Any
 
 from _common import RESULTS, save
@@ -76,9 +77,8 @@ There are {found["starts"]:,} comparisons; equal starts are trained once. {origi
   {max(sizes.values()) / 1e6:.1f} million parameters, in several widths and depths (`quality/networks.py`).
   Sources learn for {N_PRETRAIN} steps.
 - **Training.** Targets learn with AdamW at {RATE:g}, whatever the start, {BATCH} images a step, up to
-  {STEPS[-1]} steps.
-  Accuracy is measured at the steps {", ".join(str(step) for step in STEPS)}, the numbers in the heads of the
-  tables.
+  {STEPS[-1]} steps. Accuracy is measured at the steps {", ".join(str(step) for step in STEPS)}: these are the
+  numbers in the heads of the tables.
 - **Probe.** A ridge classifier (a linear one) on what the untrained target's classifier would see. It tells how
   good the features are before any training.
 - **Seeds.** {found["seeds"]} seeds of initialisation and order of the data. Intervals are 95 %, over pairs
@@ -240,8 +240,7 @@ def labels(found: dict[str, Any]) -> str:
 
 Sources learn six of the ten classes, targets the other four, so the classifier starts fresh. Sources are the
 first of each family, targets two others of it. `quiet_head=False` leaves the random weights of the classifier
-as large as they
-were drawn; by default they are scaled down to the size of the source's.
+as large as they were drawn; by default they are scaled down to the size of the source's.
 
 {curves(found["other labels"])}
 """
@@ -293,8 +292,7 @@ def ablations(found: dict[str, Any]) -> str:
 
 One choice of `dpiat` is made otherwise ([What happens to each tensor](operators.md) explains the choices). The
 table shows its accuracy less that of the default, on those pairs of one family where it makes a difference at
-all. A minus
-says that the default is right.
+all. A minus says that the default is right.
 
 {table(["choice", "pairs", "0", "20", "50", "probe", "interval at 20", "better/worse pairs at 20"], lines)}
 """
