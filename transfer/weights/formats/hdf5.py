@@ -50,7 +50,7 @@ def read_data(data: memoryview) -> Contents:
     try:
         import h5py
     except ImportError as error:
-        raise RefusedError("an HDF5 file, which h5py reads: pip install h5py") from error
+        raise RefusedError("an HDF5 file, which h5py reads: pip install 'zoo-index[formats]'") from error
     file = h5py.File(Window(data), "r")
     found: dict[str, Stored] = {}
 

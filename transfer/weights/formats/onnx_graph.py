@@ -36,7 +36,7 @@ def read_file(path: Path) -> Contents:
     try:
         import onnx
     except ImportError as error:
-        raise RefusedError("an ONNX file, which onnx reads: pip install onnx") from error
+        raise RefusedError("an ONNX file, which onnx reads: pip install 'zoo-index[formats]'") from error
     found: dict[str, LoadedTensor | Unreadable] = {}
     for name, tensor in _initializers(onnx.load(path, load_external_data=False).graph, ""):
         code = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).name
