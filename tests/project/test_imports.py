@@ -20,18 +20,25 @@ GATEKEEPERS = {
     "llvmlite": {"transfer/alignment/_machine_code.py"},
     "psutil": {"zoo_index/contained/processes.py"},
     "psycopg": set(),  # SQLAlchemy loads it
-    "sklearn": {"zoo_index/index/embedding.py"},
+    "sklearn": {"zoo_index/index/embedding.py", "zoo_index/index/layout.py"},
+    "scipy": {"zoo_index/index/layout.py"},
+    "starlette": {f"zoo_index/server/{name}.py" for name in ("api", "application", "guarding")},
+    "uvicorn": {"zoo_index/server/running.py"},
     "click": {
         f"zoo_index/commands/{name}.py"
         for name in (
             "adding",
             "common",
+            "completing",
             "files",
             "index",
             "listing",
             "main",
             "options",
+            "pictures",
             "recommending",
+            "serving",
+            "setting_up",
             "transferring",
             "watch",
         )
@@ -45,9 +52,13 @@ GATEKEEPERS = {
     "h5py": {"transfer/weights/formats/hdf5.py"},
     "onnx": {"transfer/weights/formats/onnx_graph.py"},
     "huggingface_hub": {"zoo_index/hub/library.py"},
-    "urllib": {f"zoo_index/hub/{name}.py" for name in ("connecting", "downloading", "fetching", "queries")},
-    "http": {"zoo_index/hub/connecting.py", "zoo_index/hub/downloading.py"},
-    "rich": {"zoo_index/reports/page.py", "zoo_index/foundation/progress.py"},
+    "urllib": {
+        *(f"zoo_index/hub/{name}.py" for name in ("connecting", "downloading", "fetching", "queries")),
+        "zoo_index/server/client.py",
+    },
+    "http": {"zoo_index/hub/connecting.py", "zoo_index/hub/downloading.py", "zoo_index/server/client.py"},
+    "matplotlib": {"zoo_index/reports/plot.py"},
+    "rich": {"zoo_index/reports/page.py"},
     "sqlalchemy": {
         str(path.relative_to(ROOT))
         for path in (ROOT / "zoo_index" / "database").glob("*.py")
@@ -59,7 +70,7 @@ FORMATS = {"h5py", "onnx"}
 
 NEEDED = {"torch", "numpy", "numba", "llvmlite", "safetensors", "transfer"}
 TRANSFER_MAY_IMPORT = {*NEEDED, *FORMATS, *sys.stdlib_module_names}
-HEAVY = {"torch", "timm", "numba", "llvmlite", "faiss", "sklearn", "pandas"}
+HEAVY = {"torch", "timm", "numba", "llvmlite", "faiss", "sklearn", "pandas", "starlette", "uvicorn"}
 
 
 def imported(path: Path) -> set[str]:
@@ -108,6 +119,7 @@ LAYERS = {
         {"zoo"},
         {"reports"},
         {"contained"},
+        {"server"},
         {"commands"},
     ],
 }
@@ -172,6 +184,16 @@ RUN = (
     "from zoo_index.commands.main import cli\n"
     "try:\n    cli()\nexcept SystemExit as error:\n    assert not error.code"
 )
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("--help",), ("recommend", "--help"), ("completion", "bash"), ("settings", "--help")]
+)
+def test_help_and_hints_import_next_to_nothing(
+    command: tuple[str, ...], small_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_DB", str(small_index))
+    assert not modules_after(RUN, *command) & (HEAVY | {"numpy", "sqlalchemy", "rich", "tomllib"})
 
 
 @pytest.mark.parametrize("command", [("--help",), ("list",), ("show", "test_vit"), ("index", "status")])

@@ -119,7 +119,8 @@ def _ask(
         told = answer.read(_MOST_ANSWER + 1)
     except ssl.SSLError as error:
         raise ServerError(
-            f"expected a server with TLS at {url}, got: {error.reason or error}; check the address and its certificate"
+            f"expected a server with TLS at {url}, got: {error.reason or error}; check the "
+            "address and its certificate"
         ) from error
     except TimeoutError as error:
         raise ServerError(

@@ -132,6 +132,9 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
+        head = sum(len(name) + len(value) for name, value in headers.raw)
+        if head + len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.head_bytes:
+            raise ProblemError(431, f"expected an address and headers of at most {self._limits.head_bytes:,} bytes")
         named = headers.getlist("host")
         if len(named) != 1 or not self._is_known(named[0]):
             raise ProblemError(

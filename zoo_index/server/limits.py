@@ -38,6 +38,8 @@ class Limits:
         Until a question has arrived.
     connections : int
         At a time.
+    head_bytes : int
+        Of the address and the headers of a question.
     """
 
     workers: int = 2
@@ -46,3 +48,4 @@ class Limits:
     body_bytes: int = 8 << 20
     body_seconds: float = 15.0
     connections: int = 512
+    head_bytes: int = 32 << 10

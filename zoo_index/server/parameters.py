@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo_index.server.atlas import WHOLE, Wanted, Window
+from zoo_index.server.atlas import Wanted, Window
 from zoo_index.server.limits import MOST_NAME, MOST_PAGE, MOST_RESULTS, MOST_SEARCH
 from zoo_index.server.problems import ProblemError
 
@@ -73,7 +73,7 @@ PAGE = (
 RESULTS = (_whole("k", "Number of sources.", 1, MOST_RESULTS, 10),)
 NAME = (Parameter("name", "What to call the network.", {"type": "string", "minLength": 1, "maxLength": MOST_NAME}),)
 
-_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?([eE]-?[0-9]{1,2})?", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
 def read(given: Sequence[tuple[str, str]], declared: Sequence[Parameter]) -> dict[str, Any]:
@@ -169,12 +169,9 @@ def wanted_of(values: Mapping[str, Any]) -> Wanted:
 
 
 def window_of(values: Mapping[str, Any]) -> Window:
-    """Turn the values of `WINDOW` into a part of the map."""
-    left, top, right, bottom = (float(values[name]) for name in ("x0", "y0", "x1", "y1"))
-    if left >= right or top >= bottom:
-        raise ProblemError(400, "expected x0 below x1, and y0 below y1")
-    found: Window = (left, top, right, bottom)
-    return WHOLE if found == WHOLE else found
+    """Turn the values of `WINDOW` into a part of the map; nothing is in one that ends before it begins."""
+    found: Window = (values["x0"], values["y0"], values["x1"], values["y1"])
+    return found
 
 
 def page_of(values: Mapping[str, Any], n: int) -> range:

@@ -25,9 +25,6 @@ __all__ = ["Place", "run"]
 _LEAST_TOKEN = 16
 """Characters; shorter ones could be guessed."""
 
-_MOST_HEAD = 32 << 10
-"""Bytes of the first line and the headers of a request."""
-
 _END_SECONDS = 5
 
 
@@ -124,7 +121,7 @@ def run(
             server_header=False,
             proxy_headers=False,
             limit_concurrency=limits.connections,
-            h11_max_incomplete_event_size=_MOST_HEAD,
+            h11_max_incomplete_event_size=limits.head_bytes,
             timeout_keep_alive=10,
             timeout_graceful_shutdown=_END_SECONDS,
             lifespan="on",
