@@ -43,12 +43,12 @@ def _described(command: click.Command, context: click.Context) -> Iterator[str]:
     anchor = path.replace(" ", "-")
     yield f'{"#" * depth} {path} {{ #{anchor} data-toc-label="{context.info_name}" }}'
     yield ""
-    yield from _help(inspect.cleandoc(command.help or ""))
     yield from _fenced([" ".join([path, *command.collect_usage_pieces(context)])])
+    yield from _help(inspect.cleandoc(command.help or ""))
     options = [each.get_help_record(context) for each in command.params if isinstance(each, click.Option)]
     rows = [(names, _plain(text)) for names, text in filter(None, options)]
     if rows:
-        yield "| option | |"
+        yield "| option | what it does |"
         yield "| --- | --- |"
         yield from (f"| `{names}` | {text} |" for names, text in rows)
         yield ""

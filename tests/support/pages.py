@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from click.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +125,7 @@ def working_in(folder: Path, index: Path) -> Iterator[None]:
 
 def run(page: Path) -> Iterator[Told]:
     """Run the examples of a page one after the other; tell what each printed, and what the page says."""
+    torch.manual_seed(0)
     names: dict[str, object] = {"__name__": "__example__"}
     printed: tuple[str, ...] | None = None
     for block in blocks(page):
@@ -172,7 +174,9 @@ def _zoo(block: Block, arguments: Sequence[str]) -> tuple[str, ...]:
     status = done.exit_code
     assert status == block.status, f"{block.place}: zoo {' '.join(arguments)} ended with {status}: {done.output}"
     printed = (done.stdout if not status or done.stdout else done.output).rstrip()
-    return tuple(printed.replace(str(Path.cwd()), "/home/you").splitlines())
+    for place, called in ((Path.cwd(), "/home/you"), (sys.prefix, "/home/you/.venv"), (ROOT, "/home/you/zoo")):
+        printed = printed.replace(str(place), called)
+    return tuple(printed.splitlines())
 
 
 def words(lines: Sequence[str]) -> list[str]:
