@@ -86,16 +86,26 @@ function diagram(host, model, filter) {
     return `${what} ${nameOf(node)}, ${count(node.size)} values, ${percent(node.used / (node.size || 1))} used`;
   }
 
+  // What the filter leaves out is not shown, and of the sources only what feeds the rest.
+  function passes(node) {
+    if (!filter.isSet) return true;
+    const isWanted = node.side === model.target
+      ? (tensor) => filter.admits(tensor)
+      : (tensor) => tensor.links.some((link) => filter.admits(link.target));
+    return tensorsOf(node).some(isWanted);
+  }
+
   function unfolded(network) {
     const units = [];
     const add = (node) => {
+      if (!passes(node)) return;
       if (node.level === 0) { // a stage and its blocks need not stay together
         units.push({ rows: [node], height: HEIGHT[0] + GAP });
         if (node.open) node.children.forEach(add);
         return;
       }
       const rows = [];
-      const walk = (inner) => { rows.push(inner); if (inner.open) inner.children.forEach(walk); };
+      const walk = (inner) => { rows.push(inner); if (inner.open) inner.children.filter(passes).forEach(walk); };
       walk(node);
       units.push({ rows, height: rows.reduce((sum, inner) => sum + HEIGHT[inner.level], 0) + GAP });
     };
@@ -125,7 +135,6 @@ function diagram(host, model, filter) {
     grid.style.setProperty("--height", `${height}px`);
     svg.setAttribute("viewBox", `0 0 100 ${height}`);
     weave();
-    dim();
   }
 
   function level(units) {
@@ -144,7 +153,8 @@ function diagram(host, model, filter) {
       let weight = 0;
       for (const tensor of unit.rows.length ? tensorsOf(unit.rows[0]) : []) {
         for (const link of tensor.links) {
-          const node = where(long ? link.target : link.source);
+          const node = filter.admits(link.target) ? where(long ? link.target : link.source) : null;
+          if (!node) continue;
           const w = Math.sqrt(link.n) || 0.1;
           sum += w * (node.y + HEIGHT[node.level] / 2);
           weight += w;
@@ -210,8 +220,9 @@ function diagram(host, model, filter) {
     const [source, target] = [shown(0), shown(1)];
     const found = new Map();
     for (const node of visible.flat()) node.ribbons = [];
-    for (const link of model.links) {
+    for (const link of model.links.filter((each) => filter.admits(each.target))) {
       const [a, b] = [source(link.source), target(link.target)];
+      if (!a || !b) continue;
       const key = `${link.source.side.number} ${a.first} ${a.end} ${b.first} ${b.end}`;
       let ribbon = found.get(key);
       if (!ribbon) { ribbon = { a, b, n: 0, sum: 0, weight: 0, links: [] }; found.set(key, ribbon); }
@@ -252,22 +263,10 @@ function diagram(host, model, filter) {
       return ribbon.path;
     }));
     empty.remove();
-    if (!ribbons.length) middle.append(empty);
+    empty.textContent = visible[1].length ? "Nothing was matched" : "No tensor passes the filter";
+    if (!ribbons.length && (!filter.isSet || !visible[1].length)) middle.append(empty);
   }
   const f = (y) => y.toFixed(1);
-
-  // What the filter leaves out fades.
-  function dim() {
-    root.classList.toggle("filtered", filter.isSet);
-    if (!filter.isSet) return;
-    for (const ribbon of ribbons) ribbon.path.classList.toggle("off", !ribbon.links.some((link) => filter.admits(link.target)));
-    for (const node of visible.flat()) {
-      const passes = node.side === model.target
-        ? (tensor) => filter.admits(tensor)
-        : (tensor) => tensor.links.some((link) => filter.admits(link.target));
-      node.row.classList.toggle("off", !tensorsOf(node).some(passes));
-    }
-  }
 
   function light(what) {
     if (what === lit) return;
@@ -343,7 +342,7 @@ function diagram(host, model, filter) {
   root.addEventListener("pointerleave", () => light(focused() || null));
   root.addEventListener("focusin", (event) => { if (event.target.node) light(event.target.node); });
   root.addEventListener("focusout", (event) => { if (!root.contains(event.relatedTarget)) light(null); });
-  filter.onchange(dim);
+  filter.onchange(() => redraw(null));
   window.addEventListener("beforeprint", () => {
     if (!root.isConnected) return; // another diagram has taken its place
     const sheets = [];

@@ -407,7 +407,16 @@ function list() {
   if (active >= 0) at("search").setAttribute("aria-activedescendant", `found-${active}`);
   else at("search").removeAttribute("aria-activedescendant");
 }
-function choose(i) { const one = found[i]; found = []; list(); if (one) open(one.name, { move: true }); }
+function choose(i) {
+  const one = found[i];
+  found = [];
+  list();
+  if (!one) return;
+  at("search").value = ""; // what was looked for is found: show what is around it, too
+  tip.hidden = true;
+  refilter();
+  open(one.name, { move: true });
+}
 at("search").addEventListener("input", () => { refilter(); reask(); look(); });
 at("search").addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); active = (active + (event.key === "ArrowDown" ? 1 : found.length)) % Math.max(found.length, 1); list(); }
@@ -427,13 +436,14 @@ function zoomAt(px, py, factor) {
   view.zoom = Math.min(400, Math.max(0.7, view.zoom * factor));
   view.x += x - fromX(px);
   view.y += y - fromY(py);
+  tip.hidden = true;
   clampView(); draw(); reask();
 }
 function whole() { view = { x: 0.5, y: 0.5, zoom: 1 }; draw(); reask(); }
 at("in").addEventListener("click", () => zoomAt(size.w / 2, size.h / 2, 1.6));
 at("out").addEventListener("click", () => zoomAt(size.w / 2, size.h / 2, 1 / 1.6));
 at("all").addEventListener("click", whole);
-canvas.addEventListener("wheel", (event) => { event.preventDefault(); zoomAt(event.offsetX, event.offsetY, Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.0016))); }, { passive: false });
+canvas.addEventListener("wheel", (event) => { event.preventDefault(); zoomAt(event.offsetX, event.offsetY, Math.exp(-Math.max(-150, Math.min(150, event.deltaY)) * (event.ctrlKey ? 0.01 : 0.0022))); }, { passive: false });
 
 const held = new Map();
 let moved = 0;
