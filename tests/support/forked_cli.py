@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["run_cli"]
+__all__ = ["become", "run_cli"]
 
 
 def run_cli(
@@ -42,7 +42,7 @@ def run_cli(
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
         child = os.fork()
         if child == 0:
-            _become(arguments, out.fileno(), error.fileno(), cwd, environment or {}, before, seconds)
+            become(arguments, out.fileno(), error.fileno(), cwd, environment or {}, before, seconds)
         _, status = os.waitpid(child, 0)
         texts = []
         for file in (out, error):
@@ -53,7 +53,7 @@ def run_cli(
     return subprocess.CompletedProcess(arguments, code, *texts)
 
 
-def _become(
+def become(
     arguments: tuple[str, ...],
     out: int,
     error: int,
@@ -62,6 +62,7 @@ def _become(
     before: Callable[[], object] | None,
     seconds: float,
 ) -> None:
+    """Run the command line in this process, a copy of one that runs tests, and end it."""
     code = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):

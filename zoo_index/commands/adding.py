@@ -109,7 +109,7 @@ def metrics() -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
 
 
-@metrics.command("import")
+@metrics.command("import", short_help="Take published results from a CSV file.")
 @click.argument("file", type=PATH)
 @click.option("--dataset", help="What was measured on; default: what the file name says (results-imagenet.csv).")
 @json_option

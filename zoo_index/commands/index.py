@@ -27,7 +27,7 @@ def index() -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
 
 
-@index.command("refresh")
+@index.command("refresh", short_help="Bring the index in line with what is installed.")
 @click.option("--processes", "-j", type=click.IntRange(1), help="Worker processes; default: one per core.")
 @click.option(
     "--only",
@@ -119,7 +119,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
         show_status(page(), status)
 
 
-@index.command("export")
+@index.command("export", short_help="Write a snapshot, as it ships with zoo.")
 @click.argument("folder", type=PATH)
 @json_option
 @click.pass_context
@@ -139,7 +139,7 @@ def export_command(ctx: click.Context, folder: Path, as_json: bool) -> None:
         say(f"snapshot of timm {provenance['timm']} ({provenance['architectures']} architectures) in {folder}")
 
 
-@index.command("verify")
+@index.command("verify", short_help="Check that the index is sound.")
 @json_option
 @click.pass_context
 def verify_command(ctx: click.Context, as_json: bool) -> None:
@@ -161,7 +161,7 @@ def verify_command(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(1)
 
 
-@index.command("diff")
+@index.command("diff", short_help="Show what changed since the last generation.")
 @click.option("--since", type=click.IntRange(0), help="Generation; default: the one before.")
 @click.option("--until", type=click.IntRange(0), help="Generation; default: the present one.")
 @json_option
@@ -187,7 +187,7 @@ def diff_command(ctx: click.Context, since: int | None, until: int | None, as_js
         show_difference(page(), found)
 
 
-@index.command("vacuum")
+@index.command("vacuum", short_help="Delete what was taken out long ago.")
 @click.option("--keep-days", type=float, default=30.0, show_default=True, help="Keep what retired since.")
 @json_option
 @click.pass_context
@@ -212,7 +212,7 @@ def vacuum_command(ctx: click.Context, keep_days: float, as_json: bool) -> None:
         )
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Examine the installation and the index.")
 @click.option("--repair", is_flag=True, help="Put right what can be without a refresh, and examine again.")
 @json_option
 @click.pass_context

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SERVING"]
 
 
-@click.command("explore")
+@click.command("explore", short_help="Draw a map of the index, to look at in a browser.")
 @click.option("--html", type=PATH, required=True, help="File to write the map to; open it in a browser.")
 @filter_options
 @click.pass_context
@@ -46,7 +46,7 @@ def explore_command(ctx: click.Context, /, html: Path, **options: Any) -> None:
     say(f"map of {n:,} architectures saved to {html}; open it in a browser")
 
 
-@click.command("serve")
+@click.command("serve", short_help="Show the index in a browser, and answer questions.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 for any free one.")
 @click.option(
@@ -119,7 +119,7 @@ def _tell(place: Place) -> None:
         say(f"token: {place.token}")
 
 
-@click.command("standardize")
+@click.command("standardize", short_help="Write the architecture of TARGET to a JSON file.")
 @target_option
 @input_option
 @click.option("--output", "-o", type=PATH, required=True, help="File to write, in JSON.")

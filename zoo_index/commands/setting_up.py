@@ -70,7 +70,7 @@ def settings_command(ctx: click.Context, as_json: bool) -> None:
     \b
     Examples:
       zoo settings
-      zoo --db zoo.db settings --json
+      zoo settings --json
     """  # noqa: D301 - click's mark for lines that stay as they are
     found: dict[str, Found] = ctx.meta[_FOUND]
     personal, project = user_file(), project_file(Path.cwd())
@@ -125,9 +125,9 @@ _WELCOME = """\
 zoo finds the pretrained network that is the best start for yours, and copies
 its weights across.
 
-  zoo recommend --target mynet.py              which pretrained network fits best?
-  zoo plan --target mynet.py --source NAME     what would be copied?
-  zoo transfer --target mynet.py --auto        copy it into mynet.safetensors
+  zoo recommend --target mynet.py            which pretrained network fits best?
+  zoo plan --target mynet.py --source NAME   what would be copied?
+  zoo transfer --target mynet.py --auto      copy it into mynet.safetensors
 
 {index}
 All commands: zoo --help.  Examples of one: zoo COMMAND --help."""

@@ -17,7 +17,7 @@ _BETTER = 4
 """Exit status of a check that found a better source, so that a job can alert."""
 
 
-@click.group()
+@click.group(short_help="Watch networks of yours for better sources.")
 def watch() -> None:
     """Watch networks of yours: hear of a better source than last time.
 
@@ -28,7 +28,7 @@ def watch() -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
 
 
-@watch.command("add")
+@watch.command("add", short_help="Watch TARGET.")
 @click.argument("target", shell_complete=complete_target)
 @click.option("--name", help="What to call it; default: the target as given.")
 @input_option
@@ -97,7 +97,7 @@ def remove_command(ctx: click.Context, name: str) -> None:
     say(f"no longer watching {name}")
 
 
-@watch.command("check")
+@watch.command("check", short_help="Look for better sources than last time.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @json_option
 @click.pass_context

@@ -18,8 +18,8 @@ def has_styles(stream: TextIO) -> bool:
     if os.environ.get("NO_COLOR"):
         return False
     forced = os.environ.get("FORCE_COLOR")
-    if forced is not None:
-        return forced not in ("", "0", "false")
+    if forced:
+        return forced not in ("0", "false")
     return can_overwrite(stream)
 
 
