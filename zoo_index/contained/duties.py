@@ -43,6 +43,7 @@ class Duties:
             "open": self._open,
             "describe": self._describe,
             "plan": self._plan,
+            "plan_with": self._plan_with,
             "left": self._left,
             "transfer": self._transfer,
         }
@@ -98,6 +99,17 @@ class Duties:
             source_names=names,
         )
         return outlined(found, names[0]) if drawn else found.to_json()
+
+    def _plan_with(self, entry: dict[str, Any], method: str) -> dict[str, Any] | str:
+        """Plan for one entry among others, to be drawn; say why where that cannot be done."""
+        from transfer.errors import ZooError
+
+        name = entry["name"]
+        try:
+            self._open(name, name, None, "meta", entry)
+            return self._plan([name], [name], method, {}, drawn=True)
+        except ZooError as error:
+            return str(error)
 
     def _left(self, places: list[dict[str, Any]], options: dict[str, Any]) -> Any:
         self._step("plan what is left")

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from transfer.errors import CheckpointError, TargetError, ZooError
+from transfer.errors import CheckpointError, ZooError
 from transfer.execution.coverage import check_least
 from transfer.weights.files import cannot_write, private_folder, put_in_place
 from zoo_index.contained.child import Child
@@ -75,42 +75,39 @@ def recommend(
         zoo = open_zoo()
         answer = zoo.recommend(target, measure=measure, example=example, **options)
 
-        def ask(name: str) -> dict[str, Any]:
-            return _values(zoo.plan(name, target, method=measure, example=example), name, drawn=True)
+        def plan_here(name: str) -> dict[str, Any] | str:
+            try:
+                return _values(zoo.plan(name, target, method=measure, example=example), name, drawn=True)
+            except ZooError as error:
+                return str(error)
 
-        return answer, _plans(answer, n_plans, ask)
+        return answer, _plans(answer, n_plans, plan_here)
     with Child(target) as child:
         _ask_about(child, "target", target, example)
         zoo = open_zoo()
         zoo.get_ready(measure)
         answer = zoo.recommend(_told(child), measure=measure, **options)
 
-        def ask_child(name: str) -> dict[str, Any]:
-            child.ask("open", role=name, spec=name, example=None, device="meta", entry=zoo.indexed(name))
-            child.answer()
-            child.ask("plan", sources=[name], names=[name], method=measure, options={}, drawn=True)
-            return _told_plan(child, drawn=True)
+        def plan_there(name: str) -> dict[str, Any] | str:
+            child.ask("plan_with", entry=zoo.indexed(name), method=measure)
+            told = child.answer()
+            return told if isinstance(told, str) else _checked_plan(child, told, drawn=True)
 
-        return answer, _plans(answer, n_plans, ask_child)
+        return answer, _plans(answer, n_plans, plan_there)
 
 
 def _plans(
-    answer: Recommendations, n_plans: int, ask: Callable[[str], dict[str, Any]]
+    answer: Recommendations, n_plans: int, plan: Callable[[str], dict[str, Any] | str]
 ) -> dict[str, dict[str, Any] | str]:
     """Plan for sources that differ; one that cannot be opened here is no reason to fail."""
     seen: set[tuple[float, float, int]] = set()
     found: dict[str, dict[str, Any] | str] = {}
     for result in answer.results:
         like = (round(result.similarity, 6), round(result.coverage, 6), result.params)
-        if len(seen) == n_plans or like in seen:
-            continue
-        try:
-            found[result.name] = ask(result.name)
-            seen.add(like)
-        except ZooError as error:
-            found[result.name] = str(error)
-            if isinstance(error, TargetError):  # its process may have ended: nothing more can be asked of it
-                break
+        if len(seen) < n_plans and like not in seen:
+            found[result.name] = plan(result.name)
+            if not isinstance(found[result.name], str):
+                seen.add(like)
     return found
 
 
@@ -194,7 +191,7 @@ def plan(
         child.ask("plan", sources=roles, names=names, method=method, options=asdict(options), drawn=drawn)
         for _ in asked:
             child.answer()
-        return _told_plan(child, drawn)
+        return _checked_plan(child, child.answer(), drawn)
 
 
 def transfer_to_file(
@@ -290,13 +287,13 @@ def _values(found: Outlined, source: str, drawn: bool) -> dict[str, Any]:
     return outlined(found, source) if drawn else found.to_json()
 
 
-def _told_plan(child: Child, drawn: bool) -> dict[str, Any]:
+def _checked_plan(child: Child, answer: Any, drawn: bool) -> dict[str, Any]:
     from zoo_index.reports.shown import ShownPlan
 
-    answer: dict[str, Any] = child.answer()
     _checked(child, ShownPlan.from_json, answer)
     _check_outline(child, answer, drawn)
-    return answer
+    values: dict[str, Any] = answer
+    return values
 
 
 def _check_outline(child: Child, answer: Mapping[str, Any], drawn: bool) -> None:

@@ -151,16 +151,20 @@ function diagram(host, model, filter) {
     for (const unit of units) {
       let sum = 0;
       let weight = 0;
-      for (const tensor of unit.rows.length ? tensorsOf(unit.rows[0]) : []) {
-        for (const link of tensor.links) {
-          const node = filter.admits(link.target) ? where(long ? link.target : link.source) : null;
-          if (!node) continue;
-          const w = Math.sqrt(link.n) || 0.1;
-          sum += w * (node.y + HEIGHT[node.level] / 2);
-          weight += w;
+      let offset = 0;
+      for (const row of unit.rows) {
+        for (const tensor of row.open ? [] : tensorsOf(row)) {
+          for (const link of tensor.links) {
+            const node = filter.admits(link.target) ? where(long ? link.target : link.source) : null;
+            if (!node) continue;
+            const w = Math.sqrt(link.n) || 0.1;
+            sum += w * (node.y + HEIGHT[node.level] / 2 - offset - HEIGHT[row.level] / 2);
+            weight += w;
+          }
         }
+        offset += HEIGHT[row.level];
       }
-      unit.wanted = weight ? sum / weight - HEIGHT[1] / 2 : next;
+      unit.wanted = weight ? sum / weight : next;
       unit.weight = weight || 0.01;
       next = unit.wanted + unit.height;
     }

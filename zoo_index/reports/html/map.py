@@ -6,6 +6,7 @@ token.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -14,6 +15,7 @@ from zoo_index.reports.html.document import document
 
 __all__ = ["architecture_shell", "interface_page", "map_page", "map_shell", "recommend_shell"]
 
+_CODE = re.compile("`([^`]*)`")
 _THEME = '<button id="theme" type="button">Dark</button>'
 
 _STAGE = """
@@ -143,10 +145,12 @@ def interface_page(interface: Mapping[str, Any]) -> str:
             )
             sent = "".join(operation.get("requestBody", {}).get("content", {}))
             body = f'<p class="soft">Send <code>{escape(sent)}</code>.</p>' if sent else ""
-            needs = "" if operation["security"] else ' <span class="soft">no token needed</span>'
+            needs = "" if operation["security"] else ' <span class="soft">· no token needed</span>'
+            told = _CODE.sub(r"<code>\1</code>", escape(operation["description"]))
             parts.append(
                 f'<section class="card"><h2><code>{method.upper()} {escape(path)}</code></h2>'
-                f"<p>{escape(operation['summary'])}.{needs} {escape(operation['description'])}</p>"
+                f"<p><strong>{escape(operation['summary'])}</strong>{needs}</p>"
+                f"<p>{told}</p>"
                 f"{body}{table}</section>"
             )
     body = (

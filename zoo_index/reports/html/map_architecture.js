@@ -5,7 +5,8 @@ const page = document.getElementById("page");
 const to = (other) => make("a", { href: `/architecture/${encodeURIComponent(other)}`, class: "other" }, other);
 document.title = name;
 zoo.server.ask(`/api/architecture/${encodeURIComponent(name)}`).then((told) => {
-  const tools = make("p", {}, make("a", { href: `/#${encodeURIComponent(name)}` }, "Show on the map"), " · ",
+  const tools = make("p", { class: "links" }, make("a", { href: `/#${encodeURIComponent(name)}` }, "Show on the map"), " · ",
     make("a", { href: `/recommend#${encodeURIComponent(name)}` }, "Find sources for it"));
-  page.append(make("div", { class: "card" }, ...zoo.facts(told, { link: to }), tools));
+  const [head, chips, ...rest] = zoo.facts(told, { link: to });
+  page.append(make("div", { class: "card" }, head, chips, tools, ...rest));
 }).catch(zoo.server.complain);

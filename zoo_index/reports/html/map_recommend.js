@@ -40,13 +40,13 @@ function show(answer, called) {
   const t = answer.target, best = answer.results[0];
   const rows = answer.results.map((one) => make("tr", {},
     make("td", { class: "number" }, String(one.rank)),
-    make("td", {}, make("a", { href: `/architecture/${encodeURIComponent(one.architecture)}`, class: "mono break" }, one.name)),
+    make("td", { class: "name-of" }, make("a", { href: `/architecture/${encodeURIComponent(`${one.catalogue}:${one.architecture}`)}`, class: "mono break" }, one.name)),
     make("td", { class: "wide" }, make("span", { class: "meter", "aria-hidden": "true" }, make("span", { style: `width:${Math.round(100 * one.similarity)}%` })),
       make("span", { class: "value" }, one.similarity.toFixed(3))),
-    make("td", {}, one.benefit ? make("span", { class: `tag ${TONE[one.benefit] || ""}` }, one.benefit) : "–"),
+    make("td", { class: "wide" }, one.benefit ? make("span", { class: `tag ${TONE[one.benefit] || ""}` }, one.benefit) : "–"),
     make("td", { class: "number" }, percent(one.coverage)),
     make("td", { class: "number" }, count(one.params)),
-    make("td", {}, one.license || "unknown"),
+    make("td", { class: "wide" }, one.license || "unknown"),
     make("td", {}, one.available ? "here" : "hub")));
   const columns = [["#", "number"], ["Source", ""], ["Similarity", ""], ["Benefit", ""], ["Covered", "number"], ["Parameters", "number"], ["Licence", ""], ["Weights", ""]];
   const table = make("table", { class: "ranking" }, make("thead", {}, make("tr", {}, columns.map(([text, kind]) => make("th", { class: kind }, text)))), make("tbody", {}, rows));

@@ -25,7 +25,7 @@ function command(text, about = "") {
 const tile = (name, value, words, kind = "") => make("div", { class: `tile ${kind}` }, make("div", { class: "soft" }, name), make("div", { class: "value" }, value), make("div", { class: "words" }, words));
 
 function functionTile(found) {
-  if (!found) return tile("Same function?", "Not tried", "A plan runs nothing. zoo transfer runs both networks in the end and compares them.");
+  if (!found) return tile("Same function?", "Not tried", "A plan reads no weights. zoo transfer runs both networks in the end and compares what they return.");
   const size = found.difference === null ? "" : found.difference ? `outputs differ by at most ${Number(found.difference.toPrecision(1))} of the largest` : "outputs are the same to the last bit";
   const alike = found.correlation === null ? "" : `outputs correlate by ${found.correlation.toFixed(2)}`;
   const words = {
