@@ -65,6 +65,7 @@ def recommend_command(
       zoo recommend --target myarch.py
       zoo recommend -t myarch.py -k 3 --license permissive --available
       zoo recommend -t efficientnet_lite0 --explain
+      zoo recommend -t myarch.py --html sources.html
       zoo recommend -t myarch.py --server http://127.0.0.1:8765
     """  # noqa: D301 - click's mark for lines that stay as they are
     pictures = pictures_at(html, plot)

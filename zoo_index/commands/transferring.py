@@ -71,6 +71,7 @@ def plan_command(
     Examples:
       zoo plan --target myarch.py --source efficientnet_lite0
       zoo plan -t myarch.py -s old.safetensors --verbose
+      zoo plan -t myarch.py -s efficientnet_lite0 --html report.html
     """  # noqa: D301 - click's mark for lines that stay as they are
     chosen = options_from(no_head, without, channels, image_channels)
     pictures = pictures_at(html, plot)
