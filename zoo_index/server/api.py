@@ -91,6 +91,8 @@ async def _map(service: Service, request: Request, values: dict[str, Any]) -> Re
 async def _architectures(service: Service, request: Request, values: dict[str, Any]) -> Response:
     atlas = service.atlas
     rows = np.flatnonzero(atlas.architectures(atlas.matching(parameters.wanted_of(values))))
+    if values.get("search"):
+        rows = rows[atlas.by_likeness(rows, values["search"])]
     shown = rows[list(parameters.page_of(values, len(rows)))] if len(rows) else rows
     points = atlas.points(shown)
     items = [

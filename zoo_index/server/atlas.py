@@ -101,7 +101,8 @@ class Atlas:
         self.ids, first, self._owner = np.unique(owners, return_index=True, return_inverse=True)
         preferred = [entries[i] for i in first.tolist()]
         self.keys = _keys(preferred)
-        self._rows = {key: row for row, key in enumerate(self.keys)}
+        self._rows = {f"{e['catalogue']}:{e['architecture']}": row for row, e in enumerate(preferred)}
+        self._rows |= {key: row for row, key in enumerate(self.keys)}
         self.entry_names = [entry["name"] for entry in entries]
         self._searched = [f"{e['name']}\n{e['architecture']}".lower() for e in entries]
         self.family = _Codes(entry["family"] or _UNKNOWN for entry in entries)
@@ -126,7 +127,7 @@ class Atlas:
         return len(self.ids)
 
     def row(self, key: str) -> int | None:
-        """Row of the architecture with a key (see `keys`), if there is one."""
+        """Row of the architecture with a key, or with its catalogue, a colon and its name, or None."""
         return self._rows.get(key)
 
     def owner(self, entry: int) -> int:
@@ -166,6 +167,17 @@ class Atlas:
     def architectures(self, entries: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Architectures that have one of some entries."""
         return np.bincount(self._owner[entries], minlength=len(self.ids)) > 0
+
+    def by_likeness(self, rows: NDArray[np.intp], text: str) -> list[int]:
+        """Order architectures by how like a text their names are: equal, begun with it, short ones first."""
+        names = [self.keys[row] for row in rows.tolist()]
+        wanted = text.lower()
+
+        def key(place: int) -> tuple[bool, bool, int, str]:
+            name = names[place].lower()
+            return (name != wanted, not name.startswith(wanted), len(name), name)
+
+        return sorted(range(len(names)), key=key)
 
     def summary(self) -> dict[str, Any]:
         """Return what can be chosen from, most frequent first."""

@@ -149,7 +149,7 @@ def _refused(status: int, told: bytes, url: str, has_token: bool) -> Exception:
         return ServerError(f"expected the token of {url}, got {what}; give it with --token or ZOO_SERVER_TOKEN")
     if 300 <= status < 400:
         return ServerError(f"expected an answer of {url}, it sends elsewhere; name the address that it has now")
-    if status == 404 and detail.startswith("expected a"):
+    if status == 404 and detail.startswith("expected "):
         return NothingFoundError(detail)
     if status in (404, 405):
         return ServerError(

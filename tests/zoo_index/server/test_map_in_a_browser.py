@@ -1,0 +1,198 @@
+"""The map and the pages of the server as a reader uses them: by mouse, by keys, light and dark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import browser, opened
+from click.testing import CliRunner
+from nets import block_stack
+from serving import Server, serving
+
+from zoo_index.commands.main import cli
+
+__all__ = ["browser"]  # a fixture
+
+READY = "() => window.zoo && window.zoo.mapSeconds"
+
+
+@pytest.fixture(scope="module")
+def file(small_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("map") / "zoo.html"
+    caches = {name: str(place.parent) for name in ("HF_HUB_CACHE", "TORCH_HOME")}
+    done = CliRunner().invoke(cli, ["--db", str(small_index), "explore", "--html", str(place)], env=caches)
+    assert done.exit_code == 0, done.output
+    assert "7 architectures" in done.output
+    return place
+
+
+def at(page: Any, name: str) -> tuple[float, float]:
+    """Where an architecture is drawn, found by moving over the map until its name shows."""
+    box = page.locator("#map").bounding_box()
+    for y in range(20, int(box["height"]), 9):
+        for x in range(20, int(box["width"]), 9):
+            page.mouse.move(box["x"] + x, box["y"] + y)
+            if page.locator("#tip strong").is_visible() and page.locator("#tip strong").inner_text() == name:
+                return box["x"] + x, box["y"] + y
+    raise AssertionError(f"{name} is not drawn")
+
+
+def pixels(page: Any) -> int:
+    """How many different colours the map has."""
+    return int(
+        page.evaluate(
+            """() => {
+                const map = document.getElementById("map"), seen = new Set();
+                const drawn = map.getContext("2d").getImageData(0, 0, map.width, map.height).data;
+                for (let i = 0; i < drawn.length; i += 4) if (drawn[i + 3]) seen.add(drawn.slice(i, i + 3).join());
+                return seen.size;
+            }"""
+        )
+    )
+
+
+def test_the_file_is_searched_filtered_and_opened(browser: Any, file: Path) -> None:
+    with opened(browser, file) as visit:
+        page = visit.page
+        page.wait_for_function(READY)
+        assert page.inner_text("#told") == "7 architectures"
+        assert pixels(page) > 10
+        page.fill("#search", "vit")
+        assert page.locator("#found button").all_inner_texts()[0].startswith("test_vit")
+        assert "2 found" in page.inner_text("#told")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        assert page.inner_text("#facts h2") == "test_vit"
+        assert page.url.endswith("#test_vit")
+        assert page.locator("#facts .near").first.locator("li").first.inner_text().startswith("test_vit2")
+        page.locator("#facts .near button", has_text="test_vit2").first.click()
+        assert page.inner_text("#facts h2") == "test_vit2"
+        page.locator("#facts summary").first.click()
+        assert page.locator("#facts .layers").first.is_visible()
+        page.click("#facts .close")
+        assert not page.locator("#facts").is_visible()
+        page.select_option("#most", "1000000")
+        shown = page.inner_text("#told")
+        assert shown.endswith("of 7 architectures")
+        assert int(shown.split()[0]) < 7
+        page.click("#reset")
+        page.click("[data-family=resnet]")
+        assert page.inner_text("#told") == "1 of 7 architectures"
+        page.click("[data-family=vision_transformer]")
+        assert page.inner_text("#told") == "3 of 7 architectures"
+        page.click("#reset")
+        page.check("#available")
+        assert page.inner_text("#told") == "1 of 7 architectures"
+
+
+@pytest.mark.slow
+def test_by_keys_and_by_mouse_every_architecture_is_reached(browser: Any, file: Path) -> None:
+    with opened(browser, file, width=900, height=700) as visit:
+        page = visit.page
+        page.wait_for_function(READY)
+        x, y = at(page, "test_resnet")
+        page.mouse.click(x, y)
+        assert page.inner_text("#facts h2") == "test_resnet"
+        page.keyboard.press("Escape")
+        page.focus("#map")
+        seen = set()
+        for key in ["ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown", "ArrowRight", "ArrowUp", "ArrowLeft"] * 3:
+            page.keyboard.press(key)
+            seen.add(page.inner_text("#told"))
+        assert len(seen) >= 4
+        page.keyboard.press("Enter")
+        assert page.inner_text("#facts h2") in seen
+        before = page.evaluate("document.getElementById('map').toDataURL()")
+        for key in ("+", "+", "Shift+ArrowLeft"):
+            page.keyboard.press(key)
+        page.wait_for_function("before => document.getElementById('map').toDataURL() !== before", arg=before)
+        page.click("#in")
+        page.click("#all")
+        page.mouse.move(300, 300)
+        page.mouse.wheel(0, -300)
+        page.mouse.down()
+        page.mouse.move(350, 340)
+        page.mouse.up()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 800, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_windows_and_schemes(browser: Any, file: Path, width: int, scheme: str) -> None:
+    with opened(browser, file, width=width, color_scheme=scheme) as visit:
+        page = visit.page
+        page.wait_for_function(READY)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        colour = "getComputedStyle(document.body).backgroundColor"
+        before = page.evaluate(colour)
+        dark = sum(map(int, before[4:-1].split(","))) < 300
+        assert dark == (scheme == "dark")
+        page.click("#theme")
+        assert page.evaluate(colour) != before
+        page.goto(f"{page.url.partition('#')[0]}#test_convnext")
+        page.wait_for_selector("#facts .weights li")
+
+
+def test_pages_of_the_server(browser: Any, server: Server, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(
+        {name: value.clone() for name, value in block_stack(16, 2).state_dict().items()},
+        tmp_path / "my.safetensors",
+    )
+    with opened(browser, f"{server.url}/") as visit:
+        page = visit.page
+        page.wait_for_function(READY)
+        assert page.inner_text("#told") == "7 architectures"
+        page.fill("#search", "convnext")
+        page.keyboard.press("Enter")
+        page.click("#facts h2 a")
+        page.wait_for_selector("main .weights li")
+        assert page.title() == "test_convnext"
+        page.click("text=Find sources for it")
+        page.wait_for_selector(".ranking tbody tr")
+        assert page.locator(".ranking tbody tr").first.inner_text().split()[1].startswith("test_convnext")
+        page.set_input_files("#file", str(tmp_path / "my.safetensors"))
+        with page.expect_request("**/api/recommend") as sent:
+            page.click("#question button.main")
+        assert set(json.loads(sent.value.post_data)) == {
+            "header",
+            "k",
+            "filters",
+        }  # the header alone leaves the page
+        page.wait_for_function("() => document.querySelector('#answer h2')?.textContent.includes('my.safetensors')")
+
+
+@pytest.fixture(scope="module")
+def guarded(small_index: Path) -> Iterator[Server]:
+    with serving(small_index, "--token", "sesame-sesame-sesame") as found:
+        yield found
+
+
+@pytest.mark.slow
+def test_a_browser_gives_the_token_once(browser: Any, guarded: Server, tmp_path: Path) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{guarded.url}/")
+    page.fill(".login input", "wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=not the token")
+    page.fill(".login input", guarded.token)
+    page.keyboard.press("Enter")
+    page.wait_for_function(READY)
+    page.goto(f"{guarded.url}/recommend")
+    page.fill("#name", "nothing")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=expected an entry or architecture of the index, got 'nothing'")
+    (tmp_path / "odd.json").write_text('{"forms": [1]}')
+    page.set_input_files("#file", str(tmp_path / "odd.json"))
+    page.click("#question button.main")
+    page.wait_for_selector("text=expected a form with 'items'")
+    page.goto(f"{guarded.url}/api")
+    assert page.locator("main section").count() == 9
+    assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+    context.close()
