@@ -373,7 +373,7 @@ def architecture() -> None:
     p.text(374, 366, "only the parts that the plan names", "small", "middle")
     p.line((107, 346), (107, 332), (285, 332), (285, 319), tip=True)
     p.text(292, 334, "names and shapes", "small")
-    p.text(470, 401, "channels, growth, narrowing, resampling, equivalence", "small", "end")
+    p.text(548, 401, "channels, growth, narrowing, resampling, equivalence", "small", "end")
     p.keep()
 
 

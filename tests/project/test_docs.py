@@ -188,22 +188,31 @@ def test_pages_open_in_a_browser_without_errors(site: Path, scheme: str) -> None
     if not chromium.exists():
         pytest.skip("no chromium")
     script = f"""
-import json
+import json, threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from playwright.sync_api import sync_playwright
+SimpleHTTPRequestHandler.log_message = lambda *_: None
+server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory={str(site)!r}))
+threading.Thread(target=server.serve_forever, daemon=True).start()
+place = f"http://127.0.0.1:{{server.server_port}}"
 heard = []
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path="{chromium}", args=["--no-sandbox"])
     page = browser.new_context(color_scheme="{scheme}", viewport={{"width": 400, "height": 900}}).new_page()
-    page.on("request", lambda r: r.url.startswith("http") and heard.append(r.url))
+    page.on("request", lambda r: r.url.startswith(("http", "ws")) and place not in r.url and heard.append(r.url))
     page.on("console", lambda m: m.type == "error" and heard.append(m.text))
     page.on("pageerror", lambda e: heard.append(str(e)))
     for path in sorted(Path({str(site)!r}).glob("*.html")):
-        if path.name != "404.html":  # which stands at the root of a server
-            page.goto(path.as_uri())
-            page.wait_for_load_state()
-            if page.evaluate("document.documentElement.scrollWidth") > 400:
-                heard.append(f"{{path.name}} is wider than the screen")
+        page.goto(f"{{place}}/{{path.name}}")
+        page.wait_for_load_state("networkidle")
+        if page.evaluate("document.documentElement.scrollWidth") > 400:
+            heard.append(f"{{path.name}} is wider than the screen")
+    page.goto(f"{{place}}/index.html")
+    page.click("label[for=__search]:visible")
+    page.locator("input.md-search__input").press_sequentially("optimizer")
+    page.wait_for_selector(".md-search-result__item", state="attached")
     browser.close()
 print(json.dumps(heard))
 """
