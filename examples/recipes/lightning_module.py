@@ -33,9 +33,11 @@ def main(n_steps: int = 20) -> None:
     lightning.seed_everything(0, verbose=False)
     network = SmallNet()
 
-    # Here, and not in Classifier.__init__: load_from_checkpoint calls __init__ as well, and has weights already.
+    # Here, and not in Classifier.__init__: load_from_checkpoint calls that, too,
+    # and brings weights of its own.
     report = zoo_index.warm_start(network, available=True)
-    print(f"started from {report.source}: {report.coverage:.1%} filled, {report.counts()['fresh']} tensors fresh")
+    fresh = report.counts()["fresh"]
+    print(f"started from {report.source}: {report.coverage:.1%} filled, {fresh} tensors fresh")
 
     trainer = lightning.Trainer(
         max_steps=n_steps,

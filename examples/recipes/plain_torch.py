@@ -12,9 +12,11 @@ def main(n_steps: int = 20) -> None:
     torch.manual_seed(0)
     model = SmallNet()
 
-    # The best source whose weights are on this machine; without available=True weights may be downloaded.
+    # The best source whose weights are on this machine.
+    # Without available=True the weights of the best one are downloaded.
     report = zoo_index.warm_start(model, available=True)
-    print(f"started from {report.source}: {report.coverage:.1%} filled, {report.counts()['fresh']} tensors fresh")
+    fresh = report.counts()["fresh"]
+    print(f"started from {report.source}: {report.coverage:.1%} filled, {fresh} tensors fresh")
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     loader = DataLoader(digits(), batch_size=16, shuffle=True)

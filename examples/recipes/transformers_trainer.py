@@ -47,7 +47,8 @@ def main(n_steps: int = 20) -> None:
     model = EfficientNetForImageClassification(config)
 
     report = zoo_index.warm_start(model, available=True)
-    print(f"started from {report.source}: {report.coverage:.1%} filled, {report.counts()['fresh']} tensors fresh")
+    fresh = report.counts()["fresh"]
+    print(f"started from {report.source}: {report.coverage:.1%} filled, {fresh} tensors fresh")
 
     arguments = TrainingArguments(
         output_dir="trained",
