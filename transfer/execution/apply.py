@@ -7,7 +7,7 @@ dtype, device and ties of the target stay as they are.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,7 +88,11 @@ def apply_plan(
 @torch.no_grad()
 @ordinary_surroundings()
 def write(
-    parts: Sequence[Job], target: nn.Module, *, allow_nonfinite: bool = False
+    parts: Sequence[Job],
+    target: nn.Module,
+    *,
+    allow_nonfinite: bool = False,
+    advance: Callable[[int, int], object] | None = None,
 ) -> list[tuple[PlannedTensor, ...]]:
     """Write what each of several sources supplies, once all of it is known to fit.
 
@@ -98,6 +102,8 @@ def write(
         No tensor in two of them.
     target : nn.Module
     allow_nonfinite : bool
+    advance : callable, optional
+        Called with the bytes that are done and that are to do, as they are looked at and then copied.
 
     Returns
     -------
@@ -110,8 +116,9 @@ def write(
         As `transferring.transfer`; nothing is written then.
     """
     state = writable_state(target)
+    told = _counted(parts, state, advance)
     for part in parts:
-        rehearse(part.rows, part.read, state, allow_nonfinite=allow_nonfinite)
+        rehearse(part.rows, part.read, state, allow_nonfinite=allow_nonfinite, told=told)
     factors = [shrinkages(part.rows, part.read, state) for part in parts]
     for name, factor in ((name, factor) for found in factors for name, factor in found.items()):
         shrink(state[name], factor)  # before anything is copied that may share memory with it
@@ -122,11 +129,28 @@ def write(
         for row in part.rows:
             for move in moves_of(row, part.read, state[row.name]):
                 stage.copy(move.part, move.place)
+            told(row)
     stage.finish()
     return [
         tuple(_shrunk(row, found[row.name]) if row.name in found else row for row in part.rows)
         for part, found in zip(parts, factors, strict=True)
     ]
+
+
+def _counted(
+    parts: Sequence[Job], state: Mapping[str, torch.Tensor], advance: Callable[[int, int], object] | None
+) -> Callable[[PlannedTensor], None]:
+    """Return what to call with each row, once when it was looked at and once when it was copied."""
+    sizes = {row.name: row.n_written * state[row.name].element_size() for part in parts for row in part.rows}
+    planned, done = sum(sizes.values()), 0
+
+    def told(row: PlannedTensor) -> None:
+        nonlocal done
+        done += sizes[row.name]
+        if advance is not None:
+            advance(done // 2, planned)
+
+    return told
 
 
 def device_of(target: nn.Module) -> str:

@@ -8,7 +8,7 @@ on a device are fetched at once, and what has a suspicious one is examined value
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,7 +24,12 @@ __all__ = ["rehearse"]
 
 
 def rehearse(
-    rows: Sequence[PlannedTensor], read: Reader, state: Mapping[str, torch.Tensor], *, allow_nonfinite: bool
+    rows: Sequence[PlannedTensor],
+    read: Reader,
+    state: Mapping[str, torch.Tensor],
+    *,
+    allow_nonfinite: bool,
+    told: Callable[[PlannedTensor], object] = lambda row: None,
 ) -> None:
     """Refuse a transfer that would damage values.
 
@@ -36,6 +41,8 @@ def rehearse(
         The target.
     allow_nonfinite : bool
         Let NaN and infinity of the source pass.
+    told : callable
+        Called with each row that was looked at.
 
     Raises
     ------
@@ -53,6 +60,7 @@ def rehearse(
                 place = outlook.device, outlook.dtype
                 outlooks[place].append(outlook)
                 owners[place] += [i] * outlook.numel()
+        told(row)
     suspects = set()
     for place, numbers in outlooks.items():
         finite = torch.isfinite(torch.cat(numbers)).tolist()

@@ -53,6 +53,7 @@ def transfer(
     source_name: str | Sequence[str] = "",
     target_name: str = "",
     progress: Callable[[str], object] | None = None,
+    advance: Callable[[int, int], object] | None = None,
 ) -> TransferReport:
     """Copy the parameters of a source into a target, in place.
 
@@ -82,6 +83,8 @@ def transfer(
         For the report; by default the class or file name. A list where there are several sources.
     progress : callable, optional
         Called with each step as it begins: ``plan``, ``copy``, ``verify``.
+    advance : callable, optional
+        Called in the step ``copy`` with the bytes that are done and that are to do.
 
     Returns
     -------
@@ -120,7 +123,7 @@ def transfer(
             for one, part, read in zip(sources, parts, reads, strict=True)
         ]
         jobs = [Job(rows, read) for rows, (read, _) in zip(supplied, adapted, strict=True)]
-        written = write(jobs, target, allow_nonfinite=allow_nonfinite)
+        written = write(jobs, target, allow_nonfinite=allow_nonfinite, advance=advance)
         seconds = time.perf_counter() - started
         function, note = None, planned.note
         if verify:

@@ -82,9 +82,17 @@ def _plain_usage_errors() -> Iterator[None]:
     except click.UsageError as error:
         text = error.format_message()
         printed = "\n".join(map(plain, text.split("\n")))
+        if isinstance(error, click.MissingParameter) and error.ctx is not None:
+            printed += _example_of(error.ctx.command)
         if printed == text:
             raise
         raise click.UsageError(printed, error.ctx) from error
+
+
+def _example_of(command: click.Command) -> str:
+    """Return the first example of a command's help, for somebody who does not know how to call it."""
+    lines = (line.strip() for line in (command.help or "").splitlines())
+    return next((f" For example: {line}" for line in lines if line.startswith("zoo ")), "")
 
 
 @contextmanager

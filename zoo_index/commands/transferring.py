@@ -167,7 +167,10 @@ def transfer_command(
         raise InputError("expected --source with --weights: it says whose weights the file holds")
     output = output or default_output(target)
     if output.suffix in (".pth", ".pt", ".bin", ".ckpt"):  # torch.load would fail on it
-        raise InputError(f"expected an output that ends in .safetensors, which is what is written, got '{output}'")
+        raise InputError(
+            f"expected an output that ends in .safetensors, which is what is written, got '{output}'; "
+            f"name it '{output.with_suffix('.safetensors')}'"
+        )
     check_writable(output)
     pictures = pictures_at(html, plot, output)
     from zoo_index.contained import questions

@@ -32,6 +32,9 @@ _INTERVAL = 0.1
 _PATIENCE = 0.5
 """Seconds after which an interrupt is noticed that was lost."""
 
+_MOST_BYTES = 2**63
+"""Of a step; what says more is no answer."""
+
 _LAST_WORDS = 1.0
 """Seconds that are waited for what was printed before the end."""
 
@@ -163,6 +166,8 @@ class Child:
             case {"step": str(step)}:
                 self._step, self._since = plain(step, 80), time.monotonic()
                 progress.step(f"{self._spec}: {self._step}")
+            case {"done": int(done), "planned": int(planned)} if 0 <= done <= planned < _MOST_BYTES:
+                progress.advance_bytes(f"{self._spec}: {self._step}", done, planned)
             case {"answer": answer}:
                 self._step = ""
                 self._said.put(answer)
@@ -170,7 +175,7 @@ class Child:
                 self._step = ""
                 self._said.put(error_from(values, self._spec))
             case _:
-                raise ValueError("expected a step, an answer or an error")
+                raise ValueError("expected a step, how far it is, an answer or an error")
 
     def _memory_beyond(self) -> int:
         """Return how much memory it takes, if that is more than it may."""

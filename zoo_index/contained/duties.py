@@ -20,10 +20,12 @@ class Duties:
     ----------
     step : callable
         Called with the name of each step as it begins.
+    advance : callable
+        Called with the bytes of it that are done and that are to do, where that is known.
     """
 
-    def __init__(self, step: Callable[[str], None]) -> None:
-        self._step = step
+    def __init__(self, step: Callable[[str], None], advance: Callable[[int, int], None]) -> None:
+        self._step, self._advance = step, advance
         self._networks: dict[str, Any] = {}
 
     def do(self, request: dict[str, Any]) -> Any:
@@ -138,7 +140,9 @@ class Duties:
 
         module = self._networks["target"]
         found = [Place(**place) for place in places]
-        report = fill(module, found, options=_options(options), progress=self._step, **others)
+        report = fill(
+            module, found, options=_options(options), progress=self._step, advance=self._advance, **others
+        )
         self._step("save")
         try:
             save(module, report, file)

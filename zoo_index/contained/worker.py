@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +12,9 @@ from zoo_index.contained import channel
 from zoo_index.contained.failures import error_values
 
 __all__ = ["serve"]
+
+_INTERVAL = 0.2
+"""Seconds between two words on how far a step is."""
 
 
 def serve(requests: int, answers: int) -> None:
@@ -40,9 +44,18 @@ def serve(requests: int, answers: int) -> None:
     def step(name: str) -> None:
         send({"step": name})
 
+    said = 0.0
+
+    def advance(done: int, planned: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= _INTERVAL:
+            said = now
+            send({"done": done, "planned": planned})
+
     from zoo_index.contained.duties import Duties
 
-    duties = Duties(step)
+    duties = Duties(step, advance)
     step("")
     while (request := channel.receive(requests)) is not None:
         try:

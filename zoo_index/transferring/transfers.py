@@ -59,6 +59,7 @@ def fill(
     state: str | None,
     target_name: str,
     progress: Callable[[str], Any] | None = None,
+    advance: Callable[[int, int], Any] | None = None,
 ) -> TransferReport:
     """Copy the parameters of sources that were found into a network, in place.
 
@@ -67,7 +68,7 @@ def fill(
     module : nn.Module
     places : sequence of Place
         What the first leaves fresh is filled by the next.
-    method, options, min_coverage, verify, allow_nonfinite, target_name, progress
+    method, options, min_coverage, verify, allow_nonfinite, target_name, progress, advance
         As `transfer.transfer`.
     ema, state
         Which weights of a file to take (see `open_checkpoint`).
@@ -93,6 +94,7 @@ def fill(
         source_name=opened[0].name if is_one else [source.name for source in opened],
         target_name=target_name,
         progress=progress,
+        advance=advance,
     )
     notes = dict.fromkeys(filter(None, (report.note, *(source.note for source in opened))))
     return replace(report, note="; ".join(notes))

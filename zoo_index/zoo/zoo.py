@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from transfer.execution.coverage import LEAST_COVERAGE, check_least
 from transfer.structure.standardization import as_module, check_form
 from zoo_index.database.opening import default_place
-from zoo_index.foundation.progress import step
+from zoo_index.foundation.progress import advance_bytes, step
 from zoo_index.recommending.answers import Filters
 from zoo_index.zoo.asking import Asker
 
@@ -159,6 +160,7 @@ class Zoo(Asker):
             state=state,
             target_name=name,
             progress=lambda what: step(f"{name}: {what}"),
+            advance=partial(advance_bytes, f"{name}: copy"),
         )
         return module, report
 

@@ -137,6 +137,13 @@ def test_zoo_alone_says_what_to_do_next(folder: Path, state: str) -> None:
     assert os.path.getsize("zoo.db") > 0
 
 
+@pytest.mark.parametrize("arguments", [("recommend", "net.py"), ("plan", "-t", "net.py"), ("show",)])
+def test_a_call_that_lacks_something_gets_an_example(arguments: tuple[str, ...]) -> None:
+    done = run_cli(*arguments)
+    assert done.returncode == 2
+    assert f"For example: zoo {arguments[0]} " in done.stderr.decode()
+
+
 def test_show_is_for_people() -> None:
     text = run_cli("show", "efficientnet_lite0").stdout.decode()
     for part in ("parameters", "3x224x224", "classes", "license", "to be fetched", "next: zoo plan --source"):
