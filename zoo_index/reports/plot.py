@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from transfer.planning.planned import STATUSES
 from zoo_index.foundation.plain_text import plain
 from zoo_index.reports.html.drawing import drawn
 from zoo_index.reports.outlines import ShownOutline
+from zoo_index.reports.plot_layout import MOST_ROWS, ROW, Flow, Row, flows, rows_of, stack
 from zoo_index.reports.shown import ShownPlan
 
 if TYPE_CHECKING:
@@ -37,14 +37,8 @@ __all__ = ["draw_plan", "draw_ranking"]
 _WIDTH = 3.5
 """Inches: a column of a paper in two columns."""
 
-_ROW, _GAP = 0.15, 0.05
-"""Inches of a block, and between two."""
-
 _FOOT, _MARGIN = 0.44, 0.66
 """Inches below the blocks, for the words that explain, and below and above them together."""
-
-_MOST_ROWS = 44
-"""Of so many one can still read the names on a page; of more, neighbours are drawn as one."""
 
 _COLOURS = {
     "copied": "#2f7d4f",
@@ -89,10 +83,9 @@ def draw_plan(values: Mapping[str, Any], path: Path, *, target: str) -> None:
     """
     plan = ShownPlan.from_json(values)
     data = drawn(plan, ShownOutline.from_json(values.get("outline")), target=target)
-    sides = [_rows([side], data["texts"]) for side in (data["target"],)] + [_rows(data["sources"], data["texts"])]
-    receiver, givers = sides
-    found = _flows(data, givers, receiver)
-    height = _stacked(givers, receiver, found)
+    receiver, givers = (rows_of(sides, data["texts"]) for sides in ([data["target"]], data["sources"]))
+    found = flows(data, givers, receiver)
+    height = stack(givers, receiver, found)
     with _figure(path, _WIDTH, height + _MARGIN) as figure:
         axes = figure.add_axes((0.01, _FOOT / (height + _MARGIN), 0.98, height / (height + _MARGIN)))
         axes.set(xlim=(0, 1), ylim=(height, 0))
@@ -108,138 +101,26 @@ def draw_plan(values: Mapping[str, Any], path: Path, *, target: str) -> None:
         _draw_keys(figure, axes, {row.status for row in plan.tensors}, height + _MARGIN, plan.coverage)
 
 
-Flow = tuple[float, float]
-
-
-@dataclass
-class _Row:
-    """A block, or several neighbours: which tensors it has and where it lies, in inches from above."""
-
-    label: str
-    first: int
-    end: int
-    side: int
-    y: float = 0.0
-
-
-def _rows(sides: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> list[_Row]:
-    found = []
-    for number, side in enumerate(sides):
-        ends = [side["layers"][3 * end - 1] for end in side["ends"]]
-        for i, (label, end) in enumerate(zip(side["blocks"], ends, strict=True)):
-            found.append(_Row(plain(texts[label]), ends[i - 1] if i else 0, end, number))
-    size = -(-len(found) // _MOST_ROWS)
-    if size > 1:
-        found = [
-            row for number in range(len(sides)) for row in _merged([r for r in found if r.side == number], size)
-        ]
-    return found
-
-
-def _merged(rows: Sequence[_Row], size: int) -> list[_Row]:
-    """Draw so many neighbours as one."""
-    groups = [rows[i : i + size] for i in range(0, len(rows), size)]
-    return [
-        _Row(
-            group[0].label if len(group) == 1 else f"{group[0].label} – {group[-1].label}",
-            group[0].first,
-            group[-1].end,
-            group[0].side,
-        )
-        for group in groups
-    ]
-
-
-def _stacked(givers: Sequence[_Row], receiver: Sequence[_Row], found: Mapping[tuple[int, int], Flow]) -> float:
-    """Place the rows, those of the shorter column beside what they are matched with; return the height."""
-    step = _ROW + _GAP
-    long, short, at = (givers, receiver, 1) if len(givers) > len(receiver) else (receiver, givers, 0)
-    for i, row in enumerate(long):
-        row.y = i * step
-    height = max(len(long), 1) * step
-    partners: dict[int, list[tuple[float, float]]] = {}
-    for key, (n, _) in found.items():
-        partners.setdefault(key[at], []).append((long[key[1 - at]].y, n**0.5))
-    wanted, last = [], 0.0
-    for i in range(len(short)):
-        near = partners.get(i, [(last, 1e-3)])
-        weight = sum(w for _, w in near)
-        last = sum(y * w for y, w in near) / weight
-        wanted.append((last - i * step, weight))
-        last += step
-    most = height - len(short) * step
-    for i, (row, shift) in enumerate(zip(short, _rising(wanted), strict=True)):
-        row.y = i * step + min(max(shift, 0.0), most)
-    return height
-
-
-def _rising(values: Sequence[tuple[float, float]]) -> list[float]:
-    """Return the rising numbers nearest to some with weights (isotonic regression)."""
-    pools: list[tuple[float, float, int]] = []
-    for value, weight in values:
-        mean, total, n = value, weight, 1
-        while pools and pools[-1][0] > mean:
-            other, more, m = pools.pop()
-            mean, total, n = (mean * total + other * more) / (total + more), total + more, n + m
-        pools.append((mean, total, n))
-    return [mean for mean, _, n in pools for _ in range(n)]
-
-
-def _flows(
-    data: Mapping[str, Any], givers: Sequence[_Row], receiver: Sequence[_Row]
-) -> dict[tuple[int, int], Flow]:
-    """Sum up what goes from which row to which: values, and values times similarity."""
-    scores = _scores(data)
-    layer_of = [
-        {t: i for i in range(len(side["layers"]) // 3) for t in range(*_span(side, i))}
-        for side in (data["target"], *data["sources"])
-    ]
-    giver_of = {(row.side, u): i for i, row in enumerate(givers) for u in range(row.first, row.end)}
-    receiver_of = {t: i for i, row in enumerate(receiver) for t in range(row.first, row.end)}
-    found: dict[tuple[int, int], Flow] = {}
-    for t, side, u, n in zip(*(data["links"][i::4] for i in range(4)), strict=True):
-        layer = layer_of[0][t]
-        score = scores.get((layer, side, layer_of[1 + side][u]), scores.get((layer, -1, -1), 0.5))
-        key = giver_of[side, u], receiver_of[t]
-        values, weighted = found.get(key, (0.0, 0.0))
-        found[key] = values + n, weighted + n * score
-    return found
-
-
 def _ribbons(
-    found: Mapping[tuple[int, int], Flow], givers: Sequence[_Row], receiver: Sequence[_Row]
+    found: Mapping[tuple[int, int], Flow], givers: Sequence[Row], receiver: Sequence[Row]
 ) -> Iterator[PathPatch]:
     most = max((n for n, _ in found.values()), default=1.0) or 1.0
     ends: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for a, b in found:
         ends.setdefault(("giver", a), []).append((a, b))
         ends.setdefault(("receiver", b), []).append((a, b))
-    thick = {key: _ROW * (0.12 + 0.88 * (n / most) ** 0.3) for key, (n, _) in found.items()}
+    thick = {key: ROW * (0.12 + 0.88 * (n / most) ** 0.3) for key, (n, _) in found.items()}
     bounds: dict[tuple[str, tuple[int, int]], tuple[float, float]] = {}
     for (which, i), keys in ends.items():
         total_thick = sum(thick[key] for key in keys)
-        factor = min(1.0, _ROW / total_thick)
+        factor = min(1.0, ROW / total_thick)
         row = givers[i] if which == "giver" else receiver[i]
-        y = row.y + (_ROW - factor * total_thick) / 2
+        y = row.y + (ROW - factor * total_thick) / 2
         for key in sorted(keys, key=lambda key: key[1] if which == "giver" else key[0]):
             bounds[which, key] = (y, y + factor * thick[key])
             y += factor * thick[key]
     for key, (n, weighted) in sorted(found.items(), key=lambda item: -item[1][0]):
         yield _ribbon(*bounds["giver", key], *bounds["receiver", key], weighted / n if n else 0.5)
-
-
-def _span(side: Mapping[str, Any], layer: int) -> tuple[int, int]:
-    """Which tensors a layer has."""
-    return (side["layers"][3 * layer - 1] if layer else 0, side["layers"][3 * layer + 2])
-
-
-def _scores(data: Mapping[str, Any]) -> dict[tuple[int, int, int], float]:
-    """Similarities of layers; under (layer, -1, -1) the first that a layer of the target has."""
-    found: dict[tuple[int, int, int], float] = {}
-    for b, side, a, score in zip(*(data["pairs"][i::4] for i in range(4)), strict=True):
-        found[b, side, a] = score / 1000
-        found.setdefault((b, -1, -1), score / 1000)
-    return found
 
 
 def _ribbon(a: float, b: float, c: float, d: float, score: float) -> PathPatch:
@@ -253,22 +134,22 @@ def _ribbon(a: float, b: float, c: float, d: float, score: float) -> PathPatch:
     return PathPatch(Curve(points, codes), facecolor=(*colour[:3], 0.7), edgecolor=colour, linewidth=0.3)
 
 
-def _draw_boxes(axes: Axes, rows: Sequence[_Row], x: float, data: Mapping[str, Any] | None = None) -> None:
+def _draw_boxes(axes: Axes, rows: Sequence[Row], x: float, data: Mapping[str, Any] | None = None) -> None:
     """Draw the blocks of one side; those of the target are filled by what happened to them."""
     width = 0.38
     for row in rows:
-        axes.add_patch(Rectangle((x, row.y), width, _ROW, facecolor="white", edgecolor="#8a8f98", linewidth=0.5))
+        axes.add_patch(Rectangle((x, row.y), width, ROW, facecolor="white", edgecolor="#8a8f98", linewidth=0.5))
         parts = _shares(data, row) if data else []
         at: float = x
         for status, share in parts:
-            place = (at, row.y + 0.8 * _ROW)
-            axes.add_patch(Rectangle(place, width * share, 0.2 * _ROW, facecolor=_COLOURS[status], linewidth=0))
+            place = (at, row.y + 0.8 * ROW)
+            axes.add_patch(Rectangle(place, width * share, 0.2 * ROW, facecolor=_COLOURS[status], linewidth=0))
             at += width * share
         size = 6.5 if len(row.label) < 22 else 5
-        axes.text(x + 0.012, row.y + 0.42 * _ROW, _cut(row.label, 30), va="center", fontsize=size, clip_on=True)
+        axes.text(x + 0.012, row.y + 0.42 * ROW, _cut(row.label, 30), va="center", fontsize=size, clip_on=True)
 
 
-def _shares(data: Mapping[str, Any], row: _Row) -> list[tuple[str, float]]:
+def _shares(data: Mapping[str, Any], row: Row) -> list[tuple[str, float]]:
     tensors = range(row.first, row.end)
     sizes = data["target"]["sizes"]
     whole = sum(sizes[t] for t in tensors) or 1
@@ -317,7 +198,7 @@ def draw_ranking(answer: Recommendations, path: Path) -> None:
     path : Path
         Ends in ``.png``, ``.svg`` or ``.pdf``.
     """
-    results = answer.results[:_MOST_ROWS]
+    results = answer.results[:MOST_ROWS]
     height = 0.22 * len(results) + 0.62
     with _figure(path, _WIDTH, height) as figure:
         axes = figure.add_axes((0.44, 0.3 / height, 0.53, (height - 0.6) / height))

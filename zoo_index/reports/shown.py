@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from typing import Any, get_args
 
 from transfer.planning.planned import STATUSES
@@ -45,8 +45,9 @@ class ShownTensor:
         source = _text(values, "source") if _field(values, "source", str | None) is not None else None
         fed: dict[str, int] = {}
         for region in _field(values, "regions", list | tuple):
+            n = prod(_sizes(_field(region, "size", list | tuple)))
             name = _text(region, "tensor") or source or ""
-            fed[name] = fed.get(name, 0) + prod(_sizes(_field(region, "size", list | tuple)))
+            fed[name] = fed.get(name, 0) + n
         return cls(
             name=_text(values, "name"),
             shape=_sizes(_field(values, "shape", list | tuple)),
@@ -72,7 +73,7 @@ class ShownSupply:
     @classmethod
     def from_json(cls, values: Any) -> ShownSupply:
         """Read what one of several sources supplies (see `ShownPlan.from_json`)."""
-        return cls(_text(values, "name"), _number(values, "similarity"), _number(values, "coverage"))
+        return cls(_text(values, "name"), _finite(values, "similarity"), _finite(values, "coverage"))
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class ShownPlan:
         """
         return cls(
             method=_one_of(("paper", "dpiat"), values, "method"),
-            similarity=_number(values, "similarity"),
-            coverage=_number(values, "coverage"),
+            similarity=_finite(values, "similarity"),
+            coverage=_finite(values, "coverage"),
             tensors=tuple(map(ShownTensor.from_json, _field(values, "tensors", list | tuple))),
             note=_text(values, "note"),
             supplies=tuple(map(ShownSupply.from_json, _field(values, "supplies", list | tuple))),
@@ -145,7 +146,7 @@ class ShownReport(ShownPlan):
             source=_text(values, "source"),
             target=_text(values, "target"),
             device=_text(values, "device"),
-            seconds=_number(values, "seconds"),
+            seconds=_finite(values, "seconds"),
             output=_text(values, "output") if _field(values, "output", str | None) is not None else None,
             function=None if function is None else ShownFunction.from_json(function),
         )
@@ -182,4 +183,11 @@ def _number(values: Any, name: str, kind: Any = float | int) -> Any:
     found = _field(values, name, kind)
     if type(found) is int and not -_MOST <= found <= _MOST:
         raise ValueError(f"expected {name!r} to be a number that can be shown")
+    return found
+
+
+def _finite(values: Any, name: str) -> float:
+    found: float = _number(values, name)
+    if not isfinite(found):
+        raise ValueError(f"expected {name!r} to be finite")
     return found

@@ -138,6 +138,16 @@ def test_a_plan_whose_outline_lists_other_tensors_is_drawn_all_the_same() -> Non
     assert len(drawing["status"]) == len(drawing["target"]["names"]) > 2
 
 
+def test_numbers_that_are_none_are_left_out_or_refused() -> None:
+    model = net(8)
+    values = outlined(transfer.transfer(net(8), model), "s")
+    values["function"] = {"verdict": "other", "difference": float("nan"), "correlation": float("inf"), "reason": ""}
+    data = data_of(plan_page(values, source="s", target="t"))
+    assert (data["function"]["difference"], data["function"]["correlation"]) == (None, None)
+    with pytest.raises(ValueError, match="'coverage' to be finite"):
+        plan_page({**values, "coverage": float("nan")}, source="s", target="t")
+
+
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli, list(map(str, arguments)), prog_name="zoo")
 

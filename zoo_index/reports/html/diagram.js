@@ -1,32 +1,9 @@
 // Two networks as columns of blocks, with ribbons between what was matched. Blocks unfold into layers, layers into tensors.
 const { make, count, percent, number, plural, tensorsOf, nameOf } = zoo;
-const HEIGHT = [34, 34, 28, 24];
-const GAP = 6;
+const { HEIGHT, GAP } = zoo;
 const N_COLOURS = 8;
-const SHEET = 1031.8; // pixels of a printed page: 297 mm without the margins in parts.css
-const HEADING = 85; // pixels above the first row on paper, as diagram.css lays them out
 
 const colour = (score) => (score === null ? "qn" : `q${Math.min(Math.floor(score * N_COLOURS), N_COLOURS - 1)}`);
-
-// Where units of some heights lie if each is as near as can be to where it wants to be, in order (isotonic regression).
-function placed(units, room) {
-  const pools = [];
-  let before = 0;
-  for (const unit of units) {
-    let pool = { sum: unit.weight * (unit.wanted - before), weight: unit.weight, units: [unit] };
-    before += unit.height;
-    while (pools.length && pools.at(-1).sum / pools.at(-1).weight > pool.sum / pool.weight) {
-      const last = pools.pop();
-      pool = { sum: last.sum + pool.sum, weight: last.weight + pool.weight, units: last.units.concat(pool.units) };
-    }
-    pools.push(pool);
-  }
-  let top = 0;
-  for (const pool of pools) {
-    const shift = Math.min(Math.max(pool.sum / pool.weight, 0), Math.max(room - before, 0));
-    for (const unit of pool.units) { unit.y = top + shift; top += unit.height; }
-  }
-}
 
 function diagram(host, model, filter) {
   const sides = [model.sources, [model.target]];
@@ -113,7 +90,7 @@ function diagram(host, model, filter) {
     return units;
   }
 
-  function draw(sheets = null) {
+  function draw(onPaper = false) {
     const focused = document.activeElement; // rows that move lose the focus
     visible = [[], []];
     const units = sides.map((networks) => networks.flatMap((network) => {
@@ -128,7 +105,7 @@ function diagram(host, model, filter) {
     level(units[long]);
     align(units[1 - long], heights[long], long);
     level(units[1 - long]);
-    if (sheets) breakPages(sheets);
+    if (onPaper) zoo.breakPages(visible);
     columns.forEach((column, i) => fill(column, units[i], i));
     if (focused && focused.node && root.contains(focused)) focused.focus({ preventScroll: true });
     const height = Math.max(...visible.flat().map((node) => node.y + HEIGHT[node.level]), 40);
@@ -168,7 +145,7 @@ function diagram(host, model, filter) {
       unit.weight = weight || 0.01;
       next = unit.wanted + unit.height;
     }
-    placed(units, room);
+    zoo.placed(units, room);
   }
 
   // The node that stands for a tensor now.
@@ -176,18 +153,6 @@ function diagram(host, model, filter) {
     const found = new Map(sides[i].map((network) => [network, new Array(network.tensors.length)]));
     for (const node of visible[i]) if (!node.open) found.get(node.side).fill(node, node.first, node.end);
     return (tensor) => found.get(tensor.side)[tensor.index];
-  }
-
-  // On paper no row is cut in two: it goes to the next page, and what is below it with it.
-  function breakPages(sheets) {
-    for (const nodes of visible) {
-      let shift = 0;
-      for (const node of nodes) {
-        node.y += shift;
-        const edge = sheets.find((at) => node.y < at && node.y + HEIGHT[node.level] > at - 2);
-        if (edge !== undefined) { shift += edge + 2 - node.y; node.y = edge + 2; }
-      }
-    }
   }
 
   function fill(column, units, i) {
@@ -349,9 +314,7 @@ function diagram(host, model, filter) {
   filter.onchange(() => redraw(null));
   window.addEventListener("beforeprint", () => {
     if (!root.isConnected) return; // another diagram has taken its place
-    const sheets = [];
-    for (let at = SHEET - HEADING; at < 1e5; at += SHEET) sheets.push(at);
-    draw(sheets);
+    draw(true);
   });
   window.addEventListener("afterprint", () => root.isConnected && draw());
   host.append(root);

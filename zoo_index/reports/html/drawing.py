@@ -20,6 +20,9 @@ __all__ = ["drawn"]
 _MOST_CHARACTERS = 10_000
 """Of one text; the rest is cut off."""
 
+_MOST_SIZE = 2**53 - 1
+"""The largest number that scripts count with."""
+
 _REST = "in no block"
 """Tensors that the method does not look at."""
 
@@ -59,7 +62,7 @@ def drawn(plan: ShownPlan, outline: ShownOutline, *, target: str) -> dict[str, A
     for row in plan.tensors:
         number = names.index(row.supplier) if row.supplier in names else 0
         for name, n in row.fed:
-            links += [side.place[row.name], number, sources[number].place[name], n]
+            links += [side.place[row.name], number, sources[number].place[name], min(n, _MOST_SIZE)]
     found = {side.place[row.name]: row for row in plan.tensors}
     rows = [found.get(i, _UNKNOWN) for i in range(side.n_tensors)]
     shares = {supply.name: supply for supply in plan.supplies}
@@ -74,7 +77,7 @@ def drawn(plan: ShownPlan, outline: ShownOutline, *, target: str) -> dict[str, A
             for name, drawn_source in zip(names, sources, strict=True)
         ],
         "status": [STATUSES.index(row.status) for row in rows],
-        "written": [row.n_written for row in rows],
+        "written": [min(row.n_written, _MOST_SIZE) for row in rows],
         "operator": [texts(row.operator) for row in rows],
         "reason": [texts(row.reason) for row in rows],
         "tied": [texts(row.tied_to) for row in rows],
@@ -168,7 +171,7 @@ class _Side:
                     is_inside = bool(path) and tensor.startswith(f"{path}.")
                     columns["names"].append(texts(tensor[len(path) + 1 :]) if is_inside else -1 - texts(tensor))
                     columns["shapes"].append(texts("×".join(map(str, shape)) or "scalar"))
-                    columns["sizes"].append(prod(shape))
+                    columns["sizes"].append(min(prod(shape), _MOST_SIZE))
                 columns["layers"] += [texts(path), texts(kind), len(columns["names"])]
             columns["ends"].append(len(columns["layers"]) // 3)
         self.n_tensors = len(columns["names"])

@@ -6,6 +6,7 @@ import platform
 import shlex
 from collections.abc import Mapping
 from importlib import metadata
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from zoo_index.foundation.plain_text import plain
@@ -34,7 +35,7 @@ _BODY = """<header class="top">
 <noscript><p class="card">This page draws itself: allow it to run its script. It asks no other host.</p></noscript>
 </main>"""
 
-_PARTS = ("model", "diagram", "inspector", "filter", "tensors", "parts")
+_PARTS = ("model", "placing", "diagram", "inspector", "filter", "tensors", "parts")
 
 _FACTS = ("n_bytes", "hub_id", "task", "dataset")
 """What is shown of an entry beside what a recommendation says."""
@@ -157,8 +158,14 @@ def _plan_data(values: Mapping[str, Any], target: str) -> dict[str, Any]:
         data |= {"expected": outcome(judged.benefit, shown.coverage), "evidence": judged.evidence}
     if isinstance(shown, ShownReport):
         data |= {"seconds": shown.seconds, "device": shown.device, "output": shown.output}
-        data["function"] = vars(shown.function) if shown.function is not None else None
+        data["function"] = _finite(vars(shown.function)) if shown.function is not None else None
     return data
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out numbers that JSON has no words for, as networks return whose weights hold NaN."""
+    odd = {name for name, value in values.items() if isinstance(value, float) and not isfinite(value)}
+    return {name: None if name in odd else value for name, value in values.items()}
 
 
 def _versions() -> dict[str, str]:

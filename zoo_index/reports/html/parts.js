@@ -1,6 +1,8 @@
 // Pieces that several pages have: cards, a command to copy, the words for what was found.
 const { make, count, percent, number, plural } = zoo;
 
+const MOST_REASONS = 40;
+
 const card = (title, ...children) => make("section", { class: "card" }, title ? make("h2", {}, title) : null, ...children);
 
 function command(text, about = "") {
@@ -28,10 +30,12 @@ function functionTile(found) {
   if (!found) return tile("Same function?", "Not tried", "A plan reads no weights. zoo transfer runs both networks in the end and compares what they return.");
   const size = found.difference === null ? "" : found.difference ? `outputs differ by at most ${Number(found.difference.toPrecision(1))} of the largest` : "outputs are the same to the last bit";
   const alike = found.correlation === null ? "" : `outputs correlate by ${found.correlation.toFixed(2)}`;
+  const figures = [alike, size].filter(Boolean).join(", ");
+  const told = figures && `: ${figures}`;
   const words = {
-    equal: ["Equal", `Yours computes what its source computes: ${size}.`],
-    near: ["Near", `Yours computes nearly what its source computes: ${[alike, size].filter(Boolean).join(", ")}.`],
-    other: ["Different", `Yours does not compute what its source computes: ${[alike, size].filter(Boolean).join(", ")}. Training has to do the rest.`],
+    equal: ["Equal", `Yours computes what its source computes${size && `: ${size}`}.`],
+    near: ["Near", `Yours computes nearly what its source computes${told}.`],
+    other: ["Different", `Yours does not compute what its source computes${told}. Training has to do the rest.`],
     unknown: ["Unknown", "It is not known whether yours computes what its source computes."],
   }[found.verdict];
   const why = found.reason ? `${found.reason[0].toUpperCase()}${found.reason.slice(1)}.` : "";
@@ -58,18 +62,21 @@ function freshCard(model) {
     for (const tensor of model.target.tensors) {
       if (!wanted(tensor)) continue;
       const reason = tensor.tied ? "another name of a tensor that is counted there" : wordsOf(tensor);
-      found.set(reason, [...(found.get(reason) ?? []), tensor]);
+      if (!found.has(reason)) found.set(reason, []);
+      found.get(reason).push(tensor);
     }
     const size = (tensors) => tensors.reduce((sum, one) => sum + one.counted - one.written, 0);
     return [...found].map(([reason, tensors]) => ({ reason, tensors, size: size(tensors) })).sort((a, b) => b.size - a.size);
   };
   // numbers differ from tensor to tensor where the reason is the same
   const wordsOf = (tensor) => (tensor.status === "grown" ? "grown: the source is smaller" : tensor.reason || "nothing in the source corresponds to it");
-  const list = (found) => make("ul", { class: "reasons" }, ...found.map(({ reason, tensors, size }) => make("li", {},
+  const whole = model.target.tensors.reduce((sum, one) => sum + one.counted, 0) || 1;
+  const list = (found) => make("ul", { class: "reasons" }, ...found.slice(0, MOST_REASONS).map(({ reason, tensors, size }) => make("li", {},
     make("details", {},
-      make("summary", {}, make("span", { class: "reason" }, reason), make("span", { class: "soft amount" }, `${plural(tensors.length, "tensor")}, ${number(size)} values, ${percent(size / (model.target.tensors.reduce((sum, one) => sum + one.counted, 0) || 1))}`)),
+      make("summary", {}, make("span", { class: "reason" }, reason), make("span", { class: "soft amount" }, `${plural(tensors.length, "tensor")}, ${number(size)} values, ${percent(size / whole)}`)),
       make("ul", { class: "names" }, ...tensors.slice(0, 200).map((one) => make("li", {}, make("bdi", { class: "mono" }, one.name), make("span", { class: "soft" }, ` ${one.shape}`))),
-        tensors.length > 200 ? make("li", { class: "soft" }, `and ${number(tensors.length - 200)} more`) : null)))));
+        tensors.length > 200 ? make("li", { class: "soft" }, `and ${number(tensors.length - 200)} more`) : null)))),
+    found.length > MOST_REASONS ? make("li", { class: "soft" }, `and ${number(found.length - MOST_REASONS)} more reasons`) : null);
   const fresh = groups((tensor) => tensor.status === "fresh");
   const part = groups((tensor) => tensor.status === "grown" && tensor.written < tensor.size);
   return card("What stayed fresh, and why",
