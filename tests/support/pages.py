@@ -27,11 +27,15 @@ from pathlib import Path
 import torch
 from click.testing import CliRunner
 
+from zoo_index.reports import page
+
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r'```([\w-]*)(?: title="([^"]+)")?$')
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 STATUS = re.compile(r"<!-- exit status (\d+) -->")
 RUN = ("console", "python", "text")
+COLUMNS = 84
+"""Of a block on a page."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,9 @@ class Told:
     printed: tuple[str, ...]
 
 
-def blocks(page: Path) -> list[Block]:
+def blocks(source: Path) -> list[Block]:
     """The fenced blocks of a page, in order."""
-    lines = page.read_text().splitlines()
+    lines = source.read_text().splitlines()
     found, start, note = [], None, ""
     for i, line in enumerate(lines):
         fence = FENCE.match(line)
@@ -75,7 +79,7 @@ def blocks(page: Path) -> list[Block]:
             reason, status = NOT_RUN.search(note), STATUS.search(note)
             found.append(
                 Block(
-                    page=page.name,
+                    page=source.name,
                     start=start,
                     end=i,
                     language=head[1],
@@ -88,7 +92,7 @@ def blocks(page: Path) -> list[Block]:
             start, note = None, ""
         elif start is None and line.strip():
             note = note + line if line.startswith("<!--") else ""
-    assert start is None, f"{page.name}:{start}: a block has no end"
+    assert start is None, f"{source.name}:{start}: a block has no end"
     return found
 
 
@@ -105,8 +109,8 @@ def working_in(folder: Path, index: Path) -> Iterator[None]:
         "XDG_DATA_HOME": str(folder / ".data"),
         "XDG_CONFIG_HOME": str(folder / ".config"),
         "HF_HUB_OFFLINE": "1",
-        "COLUMNS": "88",
     }
+    width, page._WIDTH = page._WIDTH, COLUMNS
     kept = {name: os.environ.get(name) for name in settings}
     here, path = Path.cwd(), list(sys.path)
     os.environ.update(settings)
@@ -115,6 +119,7 @@ def working_in(folder: Path, index: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        page._WIDTH = width
         sys.path[:] = path
         os.chdir(here)
         for name, value in kept.items():
