@@ -14,6 +14,7 @@ from zoo_index.commands.completing import complete_sources, complete_target
 from zoo_index.commands.options import (
     filter_options,
     filters_from,
+    from_settings,
     input_option,
     json_option,
     measure_option,
@@ -97,7 +98,8 @@ def recommend_command(
     else:
         from zoo_index.reports.recommendations import show_recommendations
 
-        show_recommendations(page(), answer, explain=explain, call=f"zoo transfer -t {shlex.quote(target)}")
+        call = f"zoo transfer -t {shlex.quote(target)}"
+        show_recommendations(page(), answer, explain=explain, call=call, settings=from_settings(ctx))
         if server is not None and any(result.available for result in answer.results):
             say("weights that are here are on the machine of the server")
     pictures.tell(quiet=as_json)

@@ -152,7 +152,7 @@ def _show_parts(page: Page, tensors: Sequence[ShownTensor]) -> None:
             what += [", "] * bool(what) + [(f"{counts[status]} {status}", _STATUS_STYLE[status])]
         n_written = sum(t.n_written for t in members)
         share = n_written / max(sum(size_of(t.shape) for t in members), 1)
-        rows.append([part, str(len(members)), what, f"{share:.0%}", _feeding(members)])
+        rows.append([part, str(len(members)), what, f"{share:.0%}", _feeding(members) or "-"])
     columns = ("part of the target", "tensors", "what happened", "written", "fed by")
     page.table(columns, rows, NUMBERS, whole=("part of the target",), drop=("tensors",), short={columns[0]: "part"})
     page.line(("every tensor: --verbose or --json", "dim"))

@@ -33,7 +33,9 @@ _MEANINGS = {
 _BENEFIT_STYLE = {"strong": "green", "some": "cyan", "none": "yellow", "likely to hurt": "red"}
 
 
-def show_recommendations(page: Page, answer: Recommendations, *, explain: bool = False, call: str = "") -> None:
+def show_recommendations(
+    page: Page, answer: Recommendations, *, explain: bool = False, call: str = "", settings: str = ""
+) -> None:
     """Print the ranking, and in one line what to make of it.
 
     Parameters
@@ -44,6 +46,8 @@ def show_recommendations(page: Page, answer: Recommendations, *, explain: bool =
         Also say what that rests on, and what the columns mean.
     call : str
         The command that transfers, without its source, to show what to do next.
+    settings : str
+        Options that settings gave, which may have narrowed down the answer.
     """
     target = answer.target
     page.line(
@@ -67,6 +71,8 @@ def show_recommendations(page: Page, answer: Recommendations, *, explain: bool =
     ]
     columns = ("#", "source", "similarity", "benefit", "paper", "coverage", "params", "license", "weights")
     page.table(columns, rows, NUMBERS, whole=("source",), drop=_DROPPED, short=_SHORT)
+    if settings:
+        page.line((f"by your settings: {settings} (zoo settings)", "dim"))
     best = _most_useful(answer.results)
     if explain:
         _explain(page, answer, best)

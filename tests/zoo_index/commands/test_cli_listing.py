@@ -162,6 +162,9 @@ def test_settings_stand_in_for_options_and_give_way_to_them(folder: Path) -> Non
     assert "by your settings: --max-params 1000000 (zoo settings)" in done.stdout
     done = zoo("recommend", "-t", "test_vit", "--anywhere", "--license", "any", "--json")
     assert len(json.loads(done.stdout)["results"]) == 2
+    shown = zoo("recommend", "-t", "test_vit", "--anywhere", "--license", "any").stdout.splitlines()
+    assert "by your settings: -k 2, --max-params 1000000 (zoo settings)" in shown
+    assert shown[-2].startswith("Use ")
 
 
 def test_settings_choose_among_sources_but_forbid_none_that_is_named(folder: Path) -> None:
