@@ -187,7 +187,7 @@ def _label(paths: Sequence[str]) -> str:
     """Name a block after what the paths of its layers begin with."""
     common = _common([path.split(".") for path in paths])
     if common or len(paths) == 1:
-        return ".".join(common) or paths[0]
+        return ".".join(common) or paths[0] or "(the network itself)"
     return f"{paths[0]} to {paths[-1]}"
 
 

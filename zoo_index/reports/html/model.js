@@ -159,6 +159,6 @@ function bar(parts, label) {
 const number = (n) => n.toLocaleString("en-US");
 const plural = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
 const tensorsOf = (node) => node.side.tensors.slice(node.first, node.end);
-const nameOf = (node) => (node.tensor ? node.tensor.name : node.path ?? node.label);
+const nameOf = (node) => (node.tensor ? node.tensor.name : node.path || node.label);
 
 Object.assign(zoo, { model, totals, pieces, bar, number, plural, tensorsOf, nameOf, STATUSES, MEANINGS });
