@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from transfer.errors import InputError
-from transfer.weights.inspection import is_one_checkpoint
 from zoo_index.commands.common import PARTIAL, page, print_json, say, zoo_of
 from zoo_index.commands.options import PATH, json_option
 from zoo_index.foundation.progress import advance
@@ -57,6 +56,8 @@ def add_command(
     if str(checkpoint) == _STRUCTURES:
         _add_many(ctx, zoo_of(ctx).add_structures, as_json)
         return
+    from transfer.weights.inspection import is_one_checkpoint
+
     if checkpoint.is_dir() and not is_one_checkpoint(checkpoint):
         if family:
             raise InputError("expected --family with a single file; entries of a folder are filed under its name")
