@@ -82,7 +82,18 @@ class Server:
 def serving(index: Path, *options: str) -> Iterator[Server]:
     """Run ``zoo serve`` on a free port until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "--db", str(index), "serve", "--port", "0", "--workers", "1", *options],
+        [
+            sys.executable,
+            "-c",
+            COMMAND,
+            "--db",
+            str(index),
+            "serve",
+            "--port",
+            "0",
+            *(() if "--workers" in options else ("--workers", "1")),
+            *options,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

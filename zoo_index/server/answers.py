@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from transfer.errors import ZooError
 from transfer.structure.records import Form
 from transfer.structure.standardization import FORMS, check_form
 from zoo_index.errors import EmptyIndexError
+from zoo_index.foundation.logs import LOGGER
 from zoo_index.hub.availability import Availability
 from zoo_index.index.layout import open_layout
 from zoo_index.index.view import View
@@ -76,12 +78,29 @@ def _recommend(zoo: Zoo, view: View, fields_: Mapping[str, Any], body: bytes) ->
         target = read_document(question["architecture"])
     else:
         target = read_header(question["header"])
-    return _ranked(view, target, form, question.get("k", 10), _filters(question.get("filters", {})))
+    k, filters = question.get("k", 10), _filters(question.get("filters", {}))
+    if given == ["name"]:
+        return _ranked(view, target, form, k, filters)
+    return _foreign(lambda: _ranked(view, target, form, k, filters))
 
 
 def _recommend_file(zoo: Zoo, view: View, fields_: Mapping[str, Any], body: bytes) -> dict[str, Any]:
     target = read_header(header_in(body), fields_.get("name") or DEFAULT_NAME)
-    return _ranked(view, target, "dpiat", fields_.get("k", 10), Filters())
+    return _foreign(lambda: _ranked(view, target, "dpiat", fields_.get("k", 10), Filters()))
+
+
+def _foreign(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Rank sources for an architecture that may contradict itself: no network need have it."""
+    try:
+        return answer()
+    except (ZooError, ValueError):
+        raise
+    except Exception as error:
+        LOGGER.warning("an architecture that was sent could not be compared: %r", error)
+        raise ValueError(
+            "expected the architecture of a network, this one could not be compared with others; write it with: "
+            "zoo standardize"
+        ) from error
 
 
 def _ranked(view: View, target: Resolved, form: Form, k: Any, filters: Filters) -> dict[str, Any]:

@@ -60,11 +60,12 @@ class Wanted:
 
 
 class _Codes:
-    """Texts as numbers, which the columns hold."""
+    """Texts as numbers, which the columns hold; low ones for those that are counted most often."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, texts: Iterable[str], counted: Iterable[str] | None = None) -> None:
         values = list(texts)
-        self.names = [name for name, _ in sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))]
+        times = Counter(values if counted is None else counted)
+        self.names = sorted(set(values), key=lambda name: (-times[name], name))
         known = {name: code for code, name in enumerate(self.names)}
         self.of = np.array([known[value] for value in values], dtype=np.int32)
 
@@ -105,7 +106,9 @@ class Atlas:
         self._rows |= {key: row for row, key in enumerate(self.keys)}
         self.entry_names = [entry["name"] for entry in entries]
         self._searched = [f"{e['name']}\n{e['architecture']}".lower() for e in entries]
-        self.family = _Codes(entry["family"] or _UNKNOWN for entry in entries)
+        self.family = _Codes(
+            (entry["family"] or _UNKNOWN for entry in entries), (one["family"] or _UNKNOWN for one in preferred)
+        )
         self.license = _Codes(entry["license"] or _UNKNOWN for entry in entries)
         self.catalogue = _Codes(entry["catalogue"] for entry in entries)
         self.task = _Codes(entry["task"] or _UNKNOWN for entry in entries)

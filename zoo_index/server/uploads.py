@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
 from math import prod
 from typing import Any
 
 from transfer.structure.notation import from_values, to_values
-from transfer.structure.records import Form, Signature
+from transfer.structure.records import Architecture, Block, Form, Layer, Signature
 from transfer.structure.standardization import standardize_header
 from transfer.weights.formats.safetensors_file import DTYPES, ORDER_KEY
 from transfer.weights.names import natural_order
@@ -93,11 +95,30 @@ def read_document(values: Any) -> Resolved:
             _check_shape(tensor.shape)
         if not architecture.n_scoring:
             raise ValueError("expected an architecture with tensors, got none")
-        forms[architecture.form] = architecture
+        forms[architecture.form] = _told_apart(architecture)
     n_params = values.get("n_params", max(architecture.n_elements for architecture in forms.values()))
     if type(n_params) is not int or not 0 <= n_params <= _MOST_ELEMENTS:
         raise ValueError("expected a number of parameters, a whole number that is not negative")
     return Resolved(_name(values.get("name", DEFAULT_NAME)), n_params, forms)
+
+
+def _told_apart(architecture: Architecture) -> Architecture:
+    """Give tensors and layers numbers for names, as the index does, where their names do not tell them apart."""
+    names = [tensor.name for tensor in architecture.tensors()]
+    if "" not in names and len(set(names)) == len(names):
+        return architecture
+    numbers = count()
+
+    def numbered(layer: Layer) -> Layer:
+        tensors = tuple(replace(tensor, name=str(next(numbers))) for tensor in layer.tensors)
+        path = tensors[0].name if tensors else f"none{next(numbers)}"
+        return replace(layer, tensors=tensors, path=path, wiring=None)
+
+    items = [
+        Block(tuple(map(numbered, item.layers))) if isinstance(item, Block) else numbered(item)
+        for item in architecture.items
+    ]
+    return Architecture(architecture.form, tuple(items), is_executed=architecture.is_executed)
 
 
 def _name(value: Any) -> str:

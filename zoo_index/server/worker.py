@@ -1,4 +1,4 @@
-"""The process that answers questions for the server: ``python -m zoo_index.server.worker PLACE``.
+"""The process that answers questions for the server: ``python -m zoo_index.server.worker``, ``ZOO_DB`` the index.
 
 Questions and answers go over its standard input and output: a line of JSON that says how many bytes follow, then
 these. It ends when its input does, so that no server leaves one behind.
@@ -15,15 +15,17 @@ from typing import Any, BinaryIO
 __all__ = ["main"]
 
 
-def main(place: str) -> None:
+def main() -> None:
     """Answer until nobody asks any more."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed is no answer
+    from zoo_index.foundation.logs import set_up
     from zoo_index.server.answers import answer
     from zoo_index.server.problems import problem_of
     from zoo_index.zoo.zoo import open_zoo
 
-    zoo = open_zoo(place)
+    set_up(0, as_json=False)
+    zoo = open_zoo()
     while (asked := _read(sys.stdin.buffer)) is not None:
         head, body = asked
         try:
@@ -48,4 +50,4 @@ def _read(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

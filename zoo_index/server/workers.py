@@ -45,11 +45,11 @@ class _Worker:
         """Ask one question; the process is started where there is none."""
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "zoo_index.server.worker", self._place),
+                *(sys.executable, "-m", "zoo_index.server.worker"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is for the server, which ends its workers
-                env={"OMP_NUM_THREADS": "1", **os.environ},
+                env={"OMP_NUM_THREADS": "1", **os.environ, "ZOO_DB": self._place},  # which others cannot read
             )
         told, said = self._process.stdin, self._process.stdout
         assert told is not None

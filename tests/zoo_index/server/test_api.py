@@ -152,6 +152,20 @@ def test_what_is_no_question_is_refused_with_a_reason(server: Server, body: obje
     assert "Traceback" not in told["detail"]
 
 
+def test_names_that_do_not_tell_tensors_apart_are_replaced(server: Server) -> None:
+    document = write_document(described(block_stack(16, 2), "mine"))
+    told = server.ask("/api/recommend", {"architecture": document}).json
+    nameless = json.loads(json.dumps(document))
+    for form in nameless["forms"]:
+        for layer in (layer for item in form["items"] for layer in (item if isinstance(item, list) else [item])):
+            layer["path"] = "same"
+            for tensor in layer["tensors"]:
+                tensor[2] = "same"
+    again = server.ask("/api/recommend", {"architecture": nameless})
+    assert again.status == 200, again.content
+    assert [one["name"] for one in again.json["results"]] == [one["name"] for one in told["results"]]
+
+
 @pytest.mark.parametrize("name", ["examples/myarch.py", "os:getcwd", "/etc/passwd", "resnet18", "../zoo.db"])
 def test_a_name_is_only_looked_up_in_the_index(server: Server, name: str) -> None:
     assert server.ask("/api/recommend", {"name": name}).status == 404

@@ -4,9 +4,9 @@ const at = (id) => document.getElementById(id);
 const canvas = at("map"), stage = canvas.parentElement, paper = canvas.getContext("2d");
 const tip = at("tip"), told = at("told"), side = at("facts");
 const server = zoo.server || null;
-const MOST_DRAWN = 6000, CELLS = 64, N_COLOURS = 14, MOST_FOUND = 8;
-const LIGHT = ["#3f6fb5", "#cf5f3c", "#4c9a5b", "#8d5cb4", "#b98a12", "#1f9aa0", "#c04e80", "#7b6a52", "#6a86dd", "#7f9c2a", "#a8423f", "#3f8672", "#b070cc", "#d5883a"];
-const DARK = ["#7aa5e8", "#f0906e", "#7cca8a", "#bd92e6", "#e3bd55", "#5accd1", "#ee86b1", "#bca98d", "#9db2ff", "#b4d05e", "#e57f7a", "#78c2ab", "#d6a0ee", "#f3b26f"];
+const MOST_DRAWN = 6000, CELLS = 64, N_COLOURS = 20, MOST_FOUND = 8;
+const LIGHT = ["#3f6fb5", "#cf5f3c", "#4c9a5b", "#8d5cb4", "#b98a12", "#1f9aa0", "#c04e80", "#7b6a52", "#6a86dd", "#7f9c2a", "#a8423f", "#3f8672", "#b070cc", "#d5883a", "#2c6c96", "#d97f9c", "#5c5fae", "#98a857", "#b56b45", "#62a09b"];
+const DARK = ["#7aa5e8", "#f0906e", "#7cca8a", "#bd92e6", "#e3bd55", "#5accd1", "#ee86b1", "#bca98d", "#9db2ff", "#b4d05e", "#e57f7a", "#78c2ab", "#d6a0ee", "#f3b26f", "#5aa2d0", "#f3adc2", "#9a9df0", "#c9d58d", "#e0a07c", "#98cfca"];
 
 let map = null; // what was answered last
 let points = []; // {i, name, x, y, family, ...} in [0, 1]
