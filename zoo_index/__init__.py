@@ -29,7 +29,16 @@ _HOME = {
     "warm_start": "zoo.warm",
 }
 
-__all__ = ["Filters", "Recommendation", "Recommendations", "Zoo", "open_zoo", "save_html", "save_plot", "warm_start"]
+__all__ = [
+    "Filters",
+    "Recommendation",
+    "Recommendations",
+    "Zoo",
+    "open_zoo",
+    "save_html",
+    "save_plot",
+    "warm_start",
+]
 
 
 def __getattr__(name: str) -> Any:
