@@ -8,12 +8,21 @@ initialisation.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-__all__ = ["USEFUL", "Calibration", "Verdict", "advice", "calibrations", "in_percent", "outcome", "verdict"]
+__all__ = [
+    "USEFUL",
+    "Calibration",
+    "Verdict",
+    "advice",
+    "calibrations",
+    "in_percent",
+    "outcome",
+    "percent",
+    "verdict",
+]
 
 USEFUL = ("strong", "some")
 """Benefits that are worth a transfer."""
@@ -145,5 +154,10 @@ def outcome(benefit: str, coverage: float) -> str:
 
 
 def in_percent(share: float) -> str:
-    """Write a share as people say it, with a digit more where it is nearly all; never 100% of what is less."""
-    return f"{math.floor(share * 1000) / 10:g}%" if share >= _NEARLY_ALL else f"{share:.0%}"
+    """Write a share as people say it, with a digit more where it is nearly all."""
+    return percent(share).replace(".0%", "%") if share >= _NEARLY_ALL else f"{share:.0%}"
+
+
+def percent(share: float) -> str:
+    """Write a share with one digit; never 100% of what is less."""
+    return "99.9%" if 0.999 < share < 1 else f"{share:.1%}"

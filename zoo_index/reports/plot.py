@@ -22,6 +22,7 @@ from matplotlib.path import Path as Curve
 
 from transfer.planning.planned import STATUSES
 from zoo_index.foundation.plain_text import plain
+from zoo_index.recommending.verdicts import percent
 from zoo_index.reports.html.drawing import drawn
 from zoo_index.reports.outlines import ShownOutline
 from zoo_index.reports.plot_layout import MOST_ROWS, ROW, Flow, Row, flows, rows_of, stack
@@ -186,7 +187,7 @@ def _draw_keys(figure: Figure, axes: Axes, statuses: set[str], height: float, co
             )
         )
         figure.text(x + 0.03, y, words, fontsize=6, va="center")
-    figure.text(0.42, 0.36 / height, f"{coverage:.1%} of the target is filled", fontsize=6, va="center")
+    figure.text(0.42, 0.36 / height, f"{percent(coverage)} of the target is filled", fontsize=6, va="center")
 
 
 def draw_ranking(answer: Recommendations, path: Path) -> None:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zoo_index.recommending.verdicts import USEFUL, advice
+from zoo_index.recommending.verdicts import USEFUL, advice, percent
 from zoo_index.reports.amounts import NUMBERS, count, where
 from zoo_index.reports.page import Cell, Page
 
@@ -62,7 +62,7 @@ def show_recommendations(
             f"{result.similarity:.3f}",
             (result.benefit or "-", _BENEFIT_STYLE.get(result.benefit or "", "")),
             "-" if result.paper_similarity is None else f"{result.paper_similarity:.3f}",
-            f"{result.coverage:.1%}",
+            percent(result.coverage),
             count(result.params),
             result.license or "unknown",
             (where(result.available, result.catalogue), "green" if result.available else "dim"),
