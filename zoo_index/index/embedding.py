@@ -8,7 +8,8 @@ whatever the order. A profile says how much of an architecture's layers resemble
 
 with s the shape score and n(A) the number of scoring layers. Principal components of the profiles of a zoo, each
 divided by its variance to the power 0.35, and scaled to length 1, are the vectors, of sources and of targets alike.
-No programme is run for them, so a million architectures take minutes; docs/large-indexes.md has what else was tried.
+No programme is run for them, so a million architectures take minutes; docs/large-indexes.md has what else was
+tried.
 
 Landmarks are distinct layers of the zoo, drawn with a probability in proportion to the root of how often they
 occur.
