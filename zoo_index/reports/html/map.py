@@ -81,7 +81,7 @@ def map_page(data: Mapping[str, Any]) -> str:
 
 def map_shell() -> str:
     """Return the map that asks its server."""
-    body = _top("Map of the zoo", _SEARCH, here="/") + _STAGE
+    body = _top("Map of the zoo", _SEARCH, here="/") + _STAGE.replace("on this machine", "on the server")
     return document("Map of the zoo", body, {}, parts=("map_ask", "map_facts", "map"), asks=True)
 
 
