@@ -33,7 +33,7 @@ const colourOf = (family) => (family < N_COLOURS ? (isDark() ? DARK : LIGHT)[fam
 
 // ---------- filters
 const STEPS = [1e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 3e8, 1e9];
-const PERMISSIVE = new Set(["0bsd", "apache-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "bsl-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc0-1.0", "ecl-2.0", "isc", "mit", "ms-pl", "ncsa", "postgresql", "unlicense", "wtfpl", "zlib"]);
+const PERMISSIVE = new Set(data.permissive);
 const options = (select, list) => { for (const [text, value] of list) select.append(make("option", { value }, text)); };
 
 function wanted() {

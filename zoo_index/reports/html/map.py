@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from zoo_index.recommending.answers import PERMISSIVE
 from zoo_index.reports.html.document import document
 
 __all__ = ["architecture_shell", "interface_page", "map_page", "map_shell", "recommend_shell"]
@@ -56,6 +57,9 @@ _SEARCH = """<div class="search"><label class="visually-hidden" for="search">Sea
 aria-expanded="false" aria-controls="found" aria-autocomplete="list" maxlength="200">
 <div id="found" class="found" role="listbox" aria-label="Found" hidden></div></div>"""
 
+_WORDS = {"permissive": sorted(PERMISSIVE)}
+"""What the filter by licence means."""
+
 _NAV = (("/", "Map"), ("/recommend", "Recommend"), ("/api", "API"))
 
 
@@ -76,13 +80,15 @@ def map_page(data: Mapping[str, Any]) -> str:
         ``map``, as the server answers it, with points; ``details`` of every one of them, or nothing; ``note``, what
         to say of the file.
     """
-    return document("Map of the zoo", _top("Map of the zoo", _SEARCH) + _STAGE, data, parts=("map_facts", "map"))
+    return document(
+        "Map of the zoo", _top("Map of the zoo", _SEARCH) + _STAGE, {**data, **_WORDS}, parts=("map_facts", "map")
+    )
 
 
 def map_shell() -> str:
     """Return the map that asks its server."""
     body = _top("Map of the zoo", _SEARCH, here="/") + _STAGE.replace("on this machine", "on the server")
-    return document("Map of the zoo", body, {}, parts=("map_ask", "map_facts", "map"), asks=True)
+    return document("Map of the zoo", body, _WORDS, parts=("map_ask", "map_facts", "map"), asks=True)
 
 
 def architecture_shell() -> str:
