@@ -31,10 +31,10 @@ EXECUTIONS = {
     "shards": (1500, 30_000),
     "csv": (1500, 100_000),
     "config": (50, 1_000),
-    "messages": (1000, 30_000),
-    "architectures": (1000, 15_000),
-    "vectors": (1000, 50_000),
-    "database": (150, 1_000),
+    "messages": (400, 30_000),
+    "architectures": (400, 15_000),
+    "vectors": (400, 50_000),
+    "database": (60, 1_000),
 }
 """Files that each reader is given: in every run (some thirty seconds on one free core), and in the slow one."""
 

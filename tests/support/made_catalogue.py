@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import nets
-from conftest import description_of
+from indexes import description_of
 
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Request
 from zoo_index.catalogues.description import Description, PassedOver

@@ -80,7 +80,7 @@ def network(name: str, options: dict[str, object], seed: int) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize(("name", "options", "grown", "grown_options"), nets.every_nth_fast(GROWN, 2))
+@pytest.mark.parametrize(("name", "options", "grown", "grown_options"), nets.every_nth_fast(GROWN, 4))
 def test_a_grown_network_computes_the_same(
     name: str, options: dict[str, object], grown: str, grown_options: dict[str, object]
 ) -> None:
@@ -123,7 +123,9 @@ def living_rows(model: nn.Module, side: int) -> dict[str, torch.Tensor]:
         ("cs3darknet_s", {}, "cs3darknet_m", {}, 64),
         ("fasternet_t0", {}, "fasternet_t1", {}, 64),
         ("test_vit", {}, "test_vit2", {}, 160),
-        ("vit_tiny_patch16_224", {"depth": 1}, "vit_small_patch16_224", {"depth": 2}, 224),
+        pytest.param(
+            "vit_tiny_patch16_224", {"depth": 1}, "vit_small_patch16_224", {"depth": 2}, 224, marks=pytest.mark.slow
+        ),
         ("convnext_atto", {}, "convnext_atto", {"depths": (3, 3, 7, 3)}, 64),
     ],
 )

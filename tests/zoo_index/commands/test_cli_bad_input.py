@@ -422,7 +422,7 @@ def run_zoo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     ("environment", "reason"),
     [
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "from http://127.0.0.1:9, which cannot be reached"),
-        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set; unset it"),
+        pytest.param({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set; unset it", marks=pytest.mark.slow),
     ],
 )
 def test_no_connection(folder: Path, environment: dict[str, str], reason: str) -> None:

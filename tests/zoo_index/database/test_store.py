@@ -9,9 +9,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from conftest import SMALL_ZOO, put
 from hypothesis import given
 from hypothesis import strategies as st
+from indexes import SMALL_ZOO, put
 from sqlalchemy import Connection, select
 
 import transfer

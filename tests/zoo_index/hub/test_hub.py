@@ -219,7 +219,7 @@ def test_faults_are_named_and_leave_nothing(
     assert len(hub.asked) == asked
 
 
-@pytest.mark.parametrize("code", [429, 500, 503, 408])
+@pytest.mark.parametrize("code", [429, 503, *(pytest.param(code, marks=pytest.mark.slow) for code in (408, 500))])
 def test_a_fault_that_passes_is_waited_for(hub: Hub, run: Any, zoo: Zoo, weights: bytes, code: int) -> None:
     hub.script = [status(code, Retry_After="1"), good(weights)]
     begun = time.monotonic()

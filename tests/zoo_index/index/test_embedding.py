@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL_ZOO, address
+from indexes import SMALL_ZOO, address
 from sqlalchemy import text
 
 from transfer.alignment.tables import code_of, kind_code, padded

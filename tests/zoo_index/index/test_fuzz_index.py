@@ -14,8 +14,8 @@ from typing import Any
 import nets
 import numpy as np
 import pytest
-from conftest import put
 from fuzzing import Reader, fuzz, lanes, read_batch
+from indexes import put
 from mutations import mutated_bytes
 
 import transfer

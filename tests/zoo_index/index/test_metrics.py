@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import SMALL_ZOO, address
+from indexes import SMALL_ZOO, address
 
 from transfer.errors import InputError
 from zoo_index.catalogues.catalogue import CatalogueEntry

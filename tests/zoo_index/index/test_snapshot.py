@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nets
 import pytest
-from conftest import SMALL_ZOO, address, prepare, publish_listed, put
+from indexes import SMALL_ZOO, address, prepare, publish_listed, put
 
 import transfer
 from transfer.errors import OutputError

@@ -8,10 +8,10 @@ from dataclasses import replace
 import nets
 import numpy as np
 import pytest
-from conftest import description_of, entries_named, prepare, publish_listed, put
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from indexes import description_of, entries_named, prepare, publish_listed, put
 from sqlalchemy import select, update
 
 from transfer.errors import InputError

@@ -15,7 +15,7 @@ from typing import Any
 import made_catalogue
 import nets
 import pytest
-from conftest import address
+from indexes import address
 from sqlalchemy import Connection, delete, func, select, update
 
 import transfer
@@ -167,7 +167,7 @@ def kill_and_go_on(
 
 
 @pytest.mark.parametrize("point", ["before", "after"])
-@pytest.mark.parametrize("n", [1, 2, 4, 6, 9, 10, 11])
+@pytest.mark.parametrize("n", [1, 6, 11, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4, 9, 10))])
 def test_killed_where_it_commits(
     store: Store, undisturbed: tuple[dict[str, Any], dict[str, Any]], point: str, n: int
 ) -> None:
@@ -223,7 +223,7 @@ def networks(night: int) -> dict[str, Any]:
     return {"version": str(night), "networks": {f"n{i}_{night}": [3, 4 + i] for i in range(N_NETWORKS)}}
 
 
-@pytest.mark.parametrize(("n_readers", "seconds"), [(3, 5.0), pytest.param(8, 30.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("n_readers", "seconds"), [(3, 3.0), pytest.param(8, 30.0, marks=pytest.mark.slow)])
 def test_readers_see_whole_generations_while_others_are_made(store: Store, n_readers: int, seconds: float) -> None:
     refreshed(store, networks(0))
     place = address(store)

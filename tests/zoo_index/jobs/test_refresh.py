@@ -18,8 +18,8 @@ from typing import Any
 import made_catalogue
 import nets
 import pytest
-from conftest import SMALL_ZOO, address
 from forked_cli import run_cli
+from indexes import SMALL_ZOO, address
 from safetensors.torch import save_file
 from sqlalchemy import select, update
 
@@ -272,8 +272,8 @@ REFRESH = ("index", "refresh", "--no-snapshot", "-j", "2", "--json")
 @pytest.mark.parametrize(
     ("how", "store"),
     [
-        *((how, "sqlite") for how in (signal.SIGINT, signal.SIGKILL)),
-        pytest.param(signal.SIGTERM, "sqlite", marks=pytest.mark.slow),
+        (signal.SIGKILL, "sqlite"),
+        *(pytest.param(how, "sqlite", marks=pytest.mark.slow) for how in (signal.SIGINT, signal.SIGTERM)),
         pytest.param(signal.SIGKILL, "postgresql", marks=pytest.mark.slow),
     ],
     indirect=["store"],
@@ -325,6 +325,7 @@ def test_partial_has_an_exit_status_of_its_own(made: Zoo) -> None:
 # --- the lease -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_a_second_refresh_is_refused_while_a_live_one_is_at_it(made: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     made_catalogue.write(networks={f"n{i}": [3, 4 + i] for i in range(40)})
     monkeypatch.setenv("MADE_SECONDS", "2")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import address
+from indexes import address
 from torch import nn
 
 import transfer

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import nets
 import pytest
-from conftest import address, put
 from forked_cli import run_cli
+from indexes import address, put
 from safetensors.torch import save_file
 from sqlalchemy import update
 
