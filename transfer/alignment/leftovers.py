@@ -139,6 +139,8 @@ class _State:
             wanting = [t for t in targets if self._is_wanting(t, are_near=are_near)] if left else []
             if not wanting:  # as a rule
                 return
+            if key is _flattened:
+                wanting = [t for t in wanting if not self._is_resized(t)]
             free = _by_class(self.source.layers, left, key)
             open_ = _by_class(self.target.layers, wanting, key)
             for shared, places in open_.items():
@@ -170,6 +172,11 @@ class _State:
         if t in self._exact:
             return min(self._fed[self.source.position[self.pairs[t].source.path]]) != t
         return t not in self._taken[1]
+
+    def _is_resized(self, t: int) -> bool:
+        """Whether a kernel is fed by one of another size, between the same channels; as many numbers say less."""
+        own, fed = self.target.layers[t].dims, self.pairs[t].source.dims if t in self.pairs else None
+        return own is not None and fed is not None and len(own) == len(fed) > 2 and own[:2] == fed[:2]
 
     def _pair(self, s: int, t: int) -> None:
         if t in self.pairs:

@@ -43,7 +43,7 @@ _PHRASES = _by_word(
         "patch": "patch_embeddings patch_embedding patch_embed conv_proj conv_stem embedder stem bottleneck",
         "position": (
             "position_embeddings position_embedding pos_embedding pos_embed positional_embedding "
-            "absolute_pos_embed pos_emb wpe"
+            "absolute_pos_embed pos_emb pos position positions wpe"
         ),
         "word": "wte tok_embeddings word_embeddings embed_tokens",
         "kind": "token_type_embeddings",

@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import transfer
@@ -65,3 +66,15 @@ def test_a_grouped_bottleneck_of_twice_the_width_is_not_cut_into_parts() -> None
     rows = transfer.plan(catalogue("dla102x"), catalogue("dla102x2")).tensors
     assert "by part" not in {row.operator for row in rows}
     assert all(row.source == row.name for row in rows if row.name.endswith("conv1.weight"))
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_patches_of_another_size_are_resampled_and_not_fed_by_a_map_of_as_many_numbers(depth: int) -> None:
+    """8 x 8 pixels of three channels are 192 numbers, as many as a projection of attention reads."""
+    common = {"img_size": 32, "embed_dim": 192, "num_heads": 3, "num_classes": 7}
+    source = VisionTransformer(patch_size=16, depth=3, **common)
+    target = VisionTransformer(patch_size=8, depth=depth, **common)
+    rows = {row.name: row for row in transfer.plan(source, target).tensors}
+    weight = rows["patch_embed.proj.weight"]
+    assert (weight.status, weight.source) == ("resampled", "patch_embed.proj.weight")
+    assert rows["patch_embed.proj.bias"].source == "patch_embed.proj.bias"
