@@ -146,7 +146,8 @@ def cli(ctx: click.Context, db: str | None, verbosity: int, log_json: bool, debu
     """Find the best pretrained source for a network and copy its parameters across.
 
     TARGET is your network: file.py, file.py:Name, package.module:Name, a timm name or a checkpoint. In a file
-    without a name, zoo takes build_model(), make_model() or model, else the only torch.nn.Module class.
+    without a name, zoo takes build_model(), make_model() or model, else the only torch.nn.Module class that needs
+    no arguments.
 
     \b
     Examples:

@@ -208,19 +208,11 @@ def transfer_command(
         complain(f"Note: {n_found} of {sources} sources; no other has half of the layers that are left random")
     if report["method"] == "dpiat":  # verdicts are of its similarity
         supplies = report["supplies"]
-        _question(supplies[0]["name"] if supplies else report["source"], report["similarity"])
+        from zoo_index.recommending.verdicts import doubt
 
-
-def _question(source: str, similarity: float) -> None:
-    """Warn of a source that is not expected to help."""
-    from zoo_index.recommending.verdicts import verdict
-
-    judged = verdict(similarity)
-    if not judged.is_useful:
-        complain(
-            f"Warning: {source} has too little in common with your network (similarity {similarity:.2f}); "
-            "rather train from random initialisation, or look for another source: zoo recommend --explain",
-        )
+        wrong = doubt(supplies[0]["name"] if supplies else report["source"], report["similarity"])
+        if wrong:
+            complain(f"Warning: {wrong}")
 
 
 def default_output(target: str) -> Path:

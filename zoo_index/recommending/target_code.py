@@ -181,29 +181,37 @@ def _pick(module: ModuleType, attribute: str, path: str) -> tuple[str, Any]:
     for name in _FACTORIES:
         if hasattr(module, name):
             return name, getattr(module, name)
-    if len(classes) == 1:
-        return next(iter(classes.items()))
+    free = [name for name, value in classes.items() if not _needed(value)]  # the others are parts of something
+    if len(classes) == 1 or len(free) == 1:
+        name = free[0] if free else next(iter(classes))
+        return name, classes[name]
     if not classes:
         raise TargetError(
             f"expected a network in '{path}', found no {', '.join(_FACTORIES)} and no torch.nn.Module class; "
             "add a function build_model() that returns the network"
         )
     raise TargetError(
-        f"expected one torch.nn.Module class in '{path}', found {_enumerate(sorted(classes))}; "
-        f"name one, e.g. {path}:{sorted(classes)[0]}, or add a function build_model()"
+        f"expected one torch.nn.Module class in '{path}' that needs no arguments, "
+        f"found {_enumerate(sorted(classes))}; name one, e.g. {path}:{(free or list(classes))[-1]}, or add a "
+        "function build_model()"
     )
 
 
-def _check_arguments(maker: Any, name: str, path: str) -> None:
+def _needed(maker: Any) -> list[str]:
+    """Names of the arguments without which nothing is built."""
     try:
         parameters = inspect.signature(maker).parameters.values()
     except (TypeError, ValueError):
-        return
-    needed = [
+        return []
+    return [
         p.name
         for p in parameters
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     ]
+
+
+def _check_arguments(maker: Any, name: str, path: str) -> None:
+    needed = _needed(maker)
     if needed:
         more = "" if name == _EXAMPLE else ", or add a function build_model() that fills them in"
         raise TargetError(

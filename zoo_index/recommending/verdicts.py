@@ -18,6 +18,7 @@ __all__ = [
     "Verdict",
     "advice",
     "calibrations",
+    "doubt",
     "in_percent",
     "outcome",
     "percent",
@@ -150,6 +151,16 @@ def outcome(benefit: str, coverage: float) -> str:
     return (
         f"Only {in_percent(coverage)} of your network starts trained, the rest is random; expect "
         f"{_EXPECTED[benefit]} where it was filled."
+    )
+
+
+def doubt(source: str, similarity: float) -> str:
+    """Say what is wrong with a source that is not expected to help; empty for others."""
+    if verdict(similarity).is_useful:
+        return ""
+    return (
+        f"{source} has too little in common with your network (similarity {similarity:.2f}); "
+        "rather train from random initialisation, or look for another source: zoo recommend --explain"
     )
 
 

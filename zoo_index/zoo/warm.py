@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from transfer.execution.coverage import LEAST_COVERAGE
 from zoo_index.recommending.answers import Filters
+from zoo_index.recommending.verdicts import doubt
 from zoo_index.zoo.zoo import open_zoo
 
 if TYPE_CHECKING:
@@ -64,6 +66,11 @@ def warm_start(
     -------
     TransferReport
 
+    Warns
+    -----
+    UserWarning
+        If little or no benefit is to be expected of the source.
+
     Raises
     ------
     ZooError
@@ -80,4 +87,8 @@ def warm_start(
         min_coverage=min_coverage,
         verify=verify,
     )
+    first = report.supplies[0].name if report.supplies else report.source
+    wrong = doubt(first, report.similarity) if report.method == "dpiat" else ""  # verdicts are of its similarity
+    if wrong:
+        warnings.warn(wrong, stacklevel=2)
     return report

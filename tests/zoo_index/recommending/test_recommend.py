@@ -258,6 +258,15 @@ def test_warm_start_in_three_lines(zoo: Zoo) -> None:
     assert not torch.equal(model.conv_stem.weight, before)
 
 
+def test_a_warm_start_says_when_no_benefit_is_to_be_expected(zoo: Zoo) -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3, bias=False), torch.nn.Flatten(), torch.nn.Linear(5, 7))
+    with pytest.warns(
+        UserWarning, match=r"efficientnet_lite0\.pypi has too little in common .* random initialisation"
+    ):
+        report = zoo_index.warm_start(model, "efficientnet_lite0.pypi", db=address(zoo.store), verify=False)
+    assert report.similarity < 0.3
+
+
 def run(*arguments: str, expect: int = 0) -> str:
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == expect, result.output

@@ -74,9 +74,21 @@ def test_split_code(spec: str, parts: tuple[str, str] | None) -> None:
         (NET + SECOND + "build_model = Net\n", 4),
         (NET + "import functools\nbuild_model = functools.partial(Net, 6)\n", 6),
         (NET + "def build_model(*args, **kwargs):\n    return Net(*args, **kwargs)\n", 4),
+        (NET + SECOND.replace("width=5", "width"), 4),
         (NET + "from torch.nn import Linear\nbuild_model = lambda: Linear(2, 5)\n", 5),
     ],
-    ids=["class", "build_model", "make_model", "model", "order", "class_factory", "partial", "any", "lambda"],
+    ids=[
+        "class",
+        "build_model",
+        "make_model",
+        "model",
+        "order",
+        "class_factory",
+        "partial",
+        "any",
+        "parts",
+        "lambda",
+    ],
 )
 def test_a_file_without_a_name(tmp_path: Path, text: str, expected: int) -> None:
     assert width(written(tmp_path, text)) == expected
@@ -206,7 +218,7 @@ BAD = {
     ),
     "empty": ("", "net.py", "expected a network in"),
     "imported_only": ("from torch.nn import Linear\n", "net.py", r"no torch\.nn\.Module class"),
-    "several": (NET + SECOND, "net.py", r"found Net, Other; name one, e\.g\. .*net\.py:Net, or add a function"),
+    "several": (NET + SECOND, "net.py", r"found Net, Other; name one, e\.g\. .*net\.py:Other, or add a function"),
     "arguments": (NET.replace("width=4", "width, a, *, b"), "net.py", "it needs width, a, b; give them defaults"),
     "factory_arguments": (NET + "def make_model(n):\n    ...\n", "net.py", r"make_model\(\) .* it needs n;"),
     "number": (MAKER + "return 3\n", "net.py", r"build_model\(\) in .* torch\.nn\.Module, got int"),
