@@ -24,14 +24,13 @@ from transfer.structure.meaning import (
     in_width,
     is_depthwise,
     is_weighted,
-    keeps_width,
     out_width,
     share_positions,
 )
 from transfer.structure.records import Architecture, Block, Item, Layer, structure_keys
 from transfer.structure.unfolding import unfolded
 
-__all__ = ["contained", "passes_on"]
+__all__ = ["contained"]
 
 _MOST_STAGES = 4
 """Of one block; more ways to cut them are not tried."""
@@ -160,11 +159,6 @@ def _within_block(source: Block, target: Block, layers_fit: Callable[[Layer, Lay
         return score + _TIE * (1 - (s / m - t / n) ** 2) if score >= 0 else score
 
     return _embed(source.layers, target.layers, fit, [_passes_in_block(layer) for layer in target.layers])
-
-
-def passes_on(item: Item) -> bool:
-    """Whether an inserted block or layer may be able to start by returning its input."""
-    return keeps_width(item) if isinstance(item, Block) else _passes_in_block(item)
 
 
 def _passes_in_block(layer: Layer) -> bool:

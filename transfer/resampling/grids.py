@@ -25,7 +25,7 @@ from typing import Literal
 
 from transfer.structure.records import Architecture, Tensor
 
-__all__ = ["Grid", "Purpose", "Size", "find_grid", "n_prefix_tokens"]
+__all__ = ["Grid", "Purpose", "Size", "find_grid"]
 
 Purpose = Literal["position", "table", "axis", "offset"]
 
@@ -115,23 +115,6 @@ def find_grid(tensor: Tensor, architecture: Architecture, size: Size | None = No
     if len(shape) == 2 or (len(shape) == 3 and 1 in shape[:2]):
         return _token_grid(tensor, architecture, size)
     return _plane_grid(shape, architecture, size)
-
-
-def n_prefix_tokens(tensor: Tensor, architecture: Architecture, size: Size | None = None) -> int | None:
-    """Count the class tokens and registers that stand before the places of a position embedding.
-
-    Parameters
-    ----------
-    tensor, architecture, size
-        As for `find_grid`.
-
-    Returns
-    -------
-    int or None
-        None if the tensor is no position embedding.
-    """
-    grid = find_grid(tensor, architecture, size)
-    return None if grid is None or grid.purpose != "position" else len(grid.before)
 
 
 def _token_grid(tensor: Tensor, architecture: Architecture, size: Size | None) -> Grid | None:

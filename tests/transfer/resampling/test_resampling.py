@@ -22,7 +22,7 @@ from torch.nn import functional
 import transfer
 from transfer.operators import channel_fill
 from transfer.options import Options
-from transfer.resampling.grids import find_grid, n_prefix_tokens
+from transfer.resampling.grids import find_grid
 from transfer.resampling.inputs import input_layers, is_patch_kernel
 from transfer.resampling.recognition import Geometry, Resampling, resampling
 from transfer.resampling.transforms import AdaptChannels, Chain, ResamplePatches
@@ -204,7 +204,9 @@ def test_positions_of_a_sequence_are_no_grid() -> None:
 def test_prefix_tokens_are_counted(name: str, n: int) -> None:
     network = transfer.standardize(build(name))
     tensor, _ = bare(network, "pos_embed")
-    assert n_prefix_tokens(tensor, network) == n
+    grid = find_grid(tensor, network)
+    assert grid is not None
+    assert len(grid.before) == n
 
 
 # relative positions

@@ -138,10 +138,10 @@ def test_transfer_and_command_line_take_averaged_weights(tmp_path: Path) -> None
         assert_same(safetensors.torch.load_file(output), dict(sorted(expected.state_dict().items())))
     save_module(plain, tmp_path / "w.safetensors", {})
     arguments[4] = str(tmp_path / "w.safetensors")
-    done = CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "other"), "--ema"])
+    done = CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "other.safetensors"), "--ema"])
     assert done.exit_code == 2
     assert "leave ema=True (--ema) out" in done.output
-    assert not (tmp_path / "other").exists()
+    assert not (tmp_path / "other.safetensors").exists()
 
 
 def indexed(folder: Path, places: dict[str, str], name: str = "model.safetensors.index.json") -> Path:
