@@ -89,12 +89,13 @@ def list_command(
     if not entries:
         everything = zoo.view().entries.all
         unknown = unknown_values(filters, everything)
-        if patterns and not unknown:
+        if any(patterns) and not unknown:
             near = near_names(patterns, everything)
             unknown = [f"did you mean {', '.join(near)}?"] if near and not named_like(everything, patterns) else []
         given = filters.describe()
-        what = " and ".join([*patterns, *([f"filters {given}"] if given else [])])
-        hint = "; ".join(unknown) or "relax them, or see what there is: zoo list"
+        what = " and ".join([*map(repr, patterns), *([f"filters {given}"] if given else [])])
+        relax = "relax them, or " if given else ""
+        hint = "; ".join(unknown) or f"{relax}see what there is: zoo list"
         complain(f"Nothing found for {what}: {hint}" if what else "Nothing found: the index lists no weights")
         ctx.exit(1)
 

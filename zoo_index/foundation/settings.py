@@ -225,10 +225,13 @@ def _from_file(path: Path, origin: str) -> dict[str, Found]:
 def _table(path: Path) -> Mapping[str, Any]:
     import tomllib
 
+    content = _content(path)
     try:
-        read: Mapping[str, Any] = tomllib.loads(_content(path).decode())
-    except ValueError as error:  # of TOML, or of UTF-8
-        raise InputError(f"expected settings in TOML in '{path}', got: {error}; correct the file") from error
+        read: Mapping[str, Any] = tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of numbers that are too long
+        is_told = isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError)
+        what = error if is_told else "values that are too deep or too long"
+        raise InputError(f"expected settings in TOML in '{path}', got: {what}; correct the file") from error
     if path.name == "pyproject.toml":
         tool = read.get("tool")
         table = tool.get("zoo", {}) if isinstance(tool, dict) else {}

@@ -142,16 +142,26 @@ def advice(source: str, benefit: str, coverage: float) -> str:
     )
 
 
-def outcome(benefit: str, coverage: float) -> str:
-    """Say in one sentence what to expect of a network after a transfer; parameters are those of `advice`."""
+def outcome(benefit: str, coverage: float, *, is_done: bool) -> str:
+    """Say in one sentence what to expect of a network after a transfer.
+
+    Parameters
+    ----------
+    benefit, coverage
+        As for `advice`.
+    is_done : bool
+        Whether it was carried out, or only planned.
+    """
+    share = in_percent(coverage)
+    start, fill = ("starts", "was filled") if is_done else ("would start", "would be filled")
+    if not coverage:
+        return f"Nothing {fill}; your network {start} from random initialisation."
     if benefit not in USEFUL:
-        return f"{in_percent(coverage)} of your network was filled. {_EXPECTED[benefit].capitalize()}."
+        return f"{share} of your network {fill}. {_EXPECTED[benefit].capitalize()}."
     if coverage >= _NEARLY_ALL:
-        return f"{in_percent(coverage)} of your network starts trained; expect {_EXPECTED[benefit]}."
-    return (
-        f"Only {in_percent(coverage)} of your network starts trained, the rest is random; expect "
-        f"{_EXPECTED[benefit]} where it was filled."
-    )
+        return f"{share} of your network {start} trained; expect {_EXPECTED[benefit]}."
+    rest = f"expect {_EXPECTED[benefit]} where it {fill}"
+    return f"Only {share} of your network {start} trained, the rest is random; {rest}."
 
 
 def doubt(source: str, similarity: float) -> str:

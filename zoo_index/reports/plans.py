@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from transfer.execution.coverage import LEAST_COVERAGE
 from zoo_index.recommending.verdicts import outcome, percent, verdict
 from zoo_index.reports.amounts import NUMBERS, shape_of, size_of
 from zoo_index.reports.page import Cell, Page, Piece
@@ -41,7 +42,9 @@ def show_plan(page: Page, plan: ShownPlan, *, source: str, target: str, verbose:
     _show_supplies(page, plan)
     _show_tensors(page, plan.tensors, verbose=verbose)
     _show_note(page, plan.note)
-    if call:
+    if plan.method == "dpiat":
+        page.line(outcome(verdict(plan.similarity).benefit, plan.coverage, is_done=False))
+    if call and plan.coverage >= LEAST_COVERAGE:
         page.line((f"next: {call}", "dim"))
 
 
@@ -58,7 +61,7 @@ def show_report(page: Page, report: ShownReport, *, verbose: bool) -> None:
         _show_function(page, report.function)
     _show_note(page, report.note)
     if report.method == "dpiat":  # verdicts are of its similarity
-        page.line(outcome(verdict(report.similarity).benefit, report.coverage))
+        page.line(outcome(verdict(report.similarity).benefit, report.coverage, is_done=True))
     if report.output:
         page.line("saved to ", (report.output, "bold"))
         page.line((f"load it: model.load_state_dict(safetensors.torch.load_file({report.output!r}))", "dim"))

@@ -89,8 +89,9 @@ def test_csv_has_numbers_as_they_are_and_no_formulas() -> None:
         (("--catalogue", "tim"), ["no catalogue 'tim'", "'timm'"]),
         (("--task", "classification"), ["no task 'classification'", "'image-classification'"]),
         (("--dataset", "imagenet1k"), ["no data set 'imagenet1k'", "'imagenet-1k'"]),
+        (("",), ["Nothing found for '': see what there is"]),
         (("--max-params", "1"), ["max_params=1", "relax them"]),
-        (("test_vit", "--max-params", "1"), ["test_vit and filters max_params=1", "relax them"]),
+        (("test_vit", "--max-params", "1"), ["'test_vit' and filters max_params=1", "relax them"]),
     ],
 )
 def test_nothing_found_says_which_word_nobody_has(arguments: tuple[str, ...], parts: list[str]) -> None:

@@ -75,6 +75,8 @@ def test_a_project_may_use_its_pyproject_toml(user: Path, project: Path) -> None
         ("user", "license = ''", ["expected license"]),
         ("user", "license = ['mit']", ["expected license", "got ['mit']"]),
         ("user", "k = ", ["expected settings in TOML", "at end of document"]),
+        ("user", "license = " + "[" * 5000, ["expected settings in TOML", "too deep or too long"]),
+        ("user", "k = " + "9" * 5000, ["expected settings in TOML", "too deep or too long"]),
         ("user", "k = 1\nk = 2", ["expected settings in TOML", "overwrite"]),
         ("project", "db = 'theirs.db'", ["expected no 'db' in", "zoo.toml", "ZOO_DB"]),
         ("project", "k = 'x'", ["zoo.toml", "expected k"]),

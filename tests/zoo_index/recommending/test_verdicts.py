@@ -63,9 +63,14 @@ def test_the_verdict_is_one_sentence_that_says_what_stays_random(benefit: str, c
 
 
 def test_a_transfer_ends_with_what_to_expect() -> None:
-    assert outcome("strong", 1.0) == "100% of your network starts trained; expect a strong head start."
-    assert "Only 52% of your network starts trained, the rest is random" in outcome("strong", 0.52)
-    assert "it may train worse" in outcome("likely to hurt", 0.9).lower()
+    assert (
+        outcome("strong", 1.0, is_done=True) == "100% of your network starts trained; expect a strong head start."
+    )
+    assert "Only 52% of your network starts trained, the rest is random" in outcome("strong", 0.52, is_done=True)
+    assert "it may train worse" in outcome("likely to hurt", 0.9, is_done=True).lower()
+    assert outcome("likely to hurt", 0.0, is_done=False) == (
+        "Nothing would be filled; your network would start from random initialisation."
+    )
 
 
 def test_the_verdicts_are_those_that_were_measured() -> None:
