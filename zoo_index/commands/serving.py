@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transfer.errors import InputError
-from zoo_index.commands.common import complain, say, zoo_of
-from zoo_index.commands.options import PATH, filter_options, filters_from, input_option, target_option
+from zoo_index.commands.common import complain, print_json, say, zoo_of
+from zoo_index.commands.options import PATH, filter_options, filters_from, input_option, json_option, target_option
+from zoo_index.commands.usage import WithHints
 from zoo_index.foundation import progress
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ __all__ = ["SERVING"]
 @click.command("explore", short_help="Draw a map of the index, to look at in a browser.")
 @click.option("--html", type=PATH, required=True, help="File to write the map to; open it in a browser.")
 @filter_options
+@json_option
 @click.pass_context
-def explore_command(ctx: click.Context, /, html: Path, **options: Any) -> None:
+def explore_command(ctx: click.Context, /, html: Path, as_json: bool, **options: Any) -> None:
     """Draw a map of the index, in one file to look at in a browser.
 
     Networks that resemble each other lie near each other. Search, filter, zoom, and click on a network to see its
@@ -43,7 +45,10 @@ def explore_command(ctx: click.Context, /, html: Path, **options: Any) -> None:
 
     text, n = explore(zoo_of(ctx), filters_from(options), progress.advance)
     write(place, lambda file: file.write_text(text, encoding="utf-8"), "--html")
-    say(f"map of {n:,} architectures saved to {html}; open it in a browser")
+    if as_json:
+        print_json({"architectures": n, "output": str(html)})
+    else:
+        say(f"map of {n:,} architectures saved to {html}; open it in a browser")
 
 
 @click.command("serve", short_help="Show the index in a browser, and answer questions.")
@@ -119,12 +124,13 @@ def _tell(place: Place) -> None:
         say(f"token: {place.token}")
 
 
-@click.command("standardize", short_help="Write the architecture of TARGET to a JSON file.")
+@click.command("standardize", cls=WithHints, short_help="Write the architecture of TARGET to a JSON file.")
 @target_option
 @input_option
 @click.option("--output", "-o", type=PATH, required=True, help="File to write, in JSON.")
+@json_option
 @click.pass_context
-def standardize_command(ctx: click.Context, target: str, example: str | None, output: Path) -> None:
+def standardize_command(ctx: click.Context, target: str, example: str | None, output: Path, as_json: bool) -> None:
     """Write the architecture of TARGET to a JSON file: names and shapes of its layers, no weights, no code.
 
     Such a file can be given to the recommend page of a server, or sent to its interface.
@@ -143,7 +149,10 @@ def standardize_command(ctx: click.Context, target: str, example: str | None, ou
     network = standardized(partial(zoo_of, ctx), target, example=example)
     text = json.dumps(write_document(network), indent=None, separators=(",", ":"))
     write(output, lambda file: file.write_text(text + "\n", encoding="utf-8"), "--output")
-    say(f"architecture of {network.name} saved to {output}")
+    if as_json:
+        print_json({"name": network.name, "output": str(output)})
+    else:
+        say(f"architecture of {network.name} saved to {output}")
 
 
 SERVING = (explore_command, serve_command)

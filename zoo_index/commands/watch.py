@@ -83,8 +83,9 @@ def list_command(ctx: click.Context, as_json: bool) -> None:
 
 @watch.command("remove")
 @click.argument("name")
+@json_option
 @click.pass_context
-def remove_command(ctx: click.Context, name: str) -> None:
+def remove_command(ctx: click.Context, name: str, as_json: bool) -> None:
     """Watch NAME no longer.
 
     \b
@@ -94,7 +95,10 @@ def remove_command(ctx: click.Context, name: str) -> None:
     from zoo_index.zoo.watching import remove_watch
 
     remove_watch(zoo_of(ctx), name)
-    say(f"no longer watching {name}")
+    if as_json:
+        print_json({"removed": name})
+    else:
+        say(f"no longer watching {name}")
 
 
 @watch.command("check", short_help="Look for better sources than last time.")

@@ -78,6 +78,15 @@ def test_every_command_has_an_example_of_itself(path: str) -> None:
     assert path == "zoo" or not short.endswith("..."), "give it a short_help"
 
 
+def test_every_command_can_be_read_by_programs() -> None:
+    without = {
+        path
+        for path, command in commands(cli, "zoo")
+        if not isinstance(command, click.Group) and not any("--json" in p.opts for p in command.params)
+    }
+    assert without == {"zoo serve", "zoo completion"}
+
+
 @pytest.fixture(scope="module")
 def prepared(small_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all that examples name."""
