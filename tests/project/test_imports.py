@@ -40,6 +40,7 @@ GATEKEEPERS = {
             "serving",
             "setting_up",
             "transferring",
+            "usage",
             "watch",
         )
     },

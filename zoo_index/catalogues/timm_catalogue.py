@@ -126,9 +126,10 @@ def build(name: str, *, device: str = "meta", **options: Any) -> nn.Module:
         except RuntimeError as error:
             if "tag" not in str(error).lower():
                 raise
-            raise UnknownNameError(
-                f"expected a tag that timm {version()} knows, got {name!r}; see: zoo list"
-            ) from error
+            known = _timm().list_pretrained(f"{architecture}.*")
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            hint = f"did you mean {', '.join(near)}?" if near else "see: zoo list"
+            raise UnknownNameError(f"expected a tag that timm {version()} knows, got {name!r}; {hint}") from error
     return model
 
 

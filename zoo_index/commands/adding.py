@@ -54,7 +54,7 @@ def add_command(
         _add_many(ctx, partial(zoo_of(ctx).add_query, query, called, license=license_), as_json)
         return
     if str(checkpoint) == _STRUCTURES:
-        _add_many(ctx, zoo_of(ctx).add_structures, as_json)
+        _add_many(ctx, zoo_of(ctx).add_structures, as_json, are_sources=False)
         return
     from transfer.weights.inspection import is_one_checkpoint
 
@@ -72,16 +72,20 @@ def add_command(
         say(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
 
 
-def _add_many(ctx: click.Context, add: Callable[..., RefreshReport], as_json: bool) -> None:
+def _add_many(
+    ctx: click.Context, add: Callable[..., RefreshReport], as_json: bool, *, are_sources: bool = True
+) -> None:
     from dataclasses import asdict
 
     report = add(progress=advance)
     if as_json:
         print_json(asdict(report))
     else:
-        from zoo_index.reports.upkeep import show_refresh
+        from zoo_index.reports.upkeep import show_added, show_refresh
 
-        show_refresh(page(), report)
+        out = page()
+        show_refresh(out, report)
+        show_added(out, report.new, are_sources=are_sources)
     if report.status == "partial":
         ctx.exit(PARTIAL)
 

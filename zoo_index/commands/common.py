@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from transfer.errors import InputError
 from zoo_index.foundation import progress
 from zoo_index.foundation.plain_text import plain
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from zoo_index.reports.page import Page
     from zoo_index.zoo.zoo import Zoo
 
-__all__ = ["PARTIAL", "complain", "page", "print_json", "print_lines", "say", "zoo_of"]
+__all__ = ["PARTIAL", "complain", "near_names", "page", "print_json", "print_lines", "say", "zoo_of"]
 
 PARTIAL = 3
 """Exit status of a refresh that did all but some architectures."""
@@ -29,6 +31,20 @@ def zoo_of(ctx: click.Context) -> Zoo:
     from zoo_index.zoo.zoo import open_zoo
 
     return open_zoo(ctx.find_root().obj)
+
+
+@contextlib.contextmanager
+def near_names(ctx: click.Context, sources: Sequence[str]) -> Iterator[None]:
+    """Where a source could not be opened, and is meant as a name: name those of the index that are like it."""
+    try:
+        yield
+    except InputError as error:
+        from zoo_index.recommending.targets import is_checkpoint, split_code
+
+        for source in sources:
+            if repr(source) in str(error) and not is_checkpoint(source) and split_code(source) is None:
+                zoo_of(ctx).entry(source)  # raises the error that names them, unless it is there
+        raise
 
 
 def page() -> Page:

@@ -21,6 +21,7 @@ from zoo_index.commands.serving import SERVING, STANDARDIZING
 from zoo_index.commands.setting_up import SETTING_UP, apply_settings, completion, welcome
 from zoo_index.commands.streams import are_cut, finish, prepare
 from zoo_index.commands.transferring import TRANSFERRING
+from zoo_index.commands.usage import missing
 from zoo_index.commands.watch import watch
 from zoo_index.foundation import interrupts, progress
 from zoo_index.foundation.logs import set_up
@@ -81,18 +82,11 @@ def _plain_usage_errors() -> Iterator[None]:
         yield
     except click.UsageError as error:
         text = error.format_message()
-        printed = "\n".join(map(plain, text.split("\n")))
-        if isinstance(error, click.MissingParameter) and error.ctx is not None:
-            printed += _example_of(error.ctx.command)
+        said = missing(error) if isinstance(error, click.MissingParameter) else text
+        printed = "\n".join(map(plain, said.split("\n")))
         if printed == text:
             raise
         raise click.UsageError(printed, error.ctx) from error
-
-
-def _example_of(command: click.Command) -> str:
-    """Return the first example of a command's help, for somebody who does not know how to call it."""
-    lines = (line.strip() for line in (command.help or "").splitlines())
-    return next((f" For example: {line}" for line in lines if line.startswith("zoo ")), "")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from zoo_index.commands.common import page, print_json, say, zoo_of
+from zoo_index.commands.common import near_names, page, print_json, say, zoo_of
 from zoo_index.commands.completing import complete_sources, complete_target
 from zoo_index.commands.options import (
     filter_options,
@@ -21,11 +21,12 @@ from zoo_index.commands.options import (
     target_option,
 )
 from zoo_index.commands.pictures import picture_options, pictures_at
+from zoo_index.commands.usage import WithHints
 
 __all__ = ["RECOMMENDING"]
 
 
-@click.command("recommend")
+@click.command("recommend", cls=WithHints)
 @target_option
 @input_option
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="Number of sources.")
@@ -124,7 +125,8 @@ def similarity_command(
     """  # noqa: D301 - click's mark for lines that stay as they are
     from zoo_index.contained import questions
 
-    value = questions.similarity(partial(zoo_of, ctx), source, target, measure=measure, example=example)
+    with near_names(ctx, (source,)):
+        value = questions.similarity(partial(zoo_of, ctx), source, target, measure=measure, example=example)
     if as_json:
         print_json({"source": source, "target": target, "measure": measure, "similarity": value})
     else:

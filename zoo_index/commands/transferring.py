@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import click
 
 from transfer.errors import InputError
 from transfer.weights.files import check_writable
-from zoo_index.commands.common import complain, page, print_json, zoo_of
+from zoo_index.commands.common import complain, near_names, page, print_json, zoo_of
 from zoo_index.commands.completing import complete_sources
 from zoo_index.commands.options import (
     PATH,
@@ -26,6 +28,8 @@ from zoo_index.commands.options import (
     transfer_options,
 )
 from zoo_index.commands.pictures import picture_options, pictures_at
+from zoo_index.commands.usage import WithHints
+from zoo_index.errors import WeightsUnavailableError
 
 if TYPE_CHECKING:
     from transfer.options import ChannelChoice, ImageChannels
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["TRANSFERRING"]
 
 
-@click.command("plan", short_help="Show what a transfer would do.")
+@click.command("plan", cls=WithHints, short_help="Show what a transfer would do.")
 @target_option
 @input_option
 @click.option(
@@ -77,15 +81,16 @@ def plan_command(
     pictures = pictures_at(html, plot)
     from zoo_index.contained import questions
 
-    plan = questions.plan(
-        partial(zoo_of, ctx),
-        sources,
-        target,
-        method=method,
-        options=chosen,
-        example=example,
-        drawn=pictures.are_wanted,
-    )
+    with near_names(ctx, sources):
+        plan = questions.plan(
+            partial(zoo_of, ctx),
+            sources,
+            target,
+            method=method,
+            options=chosen,
+            example=example,
+            drawn=pictures.are_wanted,
+        )
     source = " + ".join(sources)
     pictures.save_plan(ctx, plan, source=source, target=target)
     if as_json:
@@ -99,7 +104,7 @@ def plan_command(
     pictures.tell(quiet=as_json)
 
 
-@click.command("transfer", short_help="Copy the parameters of a source into TARGET.")
+@click.command("transfer", cls=WithHints, short_help="Copy the parameters of a source into TARGET.")
 @target_option
 @input_option
 @click.option(
@@ -166,34 +171,35 @@ def transfer_command(
     if weights is not None and not named:
         raise InputError("expected --source with --weights: it says whose weights the file holds")
     output = output or default_output(target)
-    if output.suffix in (".pth", ".pt", ".bin", ".ckpt"):  # torch.load would fail on it
+    check_writable(output)
+    pictures = pictures_at(html, plot, output)
+    if output.suffix.lower() != ".safetensors":
         raise InputError(
             f"expected an output that ends in .safetensors, which is what is written, got '{output}'; "
             f"name it '{output.with_suffix('.safetensors')}'"
         )
-    check_writable(output)
-    pictures = pictures_at(html, plot, output)
     from zoo_index.contained import questions
 
-    report = questions.transfer_to_file(
-        partial(zoo_of, ctx),
-        target,
-        output,
-        named,
-        sources=sources or max(len(named), 1),
-        weights=weights,
-        method=method,
-        options=options_from(no_head, without, channels, image_channels),
-        filters=filters_from(options, as_typed=bool(named)),
-        example=example,
-        min_coverage=min_coverage,
-        verify=not no_verify,
-        allow_nonfinite=allow_nonfinite,
-        ema=ema,
-        state=state,
-        device=device,
-        drawn=pictures.are_wanted,
-    )
+    with _offering_available(auto and not options["available"]):
+        report = questions.transfer_to_file(
+            partial(zoo_of, ctx),
+            target,
+            output,
+            named,
+            sources=sources or max(len(named), 1),
+            weights=weights,
+            method=method,
+            options=options_from(no_head, without, channels, image_channels),
+            filters=filters_from(options, as_typed=bool(named)),
+            example=example,
+            min_coverage=min_coverage,
+            verify=not no_verify,
+            allow_nonfinite=allow_nonfinite,
+            ema=ema,
+            state=state,
+            device=device,
+            drawn=pictures.are_wanted,
+        )
     pictures.save_plan(ctx, report, source=report["source"], target=target)
     if as_json:
         print_json(report)
@@ -213,6 +219,17 @@ def transfer_command(
         wrong = doubt(supplies[0]["name"] if supplies else report["source"], report["similarity"])
         if wrong:
             complain(f"Warning: {wrong}")
+
+
+@contextmanager
+def _offering_available(is_offered: bool) -> Iterator[None]:
+    """Where the recommended weights cannot be fetched, say how to take some that are here."""
+    try:
+        yield
+    except WeightsUnavailableError as error:
+        if not is_offered:
+            raise
+        raise type(error)(f"{error}; to choose only among those: --auto --available") from error
 
 
 def default_output(target: str) -> Path:

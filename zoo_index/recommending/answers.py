@@ -149,7 +149,7 @@ class Recommendations:
     Parameters
     ----------
     target : dict
-        Name, fingerprint, parameters, layers and blocks of the target.
+        Name, fingerprint, parameters, layers of the target; of these ``blocks`` and ``single_layers``.
     measure : {'dpiat', 'paper'}
     results : tuple of Recommendation
         Best first.

@@ -254,6 +254,7 @@ def _summary(target: Resolved) -> dict[str, Any]:
         "params": target.n_params,
         "layers": architecture.n_scoring,
         "blocks": sum(isinstance(item, Block) for item in architecture.items),
+        "single_layers": sum(not isinstance(item, Block) and bool(item.tensors) for item in architecture.items),
     }
 
 

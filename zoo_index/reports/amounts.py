@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from zoo_index.recommending.answers import STRUCTURES
 
-__all__ = ["NUMBERS", "count", "shape_of", "size_of", "where"]
+__all__ = ["NUMBERS", "count", "made_of", "shape_of", "size_of", "where"]
 
 NUMBERS = ("#", "similarity", "paper", "coverage", "params", "tensors", "elements", "written")
 """Columns that are aligned to the right."""
@@ -18,6 +18,12 @@ def count(n: int) -> str:
         if n >= size:
             return f"{n / size:.1f} {unit}"
     return str(n)
+
+
+def made_of(n_blocks: int, n_single: int) -> str:
+    """Say what a network is made of: blocks, and layers that are in none."""
+    named = [(n_blocks, "block"), (n_single, "single layer")]
+    return " and ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in named if n) or "no layers"
 
 
 def shape_of(shape: Sequence[int] | None) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zoo_index.recommending.verdicts import USEFUL, advice, percent
-from zoo_index.reports.amounts import NUMBERS, count, where
+from zoo_index.recommending.advising import Advice, advise
+from zoo_index.recommending.verdicts import percent
+from zoo_index.reports.amounts import NUMBERS, count, made_of, where
 from zoo_index.reports.page import Cell, Page
 
 if TYPE_CHECKING:
-    from zoo_index.recommending.answers import Recommendation, Recommendations
+    from zoo_index.recommending.answers import Recommendations
 
 __all__ = ["show_recommendations"]
 
@@ -53,7 +53,8 @@ def show_recommendations(
     page.line(
         "target ",
         (target["name"], "bold"),
-        f": {count(target['params'])} parameters, {target['layers']} layers, {target['blocks']} blocks",
+        f": {count(target['params'])} parameters, {target['layers']} layers, "
+        f"{made_of(target['blocks'], target.get('single_layers', 0))}",
     )
     rows: list[list[Cell]] = [
         [
@@ -73,27 +74,20 @@ def show_recommendations(
     page.table(columns, rows, NUMBERS, whole=("source",), drop=_DROPPED, short=_SHORT)
     if settings:
         page.line((f"by your settings: {settings} (zoo settings)", "dim"))
-    best = _most_useful(answer.results)
+    best = advise(answer)
     if explain:
         _explain(page, answer, best)
     if best is None:
         page.line(("--explain says what the columns mean", "dim"))
         return
-    benefit = str(best.benefit)
-    page.line((advice(best.name, benefit, best.coverage), f"bold {_BENEFIT_STYLE[benefit]}"))
+    page.line((best.text, f"bold {_BENEFIT_STYLE[best.benefit]}"))
     hints = [] if explain else ["why: --explain"]
-    hints += [f"next: {call} --source {shlex.quote(best.name)}"] if call and benefit in USEFUL else []
+    hints += [f"next: {call} --source {shlex.quote(best.source)}"] if call and best.is_useful else []
     if hints:
         page.line(("; ".join(hints), "dim"))
 
 
-def _most_useful(results: Sequence[Recommendation]) -> Recommendation | None:
-    """Return the first result of the best benefit; None where benefits are not known."""
-    judged = [result for result in results if result.benefit is not None]
-    return min(judged, key=lambda result: list(_BENEFIT_STYLE).index(str(result.benefit)), default=None)
-
-
-def _explain(page: Page, answer: Recommendations, best: Recommendation | None) -> None:
+def _explain(page: Page, answer: Recommendations, best: Advice | None) -> None:
     page.pairs(_MEANINGS.items())
     scored = "all" if answer.n_scored == answer.n_considered else f"{answer.n_scored:,} of them"
     page.line(
@@ -101,4 +95,5 @@ def _explain(page: Page, answer: Recommendations, best: Recommendation | None) -
         f"{answer.measure}, in {answer.seconds:.2f} s"
     )
     if best is not None:
-        page.line(f"benefit of {best.name}: {best.benefit}; {best.evidence}")
+        evidence = next(result.evidence for result in answer.results if result.rank == best.rank)
+        page.line(f"benefit of {best.source}: {best.benefit}; {evidence}")

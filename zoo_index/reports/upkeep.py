@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,21 @@ if TYPE_CHECKING:
     from zoo_index.zoo.doctor import Finding
     from zoo_index.zoo.watching import Watched
 
-__all__ = ["show_difference", "show_findings", "show_metrics", "show_refresh", "show_status", "show_watches"]
+__all__ = [
+    "show_added",
+    "show_difference",
+    "show_findings",
+    "show_metrics",
+    "show_refresh",
+    "show_status",
+    "show_watches",
+]
 
 _MOST_NAMES = 40
 """Names of a kind in what people read; JSON has all."""
+
+_MOST_ADDED = 10
+"""Names of what was just added."""
 
 
 _FINDING_STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
@@ -66,6 +78,19 @@ def show_refresh(page: Page, report: RefreshReport) -> None:
         page.line(f"stale {name}: of an older standardization, and its file is gone")
     for name, error in report.failed.items():
         page.line(("failed", "red"), f" {name}: {error}")
+
+
+def show_added(page: Page, names: Sequence[str], *, are_sources: bool) -> None:
+    """Name what is new after something was added, and say what can be done with it."""
+    if not names:
+        return
+    shown = sorted(names)[:_MOST_ADDED]
+    for name in shown:
+        page.line("new ", (name, "bold"))
+    if len(names) > len(shown):
+        page.line((f"and {len(names) - len(shown):,} more: zoo list", "dim"))
+    look = f"next: zoo show {shlex.quote(shown[0])}"
+    page.line((f"{look}; they are sources now: zoo recommend --target myarch.py" if are_sources else look, "dim"))
 
 
 def show_watches(page: Page, watches: Sequence[Watched]) -> None:

@@ -18,6 +18,7 @@ from zoo_index.foundation.logs import LOGGER
 from zoo_index.hub.availability import Availability
 from zoo_index.index.layout import open_layout
 from zoo_index.index.view import View
+from zoo_index.recommending.advising import advise
 from zoo_index.recommending.answers import Filters
 from zoo_index.recommending.recommend import recommend
 from zoo_index.recommending.resolve import Resolved
@@ -109,7 +110,7 @@ def _ranked(view: View, target: Resolved, form: Form, k: Any, filters: Filters) 
     if form not in target.forms:
         raise ValueError(f"expected a network in the form {form!r}, this one has it not; take the measure 'dpiat'")
     availability = Availability()
-    return recommend(
+    answer = recommend(
         view.search,
         view.entries,
         target,
@@ -118,7 +119,9 @@ def _ranked(view: View, target: Resolved, form: Form, k: Any, filters: Filters) 
         exact=False,
         filters=filters,
         is_available=lambda entry: availability.find(entry) is not None,
-    ).to_json()
+    )
+    best = advise(answer)
+    return {**answer.to_json(), "advice": None if best is None else asdict(best)}
 
 
 def _form(value: Any) -> Form:

@@ -156,10 +156,15 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", "/api/map", "A part of the map",
-        "The architectures in a part of the map, in columns; where there are more than 5,000, cells of a grid: how "
-        "many lie in each, and the most frequent family. Numbers of families, licences and catalogues are places "
-        "in the lists of the same names. `offers` are twice the number of a licence, plus one where the weights "
-        "are on the server's machine. Places are in 1/10,000 of the map, -1 where an architecture has none.",
+        "The architectures in a part of the map. Each key of `points` is a column: `name[3]`, `x[3]` and "
+        "`family[3]` are of the same architecture. `x` and `y` go from 0 to 10,000, and are -1 where it has no "
+        "place. `family`, `catalogue` and licences are numbers, counted from 0, into the lists `families`, "
+        "`catalogues` and `licenses`. `offers` says for each architecture under which licences there are "
+        "weights, and whether on this server; each offer is one number. For example, 4 and 5 are both the third "
+        "licence, `licenses[2]`: 4 is somewhere else, 5 is on this server. In general, `offer // 2` is the "
+        "number of the licence, and `offer % 2` is 1 on this server. Where more than 5,000 architectures are in "
+        "sight, there are no `points` but `cells` of a grid: `n` says how many architectures lie in each, "
+        "`family` which family most of them are of, and `share` what part of them.",
         _map, schemas.MAP, (*parameters.FILTERS, *parameters.WINDOW),
     ),
     Endpoint(

@@ -30,6 +30,9 @@ _MOST_ANSWER = 16 << 20
 
 _MOST_DETAIL = 300
 
+_TARGET = ("name", "fingerprint", "params", "layers", "blocks", "single_layers")
+"""What is read of the target."""
+
 
 class ServerError(InputError):
     """A server that cannot be reached, or does not answer as one does."""
@@ -172,7 +175,7 @@ def _read(told: bytes, url: str) -> Recommendations:
             for result in values["results"]
         )
         answer = Recommendations(
-            target={name: values["target"][name] for name in ("name", "fingerprint", "params", "layers", "blocks")},
+            target={name: values["target"][name] for name in _TARGET},
             measure=values["measure"],
             results=results,
             n_considered=values["n_considered"],
@@ -193,7 +196,7 @@ def _check(answer: Recommendations) -> None:
     numbers = [
         answer.n_considered,
         answer.n_scored,
-        *(answer.target[name] for name in ("params", "layers", "blocks")),
+        *(answer.target[name] for name in _TARGET if name not in ("name", "fingerprint")),
     ]
     texts: list[Any] = [answer.measure, answer.target["name"], answer.target["fingerprint"]]
     shares: list[Any] = [answer.seconds]

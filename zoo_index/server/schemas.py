@@ -144,13 +144,32 @@ _RESULT = _object(
         "evidence": _TEXT,
     }
 )
-_TARGET = _object({"name": _TEXT, "fingerprint": _TEXT, "params": _COUNT, "layers": _COUNT, "blocks": _COUNT})
+_TARGET = _object(
+    {
+        "name": _TEXT,
+        "fingerprint": _TEXT,
+        "params": _COUNT,
+        "layers": _COUNT,
+        "blocks": {**_COUNT, "description": "Groups of layers, such as a residual block."},
+        "single_layers": {**_COUNT, "description": "Layers that are in no block, such as the classifier."},
+    }
+)
+_ADVICE = _object(
+    {
+        "rank": {**_COUNT, "description": "Of the source that it is about, among the results."},
+        "source": _TEXT,
+        "benefit": {"enum": ["strong", "some", "none", "likely to hurt"]},
+        "is_useful": {**_TRUTH, "description": "Whether a transfer from it is worth it."},
+        "text": {**_TEXT, "description": "Whether to take it and what to expect, in a sentence."},
+    }
+)
 ANSWER = _object(
     {
         "generation": _COUNT,
         "target": {**_TARGET, "additionalProperties": True},
         "measure": {"enum": ["dpiat", "paper"]},
         "results": _all({**_RESULT, "additionalProperties": True}),
+        "advice": {"anyOf": [_ADVICE, {"type": "null"}], "description": "Null where no benefit is known."},
         "n_considered": _COUNT,
         "n_scored": _COUNT,
         "seconds": _NUMBER,

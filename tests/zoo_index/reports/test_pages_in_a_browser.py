@@ -116,6 +116,30 @@ def test_blocks_unfold_and_ribbons_follow(browser: Any, pages: Path) -> None:
         assert all(abs(gap) < 2 for pair in ends for gap in pair)  # from column to column
 
 
+def test_single_layers_stay_closed_among_layers_and_are_counted_apart(browser: Any, pages: Path) -> None:
+    with opened(browser, pages / "plan.html") as visit:
+        page = visit.page
+        assert "5 blocks and 2 single layers" in page.locator(".side-head.target").inner_text()
+        page.get_by_role("button", name="Layers", exact=True).click()
+        single = page.locator(".column.target .level1").first
+        assert single.get_attribute("aria-expanded") == "false"
+        page.get_by_role("button", name="Tensors", exact=True).click()
+        assert single.get_attribute("aria-expanded") == "true"
+        assert "matched, nothing taken" in page.locator(".card > .legend").inner_text()
+
+
+def test_the_hints_cover_no_row(browser: Any, pages: Path) -> None:
+    position = "getComputedStyle(document.querySelector('.inspector')).position"
+    with opened(browser, pages / "deep.html") as visit:
+        page = visit.page
+        page.get_by_role("button", name="Blocks", exact=True).click()
+        page.mouse.move(5, 5)
+        assert page.evaluate(position) == "static"
+        page.locator(".column.target .node").first.hover()
+        assert page.evaluate(position) == "sticky"  # what is pointed at is told in sight
+        assert page.evaluate("getComputedStyle(document.querySelector('.inspector')).pointerEvents") == "none"
+
+
 def test_pointing_at_a_block_lights_what_it_is_matched_with(browser: Any, pages: Path) -> None:
     with opened(browser, pages / "plan.html") as visit:
         page = visit.page
@@ -169,7 +193,7 @@ def test_a_page_is_read_by_keyboard_alone(browser: Any, pages: Path) -> None:
         first, before = page.evaluate(focused), n_rows(page, "source")
         keys.press("ArrowDown")
         second = page.evaluate(focused)
-        assert first.startswith("block 0")
+        assert first.startswith("layer 0")
         assert second.startswith("block")
         keys.press("Enter")
         assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
@@ -277,6 +301,7 @@ def test_sources_are_sorted_filtered_and_looked_at(browser: Any, pages: Path) ->
         page = visit.page
         names = page.locator(".sources .source")
         assert "Use small.a" in page.locator(".advice").inner_text()
+        assert "--measure paper" in page.locator(".sources th", has_text="Paper").get_attribute("title")
         page.locator(".sources th").filter(has_text="Similarity").get_by_role("button").click()
         assert names.first.inner_text().endswith("small.a")
         page.locator(".sources th").filter(has_text="Similarity").get_by_role("button").click()

@@ -20,6 +20,7 @@ import transfer
 from transfer.structure.notation import to_values
 from zoo_index.recommending.answers import Filters
 from zoo_index.recommending.resolve import described
+from zoo_index.recommending.verdicts import advice
 from zoo_index.server.uploads import write_document
 from zoo_index.zoo.zoo import Zoo
 
@@ -37,6 +38,7 @@ def test_every_answer_is_as_the_document_says(server: Server) -> None:
         ("/api/architecture/test_resnet", "get", None),
         ("/api/openapi.json", "get", None),
         ("/api/recommend", "post", {"name": "test_resnet", "k": 3}),
+        ("/api/recommend", "post", {"name": "test_resnet", "measure": "paper"}),
         ("/api/recommend", "post", {"name": "nothing"}),
         ("/api/architecture/nothing", "get", None),
         ("/api/map?nothing=1", "get", None),
@@ -62,6 +64,9 @@ def test_it_ranks_as_the_command_does(server: Server, small_index: Path) -> None
     told = sent.json
     assert told["results"] == json.loads(json.dumps(mine["results"]))
     assert told["target"] == mine["target"]
+    best = told["results"][told["advice"]["rank"] - 1]
+    assert told["advice"]["source"] == best["name"]
+    assert told["advice"]["text"] == advice(best["name"], best["benefit"], best["coverage"])
     assert told["generation"] == zoo.view().generation
     by_name = server.ask("/api/recommend", {"name": "test_vit", "k": 1, "measure": "paper"}).json
     assert by_name["results"] == json.loads(

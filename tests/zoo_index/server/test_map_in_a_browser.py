@@ -89,6 +89,36 @@ def test_the_file_is_searched_filtered_and_opened(browser: Any, file: Path) -> N
         assert page.inner_text("#told") == "1 of 7 architectures"
 
 
+def test_what_is_not_there_is_said_to_be_missing(browser: Any, file: Path) -> None:
+    with opened(browser, file) as visit:
+        page = visit.page
+        page.goto(f"{page.url}#nosuch")
+        page.wait_for_selector("text=There is no network of this name")
+        page.fill("#search", "qqq")
+        assert page.inner_text("#nothing") == "No network with “qqq” in its name"
+        page.fill("#search", "resnet")
+        assert not page.locator("#nothing").is_visible()
+        page.select_option("#most", "1000000")
+        page.fill("#search", "qqq")
+        assert page.inner_text("#nothing").endswith("passes the filters")
+        page.keyboard.press("Escape")
+        assert not page.locator("#nothing").is_visible()
+
+
+def test_a_chosen_architecture_hides_no_name_of_another(browser: Any, file: Path) -> None:
+    with opened(browser, file) as visit:
+        page = visit.page
+        page.wait_for_function(READY)
+        page.wait_for_function("() => zoo.labels.length === 7")
+        page.fill("#search", "test_resnet")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#facts .weights li")
+        assert page.locator("#facts .chip").first.inner_text() == "family: resnet"
+        assert "single layer" in page.locator("#facts h3").last.inner_text()
+        page.click("#all")
+        page.wait_for_function("() => zoo.labels.length === 7 && zoo.labels[0] === 'test_resnet'")
+
+
 @pytest.mark.slow
 def test_by_keys_and_by_mouse_every_architecture_is_reached(browser: Any, file: Path) -> None:
     with opened(browser, file, width=900, height=700) as visit:
@@ -165,6 +195,33 @@ def test_pages_of_the_server(browser: Any, server: Server, tmp_path: Path) -> No
             "filters",
         }  # the header alone leaves the page
         page.wait_for_function("() => document.querySelector('#answer h2')?.textContent.includes('my.safetensors')")
+
+
+def test_the_page_of_sources_says_what_to_take_and_what_it_cannot_read(
+    browser: Any, server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "last.ckpt").write_bytes(bytes(9_000_000))
+    (tmp_path / "arch.json").write_text("{}")
+    with opened(browser, f"{server.url}/recommend") as visit:
+        page = visit.page
+        wrong = page.locator(".wrong.card")
+        page.set_input_files("#file", str(tmp_path / "last.ckpt"))
+        assert "run zoo standardize -t last.ckpt -o arch.json first" in wrong.inner_text()
+        box, form = wrong.bounding_box(), page.locator("#question").bounding_box()
+        assert (box["x"], box["width"]) == (form["x"], form["width"])
+        assert box["y"] > form["y"]
+        page.click("#question button.main")
+        assert "expected a .safetensors file or what zoo standardize wrote" in wrong.inner_text()
+        page.set_input_files("#file", str(tmp_path / "arch.json"))
+        assert not wrong.is_visible()
+        page.fill("#name", "test_vit")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".ranking")
+        told = server.ask("/api/recommend", {"name": "test_vit", "k": 10, "filters": {}}).json["advice"]
+        assert page.inner_text("#answer .advice") == told["text"]
+        assert page.inner_text("#answer .next code") == f"zoo plan -t YOUR_NETWORK -s {told['source']}"
+        assert page.inner_text("#answer .evidence").startswith(f"Row {told['rank']}, {told['source']}, ")
+        assert "Coverage" in page.locator(".ranking th").all_inner_texts()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@ const { make, count, percent, number, plural, tensorsOf, nameOf } = zoo;
 const { HEIGHT, GAP } = zoo;
 const N_COLOURS = 8;
 
+const isSingle = (node) => node.level === 1 && node.index !== undefined; // a layer that is in no block
+const amountOf = (nodes) => { const single = nodes.filter(isSingle).length; return zoo.madeOf(nodes.length - single, single); };
 const colour = (score) => (score === null ? "qn" : `q${Math.min(Math.floor(score * N_COLOURS), N_COLOURS - 1)}`);
 
 function diagram(host, model, filter) {
@@ -24,7 +26,7 @@ function diagram(host, model, filter) {
     return make("div", { class: `side-head ${i ? "target" : "source"}` },
       make("span", { class: "soft" }, i ? "Target" : one ? "Source" : `${networks.length} sources`),
       one ? make("bdi", { title: one.name }, one.name) : null,
-      one ? make("span", { class: "soft amount" }, `${count(one.size)} values, ${plural(one.blocks.length, "block")}`) : null);
+      one ? make("span", { class: "soft amount" }, `${count(one.size)} values, ${amountOf(one.blocks)}`) : null);
   }
 
   // Rows are made once and kept, so that the focus stays where it is.
@@ -45,7 +47,7 @@ function diagram(host, model, filter) {
     const row = make("div", { class: `node level${node.level}`, role: "treeitem", tabindex: "-1", "aria-level": node.level + 1, "aria-label": spoken(node) },
       node.children.length ? make("span", { class: "twisty", "aria-hidden": "true" }) : make("span", { class: "dot" }),
       make("bdi", { class: "label" }, node.label),
-      node.level ? null : make("span", { class: "amount" }, plural(node.children.length, "block")),
+      node.level ? null : make("span", { class: "amount" }, amountOf(node.children)),
       make("span", { class: "amount" }, node.tensor ? node.tensor.shape : count(size)),
       zoo.bar(parts));
     if (node.tensor && isTarget) row.classList.add(node.tensor.status);
@@ -56,7 +58,7 @@ function diagram(host, model, filter) {
   }
 
   function spoken(node) {
-    const what = ["stage", "block", "layer", "tensor"][node.level];
+    const what = node.index !== undefined ? "layer" : node.tensor ? "tensor" : ["stage", "block"][node.level];
     const found = node.totals;
     if (node.tensor && found) return `tensor ${node.tensor.name}, ${node.tensor.shape}, ${node.tensor.status}`;
     if (found) return `${what} ${nameOf(node)}, ${count(found.size)} values, ${percent(found.written / (found.size || 1))} filled`;
@@ -269,7 +271,7 @@ function diagram(host, model, filter) {
 
   function unfoldTo(depth) {
     for (const networks of sides) for (const network of networks) for (const block of network.nodes) {
-      const walk = (node) => { node.open = node.children.length > 0 && node.level < depth; node.children.forEach(walk); };
+      const walk = (node) => { node.open = node.children.length > 0 && (isSingle(node) ? 2 : node.level) < depth; node.children.forEach(walk); };
       walk(block);
     }
     redraw(null);
@@ -329,9 +331,10 @@ function diagram(host, model, filter) {
 // The scale of the ribbons.
 function legend() {
   const steps = Array.from({ length: N_COLOURS }, (_, i) => make("i", { class: `q${i}` }));
-  return make("div", { class: "legend", role: "img", "aria-label": "Colour of a ribbon: similarity of the layers, from 0, pale, to 1, strong. Thickness: number of values." },
+  return make("div", { class: "legend", role: "img", "aria-label": "Colour of a ribbon: similarity of the layers, from 0, pale, to 1, strong. Thickness: number of values. Dashed: matched, and nothing was taken." },
     make("span", { class: "soft" }, "similarity 0"), make("span", { class: "steps" }, ...steps), make("span", { class: "soft" }, "1"),
-    make("span", { class: "soft wide-only" }, " · thicker: more values"));
+    make("span", { class: "soft wide-only" }, " · thicker: more values · "),
+    make("i", { class: "dashes" }), make("span", { class: "soft" }, "matched, nothing taken"));
 }
 
 Object.assign(zoo, { diagram, legend });

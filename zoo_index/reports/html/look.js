@@ -26,6 +26,12 @@ function percent(share) {
   return shown === "100.0" && share < 1 ? "99.9%" : `${shown}%`;
 }
 
+// What a network is made of: blocks, and layers that are in none.
+function madeOf(blocks, single) {
+  const some = (n, word) => (n ? `${n.toLocaleString("en-US")} ${word}${n === 1 ? "" : "s"}` : "");
+  return [some(blocks, "block"), some(single, "single layer")].filter(Boolean).join(" and ") || "no layers";
+}
+
 const theme = document.getElementById("theme");
 if (theme) {
   const root = document.documentElement;
@@ -35,4 +41,4 @@ if (theme) {
   say();
 }
 
-window.zoo = { data, make, count, percent };
+window.zoo = { data, make, count, percent, madeOf };

@@ -222,8 +222,8 @@ function paint() {
     for (const p of hits) { disc(toX(p.x), toY(p.y), radius(p) + 1.5, colourOf(p.family), 1); paper.lineWidth = 1.5; paper.strokeStyle = palette.ink; paper.globalAlpha = 0.85; paper.stroke(); }
   }
   paintNear();
-  paintLabels(shown);
   for (const p of [selected, focus]) if (p) ring(p, p === selected ? 2.5 : 2);
+  paintLabels(shown);
   paper.globalAlpha = 1;
 }
 
@@ -289,23 +289,28 @@ function cellAnchors() {
 function paintLabels(shown) {
   const taken = [], named = !drawnCells.length && shown.length <= 60;
   paper.textAlign = "center"; paper.textBaseline = "middle"; paper.lineJoin = "round";
-  const write = (text, x, y, px, weight, colour, alpha) => {
-    paper.font = `${weight} ${px}px ${palette.font}`;
-    const w = paper.measureText(text).width / 2 + 4, h = px / 2 + 3;
-    if (x - w < 2 || x + w > size.w - 2 || y - h < 2 || y + h > size.h - 2) return;
-    if (taken.some((t) => Math.abs(t.x - x) < t.w + w && Math.abs(t.y - y) < t.h + h)) return;
-    taken.push({ x, y, w, h });
+  // Above its point, or where there is room around it.
+  const write = (text, px, py, gap, high, weight, colour, alpha) => {
+    paper.font = `${weight} ${high}px ${palette.font}`;
+    const w = paper.measureText(text).width / 2 + 4, h = high / 2 + 3;
+    const isFree = ([x, y]) => x - w >= 2 && x + w <= size.w - 2 && y - h >= 2 && y + h <= size.h - 2
+      && !taken.some((t) => Math.abs(t.x - x) < t.w + w && Math.abs(t.y - y) < t.h + h);
+    const place = [[px, py - gap], [px, py + gap], [px + gap + w, py], [px - gap - w, py], [px, py - gap - 2 * h], [px, py + gap + 2 * h]].find(isFree);
+    if (!place) return;
+    const [x, y] = place;
+    taken.push({ x, y, w, h, text });
     paper.globalAlpha = alpha; paper.lineWidth = 4; paper.strokeStyle = palette.page; paper.strokeText(text, x, y);
     paper.globalAlpha = 1; paper.fillStyle = colour; paper.fillText(text, x, y);
   };
-  for (const p of [focus, selected]) if (p) write(p.name, toX(p.x), toY(p.y) - radius(p) - 14, 13, 600, palette.ink, 1);
-  if (selected) for (const name of near.keys()) { const p = byName.get(name); if (p) write(p.name, toX(p.x), toY(p.y) - radius(p) - 9, 11, 500, palette.ink, 0.9); }
-  if (named) for (const p of shown) write(p.name, toX(p.x), toY(p.y) - radius(p) - 9, 11, 500, palette.ink, 0.9);
+  for (const p of new Set([focus, selected])) if (p) write(p.name, toX(p.x), toY(p.y), radius(p) + 14, 13, 600, palette.ink, 1);
+  if (selected) for (const name of near.keys()) { const p = byName.get(name); if (p && p !== focus && p !== selected) write(p.name, toX(p.x), toY(p.y), radius(p) + 9, 11, 500, palette.ink, 0.9); }
+  if (named) for (const p of shown) { if (p !== focus && p !== selected && !(selected && near.has(p.name))) write(p.name, toX(p.x), toY(p.y), radius(p) + 9, 11, 500, palette.ink, 0.9); }
   else {
     const most = Math.round((size.w < 600 ? 12 : 24) * view.zoom ** 1.2); // the largest families, more of them close by
     const anchored = (drawnCells.length ? cellAnchors() : anchorsOf()).filter((one) => counts[one.family] && (!chosen.size || chosen.has(one.family)));
-    for (const a of anchored.slice(0, most)) write(map.families[a.family], toX(a.x), toY(a.y) - 13, a.family < N_COLOURS ? 13 : 11.5, a.family < N_COLOURS ? 650 : 500, a.family < N_COLOURS ? palette.ink : palette.soft, 0.85);
+    for (const a of anchored.slice(0, most)) write(map.families[a.family], toX(a.x), toY(a.y), 13, a.family < N_COLOURS ? 13 : 11.5, a.family < N_COLOURS ? 650 : 500, a.family < N_COLOURS ? palette.ink : palette.soft, 0.85);
   }
+  zoo.labels = taken.map((one) => one.text);
 }
 
 // ---------- words
@@ -341,7 +346,7 @@ async function open(name, { move = false } = {}) {
   if (location.hash !== `#${encodeURIComponent(name)}`) return; // another one was opened meanwhile
   if (!answer) {
     const close_ = make("button", { type: "button", class: "close", "aria-label": "Close", onclick: close }, "×");
-    side.replaceChildren(make("div", { class: "row head" }, make("h2", { class: "name grow" }, name), close_), make("p", { class: "soft" }, "This file has no more about it; zoo serve has."));
+    side.replaceChildren(make("div", { class: "row head" }, make("h2", { class: "name grow" }, name), close_), make("p", { class: "soft" }, map.points && map.points.name.includes(name) ? "This file has no more about it; zoo serve has." : "There is no network of this name. Look for it in the search box."));
   } else {
     side.replaceChildren(...zoo.facts(answer, { link, close, href: server ? `/architecture/${encodeURIComponent(name)}` : null }));
     for (const one of answer.targets) near.set(one.name, "target");
@@ -376,7 +381,7 @@ function unpacked(name) {
 }
 
 // ---------- search
-let active = -1;
+let active = -1, nothing = "";
 async function look() {
   const text = at("search").value.trim().toLowerCase();
   found = [];
@@ -394,6 +399,7 @@ async function look() {
     }
   }
   active = -1;
+  nothing = text && !found.length ? `No network with “${text}” in its name${isFiltered(wanted()) ? " passes the filters" : ""}` : "";
   list();
 }
 function list() {
@@ -403,15 +409,17 @@ function list() {
     onclick: () => choose(i),
   }, make("span", { class: "dot", style: `background:${colourOf(one.code)}` }), make("span", { class: "grow" }, one.name), make("span", { class: "n" }, count(one.params)))));
   box.hidden = !found.length;
+  at("nothing").hidden = !nothing;
+  at("nothing").textContent = nothing;
   at("search").setAttribute("aria-expanded", String(Boolean(found.length)));
   if (active >= 0) at("search").setAttribute("aria-activedescendant", `found-${active}`);
   else at("search").removeAttribute("aria-activedescendant");
 }
 function choose(i) {
   const one = found[i];
+  if (!one) return;
   found = [];
   list();
-  if (!one) return;
   at("search").value = ""; // what was looked for is found: show what is around it, too
   tip.hidden = true;
   refilter();
@@ -421,9 +429,9 @@ at("search").addEventListener("input", () => { refilter(); reask(); look(); });
 at("search").addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); active = (active + (event.key === "ArrowDown" ? 1 : found.length)) % Math.max(found.length, 1); list(); }
   else if (event.key === "Enter") choose(Math.max(active, 0));
-  else if (event.key === "Escape") { found = []; list(); }
+  else if (event.key === "Escape") { found = []; nothing = ""; list(); }
 });
-document.addEventListener("click", (event) => { if (!event.target.closest(".search")) { found = []; list(); } });
+document.addEventListener("click", (event) => { if (!event.target.closest(".search")) { found = []; nothing = ""; list(); } });
 
 // ---------- moving
 function clampView() {
@@ -527,7 +535,7 @@ function step([dx, dy]) {
 for (const id of ["license", "catalogue", "least", "most", "available"]) at(id).addEventListener("change", () => { refilter(); reask(); });
 at("reset").addEventListener("click", () => {
   for (const id of ["license", "catalogue", "least", "most"]) at(id).value = "";
-  at("available").checked = false; at("search").value = ""; chosen.clear(); found = []; list(); refilter(); reask();
+  at("available").checked = false; at("search").value = ""; chosen.clear(); found = []; nothing = ""; list(); refilter(); reask();
 });
 function fit() {
   const box = stage.getBoundingClientRect();

@@ -55,7 +55,8 @@ to the next, Enter opens it, plus and minus zoom, 0 shows all, shift and arrow k
 _SEARCH = """<div class="search"><label class="visually-hidden" for="search">Search</label>
 <input id="search" type="search" placeholder="Search, e.g. resnet50" autocomplete="off" role="combobox"
 aria-expanded="false" aria-controls="found" aria-autocomplete="list" maxlength="200">
-<div id="found" class="found" role="listbox" aria-label="Found" hidden></div></div>"""
+<div id="found" class="found" role="listbox" aria-label="Found" hidden></div>
+<p id="nothing" class="found nothing" role="status" hidden></p></div>"""
 
 _WORDS = {"permissive": sorted(PERMISSIVE)}
 """What the filter by licence means."""

@@ -51,4 +51,4 @@ function complain(error) {
 
 function calm() { problem.hidden = true; }
 
-zoo.server = { ask, complain, calm };
+zoo.server = { ask, complain, calm, problem };

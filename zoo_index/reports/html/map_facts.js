@@ -32,7 +32,7 @@ function weights(list) {
 }
 
 function blocks(list) {
-  const n = list.reduce((sum, one) => sum + (one.is_block ? one.times : 0), 0);
+  const n = (isBlock) => list.reduce((sum, one) => sum + (one.is_block === isBlock ? one.times : 0), 0);
   const most = Math.max(1, ...list.map((one) => one.times * one.params));
   const rows = list.map((one) => {
     const share = (one.times * one.params) / most;
@@ -44,15 +44,15 @@ function blocks(list) {
     return make("li", {}, make("details", {}, make("summary", { class: "line" }, ...line),
       make("ul", { class: "layers mono" }, one.layers.map((text) => make("li", {}, text)))));
   });
-  return make("section", {}, make("h3", {}, `${n} block${n === 1 ? "" : "s"}, in order`), make("ol", { class: "blocks" }, rows));
+  return make("section", {}, make("h3", {}, `${zoo.madeOf(n(true), n(false))}, in order`), make("ol", { class: "blocks" }, rows));
 }
 
 function facts(told, { link, close, href }) {
   const name = make("h2", { class: "name" }, href ? make("a", { href }, told.name) : told.name);
   const head = make("div", { class: "row head" }, make("div", { class: "grow" }, name),
     close ? make("button", { type: "button", class: "close", "aria-label": "Close", onclick: close }, "×") : null);
-  const chips = make("div", { class: "row chips" }, chip(told.family, "family"), chip(`${count(told.params)} parameters`),
-    chip(told.catalogue, "catalogue"), told.top1 === null ? null : chip(`top-1 ${told.top1.toFixed(1)}%`, "published accuracy on ImageNet"));
+  const chips = make("div", { class: "row chips" }, chip(`family: ${told.family}`), chip(`${count(told.params)} parameters`),
+    chip(`catalogue: ${told.catalogue}`), told.top1 === null ? null : chip(`top-1 ${told.top1.toFixed(1)}%`, "published accuracy on ImageNet"));
   const near = make("div", { class: "two" },
     neighbours("Best sources for it", "Similarity: the part of it that each can supply", told.sources, link),
     neighbours("Good source for", "Similarity: the part of each that it can supply", told.targets, link));

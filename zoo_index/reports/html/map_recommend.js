@@ -1,8 +1,9 @@
 // Finding sources: for a name of the index, an architecture in JSON, or the header of a safetensors file.
 const { make, count, percent } = zoo;
-const { ask, complain, calm } = zoo.server;
+const { ask, complain, calm, problem } = zoo.server;
 const at = (id) => document.getElementById(id);
 const MOST_HEADER = 8e6;
+at("question").after(problem); // beside what it is about
 
 for (const [text, value] of [["any", ""], ["5 M", 5e6], ["10 M", 1e7], ["25 M", 2.5e7], ["50 M", 5e7], ["100 M", 1e8], ["300 M", 3e8]])
   at("most").append(make("option", { value }, text));
@@ -14,6 +15,14 @@ async function header(file) {
   try { return JSON.parse(text); } catch { throw new Error("That is no safetensors file: its header cannot be read."); }
 }
 
+// As a shell wants it.
+const quoted = (text) => (/^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
+
+function check(file) {
+  if (/\.(safetensors|json)$/i.test(file.name)) return;
+  throw new Error(`${file.name}: expected a .safetensors file or what zoo standardize wrote; run zoo standardize -t ${quoted(file.name)} -o arch.json first`);
+}
+
 async function target() {
   const file = at("file").files[0];
   if (!file) {
@@ -21,7 +30,8 @@ async function target() {
     if (!name) throw new Error("Type a name of the index, or choose a file.");
     return { name };
   }
-  if (file.name.endsWith(".safetensors")) return { header: await header(file) };
+  check(file);
+  if (/\.safetensors$/i.test(file.name)) return { header: await header(file) };
   if (file.size > MOST_HEADER) throw new Error("The file is larger than the server takes.");
   try { return { architecture: JSON.parse(await file.text()) }; } catch { throw new Error("The file holds no JSON; write one with: zoo standardize"); }
 }
@@ -36,8 +46,17 @@ function filters() {
 
 const TONE = { strong: "copied", some: "cropped", none: "grown", "likely to hurt": "fresh" };
 
+// What to make of it, and what to do next.
+function verdict(answer) {
+  const told = answer.advice;
+  if (!told) return [make("p", { class: "soft" }, "The benefit of none of them is known.")];
+  const next = told.is_useful ? make("div", { class: "next" }, make("p", { class: "soft" }, "Next, on your machine, see what would be copied:"),
+    make("pre", {}, make("code", {}, `zoo plan -t YOUR_NETWORK -s ${quoted(told.source)}`))) : null;
+  return [make("p", { class: `advice ${TONE[told.benefit] || ""}` }, told.text), next];
+}
+
 function show(answer, called) {
-  const t = answer.target, best = answer.results[0];
+  const t = answer.target, best = answer.results.find((one) => answer.advice && one.rank === answer.advice.rank);
   const rows = answer.results.map((one) => make("tr", {},
     make("td", { class: "number" }, String(one.rank)),
     make("td", { class: "name-of" }, make("a", { href: `/architecture/${encodeURIComponent(`${one.catalogue}:${one.architecture}`)}`, class: "mono break" }, one.name)),
@@ -48,23 +67,32 @@ function show(answer, called) {
     make("td", { class: "number" }, count(one.params)),
     make("td", { class: "wide" }, one.license || "unknown"),
     make("td", {}, one.available ? "here" : "hub")));
-  const columns = [["#", "number"], ["Source", ""], ["Similarity", ""], ["Benefit", ""], ["Covered", "number"], ["Parameters", "number"], ["Licence", ""], ["Weights", ""]];
+  const columns = [["#", "number"], ["Source", ""], ["Similarity", ""], ["Benefit", ""], ["Coverage", "number"], ["Parameters", "number"], ["Licence", ""], ["Weights", ""]];
   const table = make("table", { class: "ranking" }, make("thead", {}, make("tr", {}, columns.map(([text, kind]) => make("th", { class: kind }, text)))), make("tbody", {}, rows));
   at("answer").replaceChildren(make("div", { class: "card" },
     make("h2", {}, "Sources for ", make("span", { class: "mono" }, called || t.name)),
-    make("p", { class: "soft" }, `${count(t.params)} parameters, ${t.layers} layers, ${t.blocks} blocks; ${answer.n_considered.toLocaleString("en")} architectures considered`),
+    make("p", { class: "soft" }, `${count(t.params)} parameters, ${t.layers} layers, ${zoo.madeOf(t.blocks, t.single_layers)}; ${answer.n_considered.toLocaleString("en")} architectures considered`),
+    ...verdict(answer),
     make("div", { class: "scroll" }, table),
-    best && best.evidence ? make("p", { class: "soft evidence" }, best.evidence) : null));
+    best && best.evidence ? make("p", { class: "soft evidence" }, `Row ${best.rank}, `, make("span", { class: "mono break" }, best.name), `, has the benefit “${best.benefit}”: ${best.evidence}.`) : null));
 }
 
-at("file").addEventListener("change", () => { if (at("file").files.length) at("name").value = ""; });
-at("name").addEventListener("input", () => { at("file").value = ""; });
+// What was said of another file or name does not hold for this one.
+function taken() {
+  const [file] = at("file").files;
+  calm();
+  if (!file) return;
+  at("name").value = "";
+  try { check(file); } catch (error) { complain(error); }
+}
+at("file").addEventListener("change", taken);
+at("name").addEventListener("input", () => { at("file").value = ""; calm(); });
 const drop = at("drop");
 for (const kind of ["dragover", "dragleave", "drop"])
   drop.addEventListener(kind, (event) => {
     event.preventDefault();
     drop.classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) { at("file").files = event.dataTransfer.files; at("name").value = ""; }
+    if (kind === "drop" && event.dataTransfer.files.length) { at("file").files = event.dataTransfer.files; taken(); }
   });
 
 let running = null;

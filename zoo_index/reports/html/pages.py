@@ -10,7 +10,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from zoo_index.foundation.plain_text import plain
-from zoo_index.recommending.verdicts import advice, outcome, verdict
+from zoo_index.recommending.advising import advise
+from zoo_index.recommending.verdicts import outcome, verdict
 from zoo_index.reports.amounts import where
 from zoo_index.reports.html.document import document
 from zoo_index.reports.html.drawing import drawn
@@ -39,8 +40,6 @@ _PARTS = ("model", "placing", "diagram", "inspector", "filter", "tensors", "part
 
 _FACTS = ("n_bytes", "hub_id", "task", "dataset")
 """What is shown of an entry beside what a recommendation says."""
-
-_BENEFITS = ("strong", "some", "none", "likely to hurt")
 
 
 def plan_page(values: Mapping[str, Any], *, source: str, target: str, command: str = "") -> str:
@@ -102,8 +101,7 @@ def ranking_page(
     ValueError
         If the values are not those of plans.
     """
-    judged = [result for result in answer.results if result.benefit is not None]
-    best = min(judged, key=lambda result: _BENEFITS.index(str(result.benefit)), default=None)
+    best = advise(answer)
     name = plain(str(answer.target["name"]))
     data = {
         "target": {**answer.target, "name": name},
@@ -113,7 +111,7 @@ def ranking_page(
         "seconds": answer.seconds,
         "best": best.rank if best else None,
         "benefit": best.benefit if best else None,
-        "advice": advice(plain(best.name), str(best.benefit), best.coverage) if best else "",
+        "advice": plain(best.text) if best else "",
         "results": [
             _result_data(result, entries.get(result.name, {}), target or name) for result in answer.results
         ],
@@ -155,7 +153,8 @@ def _plan_data(values: Mapping[str, Any], target: str) -> dict[str, Any]:
     }
     if shown.method == "dpiat":  # benefits are of its similarity
         judged = verdict(shown.similarity)
-        data |= {"expected": outcome(judged.benefit, shown.coverage), "evidence": judged.evidence}
+        data |= {"expected": outcome(judged.benefit, shown.coverage, is_done=isinstance(shown, ShownReport))}
+        data["evidence"] = judged.evidence if shown.coverage else ""
     if isinstance(shown, ShownReport):
         data |= {"seconds": shown.seconds, "device": shown.device, "output": shown.output}
         data["function"] = _finite(vars(shown.function)) if shown.function is not None else None

@@ -5,7 +5,7 @@ const { target, results } = data;
 
 document.getElementById("title").replaceChildren(make("span", { class: "soft" }, "Sources for "), make("bdi", {}, target.name));
 document.getElementById("about").append(
-  `${count(target.params)} parameters, ${plural(target.layers, "layer")}, ${plural(target.blocks, "block")} · ${number(data.considered)} architectures considered, ${data.scored === data.considered ? "all" : number(data.scored)} compared exactly by ${data.measure}, in ${data.seconds.toFixed(2)} s`);
+  `${count(target.params)} parameters, ${plural(target.layers, "layer")}, ${zoo.madeOf(target.blocks, target.single_layers ?? 0)} · ${number(data.considered)} architectures considered, ${data.scored === data.considered ? "all" : number(data.scored)} compared exactly by ${data.measure}, in ${data.seconds.toFixed(2)} s`);
 
 const best = results.find((result) => result.rank === data.best) ?? results[0];
 const useful = data.benefit === "strong" || data.benefit === "some";
@@ -29,7 +29,7 @@ const COLUMNS = [
   { name: "Similarity", key: (r) => -r.similarity, cell: (r) => meter(r.similarity, r.similarity.toFixed(3)), kind: "meters" },
   { name: "Coverage", key: (r) => -r.coverage, cell: (r) => meter(r.coverage, percent(r.coverage)), kind: "meters" },
   { name: "Benefit", key: (r) => ["strong", "some", "none", "likely to hurt", null].indexOf(r.benefit), cell: (r) => r.benefit ?? "–", kind: "benefit" },
-  { name: "Published", key: (r) => (r.paper_similarity === null ? 1 : -r.paper_similarity), cell: (r) => (r.paper_similarity === null ? "–" : r.paper_similarity.toFixed(3)), kind: "number", title: "The similarity by the published measure" },
+  { name: "Paper", key: (r) => (r.paper_similarity === null ? 1 : -r.paper_similarity), cell: (r) => (r.paper_similarity === null ? "–" : r.paper_similarity.toFixed(3)), kind: "number", title: "The similarity as the paper measures it (--measure paper); – where only a weights file is known" },
   { name: "ImageNet top-1", key: (r) => -(r.top1 ?? -1), cell: (r) => (r.top1 === null ? "–" : `${r.top1.toFixed(1)}%`), kind: "number", title: "Published accuracy, where it was imported" },
   { name: "Parameters", key: (r) => r.params, cell: (r) => count(r.params), kind: "number" },
   { name: "Licence", key: (r) => r.license ?? "~", cell: (r) => r.license ?? "unknown", kind: "licence" },
