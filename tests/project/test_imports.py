@@ -23,7 +23,7 @@ GATEKEEPERS = {
     "sklearn": {"zoo_index/index/embedding.py", "zoo_index/index/layout.py"},
     "scipy": {"zoo_index/index/layout.py"},
     "starlette": {f"zoo_index/server/{name}.py" for name in ("api", "application", "guarding")},
-    "uvicorn": {"zoo_index/server/running.py"},
+    "uvicorn": {"zoo_index/server/connections.py", "zoo_index/server/running.py"},
     "click": {
         f"zoo_index/commands/{name}.py"
         for name in (

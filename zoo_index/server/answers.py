@@ -23,12 +23,12 @@ from zoo_index.recommending.answers import Filters
 from zoo_index.recommending.recommend import recommend
 from zoo_index.recommending.resolve import Resolved
 from zoo_index.server.details import blocks_of
-from zoo_index.server.limits import MOST_NAME, MOST_RESULTS, MOST_SEARCH
+from zoo_index.server.limits import MOST_NAME, MOST_RESULTS, MOST_SEARCH, MOST_SMALL_LAYERS
 from zoo_index.server.neighbours import neighbours_of
 from zoo_index.server.uploads import DEFAULT_NAME, header_in, read_document, read_header, read_json
 from zoo_index.zoo.zoo import Zoo
 
-__all__ = ["QUESTION_FIELDS", "answer"]
+__all__ = ["QUESTION_FIELDS", "LargeQuestionError", "answer"]
 
 QUESTION_FIELDS = {"name", "architecture", "header", "k", "measure", "filters"}
 _TARGETS = ("name", "architecture", "header")
@@ -36,7 +36,11 @@ _NUMBERS = {"max_params", "min_params", "max_bytes", "min_downloads"}
 _MOST_NUMBER = 10**18
 
 
-def answer(zoo: Zoo, kind: str, fields_: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+class LargeQuestionError(Exception):
+    """A question that takes long, and was not asked as such a one."""
+
+
+def answer(zoo: Zoo, kind: str, fields_: Mapping[str, Any], body: bytes, *, is_large: bool) -> dict[str, Any]:
     """Answer one question, from one generation of the index.
 
     Parameters
@@ -48,6 +52,8 @@ def answer(zoo: Zoo, kind: str, fields_: Mapping[str, Any], body: bytes) -> dict
         From the server itself.
     body : bytes
         From whoever asks.
+    is_large : bool
+        Whether it may take long.
 
     Returns
     -------
@@ -58,10 +64,13 @@ def answer(zoo: Zoo, kind: str, fields_: Mapping[str, Any], body: bytes) -> dict
     ------
     ZooError, ValueError
         If there is no answer, or it is no question.
+    LargeQuestionError
+        If it is about a network of many layers, and may not take long.
     """
     view = zoo.view()
     if not view.entries.n_architectures:
         raise EmptyIndexError("expected an index of pretrained networks, found none; run: zoo index refresh")
+    fields_ = {**fields_, "is_large": is_large}
     return {**_ANSWERS[kind](zoo, view, fields_, body), "generation": view.generation}
 
 
@@ -79,6 +88,7 @@ def _recommend(zoo: Zoo, view: View, fields_: Mapping[str, Any], body: bytes) ->
         target = read_document(question["architecture"])
     else:
         target = read_header(question["header"])
+    _check_cost(target, fields_)
     k, filters = question.get("k", 10), _filters(question.get("filters", {}))
     if given == ["name"]:
         return _ranked(view, target, form, k, filters)
@@ -87,7 +97,14 @@ def _recommend(zoo: Zoo, view: View, fields_: Mapping[str, Any], body: bytes) ->
 
 def _recommend_file(zoo: Zoo, view: View, fields_: Mapping[str, Any], body: bytes) -> dict[str, Any]:
     target = read_header(header_in(body), fields_.get("name") or DEFAULT_NAME)
+    _check_cost(target, fields_)
     return _foreign(lambda: _ranked(view, target, "dpiat", fields_.get("k", 10), Filters()))
+
+
+def _check_cost(target: Resolved, fields_: Mapping[str, Any]) -> None:
+    n_layers = max(architecture.n_scoring for architecture in target.forms.values())
+    if n_layers > MOST_SMALL_LAYERS and not fields_["is_large"]:
+        raise LargeQuestionError
 
 
 def _foreign(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def problem_response(error: ProblemError) -> Response:
 
 
 async def _health(service: Service, request: Request, values: dict[str, Any]) -> Response:
+    service.check()
     return _json({"status": "ok", "generation": service.generation})
 
 
@@ -146,7 +147,8 @@ async def _openapi(service: Service, request: Request, values: dict[str, Any]) -
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/api/health", "Whether the server is up", "For those who watch it; asks for no token.",
+        "GET", "/api/health", "Whether the server can answer", "For those who watch it. It asks for no token. "
+        "Where there is no index it is 503.",
         _health, schemas.HEALTH, is_open=True,
     ),
     Endpoint(

@@ -58,7 +58,9 @@ def application(
         lifespan=living,
         exception_handlers={ProblemError: _told, HTTPException: _told, Exception: _told},
     )
-    return Guard(app, hosts=hosts, any_address=any_address, token=token, limits=limits, log=log)
+    return Guard(
+        app, hosts=hosts, any_address=any_address, token=token, limits=limits, is_full=service.is_full, log=log
+    )
 
 
 _PAGES: dict[str, Callable[[], str]] = {

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
+import socket
 import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -18,17 +24,22 @@ from zoo_index.errors import NothingFoundError
 from zoo_index.foundation.plain_text import plain
 from zoo_index.recommending.answers import Filters, Recommendation, Recommendations
 from zoo_index.recommending.resolve import Resolved
-from zoo_index.server.uploads import write_document
+from zoo_index.server.uploads import read_json, write_document
 
 __all__ = ["SECONDS", "ServerError", "recommend"]
 
 SECONDS = 60.0
-"""For a connection, and for an answer."""
+"""For a connection and an answer together."""
 
 _MOST_ANSWER = 16 << 20
 """Bytes."""
 
 _MOST_DETAIL = 300
+
+_MOST_COUNT = 2**53
+
+_MOST_TEXT = 2000
+"""Characters."""
 
 _TARGET = ("name", "fingerprint", "params", "layers", "blocks", "single_layers")
 """What is read of the target."""
@@ -90,7 +101,7 @@ def recommend(
         headers["Authorization"] = f"Bearer {token}"
     status, told = _ask(address, url, content, headers, seconds)
     if status == 200:
-        return _read(told, url)
+        return _read(told, url, k)
     raise _refused(status, told, url, bool(token))
 
 
@@ -106,8 +117,11 @@ def _address(url: str) -> SplitResult:
         or found.query
         or found.fragment
         or "@" in found.netloc
+        or not all(" " < character < "\x7f" for character in url)
     ):
-        raise ServerError(f"expected the address of a server such as http://127.0.0.1:8765, got {url!r}")
+        raise ServerError(
+            f"expected the address of a server such as http://127.0.0.1:8765, in ASCII without blanks, got {url!r}"
+        )
     return found
 
 
@@ -115,19 +129,22 @@ def _ask(
     address: SplitResult, url: str, content: bytes, headers: dict[str, str], seconds: float
 ) -> tuple[int, bytes]:
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    end = time.monotonic() + seconds
     connection = kind(str(address.hostname), address.port, timeout=seconds)
     try:
-        connection.request("POST", f"{address.path.rstrip('/')}/api/recommend", content, headers)
-        answer = connection.getresponse()
-        told = answer.read(_MOST_ANSWER + 1)
+        connection.connect()
+        with _until(connection.sock, end):
+            connection.request("POST", f"{address.path.rstrip('/')}/api/recommend", content, headers)
+            answer = connection.getresponse()
+            told = answer.read(_MOST_ANSWER + 1)
+    except TimeoutError as error:
+        raise ServerError(
+            f"expected an answer of {url} within {seconds:g} seconds, got none; try again later"
+        ) from error
     except ssl.SSLError as error:
         raise ServerError(
             f"expected a server with TLS at {url}, got: {error.reason or error}; check the "
             "address and its certificate"
-        ) from error
-    except TimeoutError as error:
-        raise ServerError(
-            f"expected an answer of {url} within {seconds:g} seconds, got none; try again later"
         ) from error
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         said = getattr(error, "strerror", None) or type(error).__name__
@@ -139,6 +156,37 @@ def _ask(
     if len(told) > _MOST_ANSWER:
         raise ServerError(f"expected an answer of at most {_MOST_ANSWER:,} bytes of {url}, got more")
     return answer.status, told
+
+
+@contextmanager
+def _until(peer: socket.socket, end: float) -> Iterator[None]:
+    """Cut a connection at a time, however often its peer sends a byte.
+
+    Raises
+    ------
+    TimeoutError
+        If it was cut.
+    """
+    is_cut = False
+
+    def cut() -> None:
+        nonlocal is_cut
+        is_cut = True
+        with suppress(OSError):
+            peer.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(end - time.monotonic(), 0.0), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, ValueError, http.client.HTTPException):
+        if not is_cut:
+            raise
+    finally:
+        timer.cancel()
+    if is_cut:
+        raise TimeoutError
 
 
 def _refused(status: int, told: bytes, url: str, has_token: bool) -> Exception:
@@ -165,10 +213,10 @@ def _refused(status: int, told: bytes, url: str, has_token: bool) -> Exception:
     )
 
 
-def _read(told: bytes, url: str) -> Recommendations:
+def _read(told: bytes, url: str, k: int) -> Recommendations:
     """Read an answer; what a newer server tells beside is left out."""
     try:
-        values = json.loads(told)
+        values = read_json(told)
         names = {field.name for field in fields(Recommendation)}
         results = tuple(
             Recommendation(**{name: value for name, value in result.items() if name in names})
@@ -182,7 +230,7 @@ def _read(told: bytes, url: str) -> Recommendations:
             n_scored=values["n_scored"],
             seconds=values["seconds"],
         )
-        _check(answer)
+        _check(answer, k)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ServerError(
             f"expected an answer of {url} as this version reads it, got another one; use the same version of zoo "
@@ -191,26 +239,30 @@ def _read(told: bytes, url: str) -> Recommendations:
     return answer
 
 
-def _check(answer: Recommendations) -> None:
-    """Refuse values of other types than an answer has, before anything prints them."""
-    numbers = [
-        answer.n_considered,
-        answer.n_scored,
-        *(answer.target[name] for name in _TARGET if name not in ("name", "fingerprint")),
-    ]
+def _check(answer: Recommendations, k: int) -> None:
+    """Refuse values that no answer has, before anything prints them."""
+    counts: list[Any] = [answer.n_considered, answer.n_scored]
+    counts += [answer.target[name] for name in _TARGET if name not in ("name", "fingerprint")]
     texts: list[Any] = [answer.measure, answer.target["name"], answer.target["fingerprint"]]
-    shares: list[Any] = [answer.seconds]
+    shares: list[Any] = []
+    numbers: list[Any] = [answer.seconds]
     for one in answer.results:
-        numbers += [one.rank, one.params, one.n_classes, one.n_weights]
+        counts += [one.params, one.n_classes, one.n_weights]
         texts += [one.name, one.architecture, one.family, one.catalogue, one.input_size, one.evidence]
         texts += [value for value in (one.license, one.benefit) if value is not None]
         shares += [one.similarity, one.coverage]
-        shares += [value for value in (one.paper_similarity, one.top1) if value is not None]
+        shares += [value for value in (one.paper_similarity,) if value is not None]
+        numbers += [value for value in (one.top1,) if value is not None]
+    ranks: list[Any] = [one.rank for one in answer.results]
     if not (
-        all(type(value) is int for value in numbers)
-        and all(type(value) is str for value in texts)
-        and all(type(value) in (int, float) for value in shares)
+        len(ranks) <= k
+        and all(type(value) is int for value in ranks)
+        and ranks == list(range(1, len(ranks) + 1))
+        and all(type(value) is int and 0 <= value <= _MOST_COUNT for value in counts)
+        and all(type(value) is str and len(value) <= _MOST_TEXT for value in texts)
+        and all(type(value) in (int, float) and 0 <= value <= 1 for value in shares)
+        and all(type(value) in (int, float) and math.isfinite(value) and value >= 0 for value in numbers)
         and all(type(one.available) is bool for one in answer.results)
         and all(one.benefit in (None, "strong", "some", "none", "likely to hurt") for one in answer.results)
     ):
-        raise ValueError("values of other types")
+        raise ValueError("values that no answer has")

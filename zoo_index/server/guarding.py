@@ -6,6 +6,9 @@ Host
 Token
     Where the server can be reached from other machines, data are only for those who have its token. Pages hold no
     data, so they are for everybody.
+Sizes
+    Questions are kept in memory until they are answered. So there is a limit to one, to its time, and to all of
+    them together. The first 64 kB of each do not count: small questions go on where large ones fill the memory.
 Other sites
     No answer may be read by pages of another origin, and what browsers say comes from one is refused.
 """
@@ -17,6 +20,7 @@ import hmac
 import ipaddress
 import socket
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,9 +28,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from zoo_index.foundation.plain_text import plain
 from zoo_index.server.api import ENDPOINTS, problem_response
 from zoo_index.server.limits import Limits
-from zoo_index.server.problems import ProblemError
+from zoo_index.server.problems import ProblemError, stopping
 
-__all__ = ["Guard", "is_loopback", "known_hosts"]
+__all__ = ["Guard", "is_loopback", "known_hosts", "refuse_connection"]
 
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -37,6 +41,9 @@ _HEADERS = {
 }
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _MOST_LOGGED = 300
+_SMALL = 64 << 10
+"""Bytes of a question that is always read."""
+
 _OPEN = {endpoint.path for endpoint in ENDPOINTS if endpoint.is_open}
 _BODIES = {endpoint.path: endpoint.body for endpoint in ENDPOINTS if endpoint.body}
 
@@ -70,6 +77,8 @@ class Guard:
     token : str
         Empty where none is asked for.
     limits : Limits
+    is_full : callable
+        Whether as many questions wait as may.
     log : callable, optional
         Told of every request, in a line of plain text.
     """
@@ -82,6 +91,7 @@ class Guard:
         any_address: bool,
         token: str,
         limits: Limits,
+        is_full: Callable[[], bool],
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._log = log
@@ -90,6 +100,8 @@ class Guard:
         self._any_address = any_address
         self._token = token
         self._limits = limits
+        self._is_full = is_full
+        self._n_pending_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -99,8 +111,12 @@ class Guard:
             return
         is_api = scope["path"].startswith("/api/")
 
+        is_started = False
+
         async def guarded(message: Message) -> None:
+            nonlocal is_started
             if message["type"] == "http.response.start":
+                is_started = True
                 if self._log is not None:
                     client = scope.get("client") or ("-", 0)
                     asked = plain(f"{scope['method']} {scope['path']}", _MOST_LOGGED)
@@ -113,12 +129,21 @@ class Guard:
                     headers["cache-control"] = "no-store"
             await send(message)
 
+        counted = _Counted()
         try:
             self._check(scope)
-            body = await self._body(scope, receive)
+            await self._answer(scope, receive, guarded, counted)
         except ProblemError as error:
             await problem_response(error)(scope, receive, guarded)
-            return
+        except asyncio.CancelledError:  # the server ends, and has waited as long as it does
+            if is_started:
+                raise
+            await problem_response(stopping())(scope, receive, guarded)
+        finally:
+            self._n_pending_bytes -= counted.n
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, counted: _Counted) -> None:
+        body = await self._body(scope, receive, counted)
 
         async def given() -> Message:
             nonlocal body
@@ -128,7 +153,7 @@ class Guard:
             body = None
             return message
 
-        await self._app(scope, given, guarded)
+        await self._app(scope, given, send)
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -178,24 +203,57 @@ class Guard:
             return False
         return True
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """Read what is sent, as much as is taken, while there is time."""
+    async def _body(self, scope: Scope, receive: Receive, counted: _Counted) -> bytes | None:
+        """Read what is sent, as much as is taken, while there is time and memory."""
         headers = Headers(scope=scope)
         most = self._limits.body_bytes if scope["path"] in _BODIES else 0
         told = headers.get("content-length", "0")
         if (told.isascii() and told.isdigit() and len(told) < 20 and int(told) > most) or len(told) >= 20:
             raise ProblemError(413, f"expected at most {most:,} bytes, got {told[:20]}")
-        found = bytearray()
+        is_small = "transfer-encoding" not in headers and (not told.isdigit() or int(told) <= _SMALL)
+        if most and not is_small and self._is_full():
+            raise _no_room()
+        pieces: list[bytes] = []
+        n = 0
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
-                    found += message.get("body", b"")
-                    if len(found) > most:
+                    piece = message.get("body", b"")
+                    n += len(piece)
+                    if n > most:
                         raise ProblemError(413, f"expected at most {most:,} bytes, got more")
+                    new = max(n - _SMALL, 0) - counted.n
+                    if self._n_pending_bytes + new > self._limits.pending_bytes:
+                        raise _no_room()
+                    self._n_pending_bytes += new
+                    counted.n += new
+                    pieces.append(piece)
                     if not message.get("more_body"):
-                        return bytes(found)
+                        return b"".join(pieces)
         except TimeoutError:
             raise ProblemError(408, "expected the whole request sooner", {"Connection": "close"}) from None
+
+
+@dataclass
+class _Counted:
+    """Bytes of one question that count."""
+
+    n: int = 0
+
+
+def _no_room() -> ProblemError:
+    return ProblemError(
+        503,
+        "too many large questions at a time; ask again in a few seconds",
+        {"Retry-After": "5", "Connection": "close"},
+    )
+
+
+async def refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer on a connection that is one too many."""
+    detail = "too many connections at a time; close some, or ask again in a few seconds"
+    error = ProblemError(503, detail, {"Retry-After": "10", "Connection": "close"})
+    await problem_response(error)(scope, receive, send)

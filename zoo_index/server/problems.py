@@ -8,7 +8,7 @@ from transfer.errors import ZooError
 from zoo_index.errors import EmptyIndexError, IndexFileError, NothingFoundError, UnknownNameError
 from zoo_index.foundation.plain_text import plain
 
-__all__ = ["ProblemError", "problem", "problem_of"]
+__all__ = ["ProblemError", "problem", "problem_of", "stopping"]
 
 _MOST_DETAIL = 500
 
@@ -66,3 +66,8 @@ def problem_of(error: BaseException) -> dict[str, Any]:
     if isinstance(error, ZooError | ValueError):
         return problem(400, str(error))
     return problem(500, "the question could not be answered; the server's log has more")
+
+
+def stopping() -> ProblemError:
+    """Return what those are told who ask a server that ends."""
+    return ProblemError(503, "the server ends; ask again when it is back", {"Retry-After": "10"})

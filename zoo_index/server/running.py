@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import uvicorn
 from transfer.errors import InputError
 from zoo_index.foundation.plain_text import plain
 from zoo_index.server.application import application
+from zoo_index.server.connections import protocol_of
 from zoo_index.server.guarding import is_loopback, known_hosts
 from zoo_index.server.limits import Limits
 from zoo_index.server.service import Service
@@ -47,16 +49,21 @@ class Place:
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready."""
+    """Says when it is ready, and refuses what waits when it ends."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stop = stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stop()
+        await super().shutdown(sockets)
 
 
 def run(
@@ -113,23 +120,22 @@ def run(
         )
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=protocol_of(limits),
             ws="none",
             loop="asyncio",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=limits.connections,
             h11_max_incomplete_event_size=limits.head_bytes,
-            timeout_keep_alive=10,
+            timeout_keep_alive=math.ceil(limits.head_seconds),
             timeout_graceful_shutdown=_END_SECONDS,
             lifespan="on",
         )
         logging.getLogger("uvicorn.error").setLevel(
             logging.CRITICAL
         )  # what fails is told by us, without a traceback
-        server = _Server(config, lambda: ready(place))
+        server = _Server(config, lambda: ready(place), service.stop)
         # uvicorn ends in order, then raises the signal once more
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
             server.run(sockets=[listening])

@@ -54,6 +54,9 @@ class Service:
         self._kept: OrderedDict[tuple[int, str], Answer] = OrderedDict()
         self._asked: dict[tuple[int, str], asyncio.Task[Answer]] = {}
         self._following: asyncio.Task[None] | None = None
+        self._n_asked = 0
+        self._is_lost = False
+        self._told = ""
         self.failure: ZooError | None = None
 
     async def start(self) -> None:
@@ -66,14 +69,21 @@ class Service:
             await self._look()
         except (ZooError, ProblemError, OSError) as error:
             what = "expected to read the index in a worker of the server"
-            self.failure = error if isinstance(error, ZooError) else InputError(f"{what}, failed: {error}")
+            why = error.__cause__ or error
+            self.failure = error if isinstance(error, ZooError) else InputError(f"{what}, failed: {why}")
             raise
         self._following = asyncio.create_task(self._follow())
 
-    async def end(self) -> None:
-        """End everything."""
+    def stop(self) -> None:
+        """Refuse what waits, and what comes; what is being answered goes on."""
         if self._following is not None:
             self._following.cancel()
+        self._workers.stop()
+
+    async def end(self) -> None:
+        """End everything."""
+        self.stop()
+        if self._following is not None:
             await asyncio.gather(self._following, return_exceptions=True)
         for task in list(self._asked.values()):
             task.cancel()
@@ -92,6 +102,23 @@ class Service:
         """The generation that questions are answered from."""
         return self._view.generation if self._view is not None else 0
 
+    def is_full(self) -> bool:
+        """Whether as many questions wait as may."""
+        return self._workers.is_full
+
+    def check(self) -> None:
+        """Refuse where there is no index to answer from.
+
+        Raises
+        ------
+        ProblemError
+            503.
+        """
+        if self._is_lost or not self.generation:
+            raise ProblemError(
+                503, "expected an index that can be read, the server has none at the moment", {"Retry-After": "5"}
+            )
+
     def status(self) -> dict[str, Any]:
         """Return what the server holds and has done."""
         atlas = self.atlas
@@ -100,7 +127,7 @@ class Service:
             "map_generation": atlas.generation,
             "architectures": len(atlas),
             "entries": len(atlas.entry_names),
-            "questions": self._workers.n_asked,
+            "questions": self._n_asked,
             "pending": self._workers.n_pending,
         }
 
@@ -109,12 +136,19 @@ class Service:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 await self._look()
+                self._told = ""
             except (ZooError, ProblemError, OSError) as error:  # as while it is moved; the next look may find it
-                LOGGER.warning("the index could not be looked at: %s", error)
+                if str(error) != self._told:  # once, not twice a second
+                    LOGGER.warning("the index could not be looked at: %s", error)
+                self._told = str(error)
 
     async def _look(self) -> None:
-        view = await asyncio.to_thread(self._zoo.view)
-        self._view = view
+        try:
+            view = await asyncio.to_thread(self._zoo.view)
+        except (ZooError, OSError):
+            self._is_lost = True
+            raise
+        self._view, self._is_lost = view, False
         if view.generation and (self._atlas is None or self._atlas.generation != view.generation):
             await self._workers.ask("map", {}, seconds=_MAP_SECONDS)
             self._atlas = await asyncio.to_thread(self._read, view)
@@ -131,6 +165,7 @@ class Service:
         ProblemError
             As `Workers.ask`.
         """
+        self._n_asked += 1
         digest = hashlib.sha256(json.dumps([kind, dict(fields)]).encode() + b"\n" + body).hexdigest()
         key = (self.generation, digest)
         if key in self._kept:

@@ -28,6 +28,8 @@ _MOST_ELEMENTS = 2**53
 """Of one tensor: more than this is no network, and numbers would lose digits."""
 
 _MOST_DIMS = 16
+_MOST_DIGITS = 40
+
 _LENGTH = 8
 """Bytes at the beginning of a safetensors file that say how long its header is."""
 
@@ -41,7 +43,7 @@ def read_json(data: bytes) -> Any:
         If it is anything else.
     """
     try:
-        return json.loads(data, object_pairs_hook=_once, parse_constant=_refuse)
+        return json.loads(data, object_pairs_hook=_once, parse_constant=_refuse, parse_int=_whole)
     except RecursionError:
         raise ValueError("expected JSON, got lists within lists too deep to read") from None
     except UnicodeDecodeError:
@@ -55,6 +57,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("expected every name once in an object, got one of them again")
     return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"expected numbers of at most {_MOST_DIGITS} digits, got one of {len(digits):,}")
+    return int(digits)
 
 
 def _refuse(constant: str) -> Any:
@@ -134,7 +142,10 @@ def _check_size(values: Any) -> None:
         raise ValueError("expected a form with 'items', a list of layers and of blocks")
     n_layers = sum(len(item) if isinstance(item, list) else 1 for item in items)
     if n_layers > MOST_LAYERS:
-        raise ValueError(f"expected at most {MOST_LAYERS:,} layers, got {n_layers:,}")
+        raise ValueError(
+            f"expected a network of at most {MOST_LAYERS:,} layers, got {n_layers:,}; "
+            "ask on your own machine: zoo recommend"
+        )
     layers = [layer for item in items for layer in (item if isinstance(item, list) else [item])]
     tensors = [layer.get("tensors") for layer in layers if isinstance(layer, dict)]
     n_tensors = sum(len(some) for some in tensors if isinstance(some, list))
@@ -192,7 +203,10 @@ def read_header(header: Any, name: str = DEFAULT_NAME) -> Resolved:
     architecture = standardize_header({key: found[key] for key in names or natural_order(found)})
     n_layers = sum(1 for _ in architecture.layers())
     if n_layers > MOST_LAYERS:
-        raise ValueError(f"expected at most {MOST_LAYERS:,} layers, got {n_layers:,}")
+        raise ValueError(
+            f"expected a network of at most {MOST_LAYERS:,} layers, got {n_layers:,}; "
+            "ask on your own machine: zoo recommend"
+        )
     if not architecture.n_scoring:
         raise ValueError("expected tensors of layers, got none that belong to any")
     return Resolved(_name(name), architecture.n_elements, {"dpiat": architecture})

@@ -1,7 +1,8 @@
 """The process that answers questions for the server: ``python -m zoo_index.server.worker``, ``ZOO_DB`` the index.
 
 Questions and answers go over its standard input and output: a line of JSON that says how many bytes follow, then
-these. It ends when its input does, so that no server leaves one behind.
+these. Status 0 is no answer: the question is a large one, and is to be asked again as such. The process ends when
+its input does, so that no server leaves one behind.
 """
 
 from __future__ import annotations
@@ -19,26 +20,38 @@ def main() -> None:
     """Answer until nobody asks any more."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed is no answer
-    from zoo_index.foundation.logs import set_up
-    from zoo_index.server.answers import answer
-    from zoo_index.server.problems import problem_of
-    from zoo_index.zoo.zoo import open_zoo
+    try:
+        from zoo_index.foundation.logs import set_up
+        from zoo_index.server.answers import LargeQuestionError, answer
+        from zoo_index.server.problems import problem, problem_of
+        from zoo_index.zoo.zoo import open_zoo
 
-    set_up(0, as_json=False)
-    zoo = open_zoo()
+        set_up(0, as_json=False)
+        zoo = open_zoo()
+    except Exception as error:  # told to the server, which tells whoever started it
+        if _read(sys.stdin.buffer) is not None:
+            _write(answers, 500, {"detail": f"{type(error).__name__}: {error}"})
+        raise
     while (asked := _read(sys.stdin.buffer)) is not None:
         head, body = asked
         try:
-            told = {"status": 200, "body": answer(zoo, head["kind"], head["fields"], body)}
+            _write(answers, 200, answer(zoo, head["kind"], head["fields"], body, is_large=head["is_large"]))
+        except LargeQuestionError:
+            _write(answers, 0, {})
         except Exception as error:  # whatever it is, the next question is another one
             found = problem_of(error)
-            told = {"status": found["status"], "body": found}
-            if found["status"] == 500:
+            if head["kind"] == "ready":  # which the server itself asks
+                found = problem(found["status"], str(error))
+            elif found["status"] == 500:
                 sys.stderr.write(traceback.format_exc())
                 sys.stderr.flush()
-        content = json.dumps(told["body"], allow_nan=False).encode()
-        answers.write(json.dumps({"status": told["status"], "bytes": len(content)}).encode() + b"\n" + content)
-        answers.flush()
+            _write(answers, found["status"], found)
+
+
+def _write(stream: BinaryIO, status: int, values: Any) -> None:
+    content = json.dumps(values, allow_nan=False).encode()
+    stream.write(json.dumps({"status": status, "bytes": len(content)}).encode() + b"\n" + content)
+    stream.flush()
 
 
 def _read(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
