@@ -24,6 +24,9 @@ PARTIAL = 3
 
 _MOST_IN_A_MESSAGE = 10_000
 
+_NEAR = "did you mean"
+"""What errors say before the names that are like one."""
+
 
 def zoo_of(ctx: click.Context) -> Zoo:
     """Open the index that the command line names."""
@@ -35,15 +38,20 @@ def zoo_of(ctx: click.Context) -> Zoo:
 
 @contextlib.contextmanager
 def near_names(ctx: click.Context, sources: Sequence[str]) -> Iterator[None]:
-    """Where a source could not be opened, and is meant as a name: name those of the index that are like it."""
+    """Where a source is a name that nobody knows, and nothing near it was found: look for that in the index."""
     try:
         yield
     except InputError as error:
+        from zoo_index.errors import UnknownNameError
         from zoo_index.recommending.targets import is_checkpoint, split_code
 
-        for source in sources:
+        for source in sources if _NEAR not in str(error) else ():
             if repr(source) in str(error) and not is_checkpoint(source) and split_code(source) is None:
-                zoo_of(ctx).entry(source)  # raises the error that names them, unless it is there
+                try:
+                    zoo_of(ctx).entry(source)
+                except UnknownNameError as unknown:
+                    if _NEAR in str(unknown):
+                        raise
         raise
 
 

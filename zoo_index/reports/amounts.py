@@ -21,9 +21,11 @@ def count(n: int) -> str:
 
 
 def made_of(n_blocks: int, n_single: int) -> str:
-    """Say what a network is made of: blocks, and layers that are in none."""
+    """Say what the layers of a network make: blocks, and how many layers are in none."""
+    if not n_blocks:
+        return "no blocks"
     named = [(n_blocks, "block"), (n_single, "single layer")]
-    return " and ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in named if n) or "no layers"
+    return " and ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in named if n)
 
 
 def shape_of(shape: Sequence[int] | None) -> str:

@@ -261,7 +261,7 @@ def test_nan_is_copied_where_it_is_allowed() -> None:
         ("net.py/out.safetensors", ["expected an existing folder"]),
         ("subfolder", ["'subfolder' is a folder", "name a file in it"]),
         ("pipe", ["'pipe' is a pipe or a device"]),
-        ("o" * 300, ["File name too long", "choose another file with --output"]),
+        ("o" * 300 + ".safetensors", ["File name too long", "choose another file with --output"]),
     ],
 )
 def test_bad_outputs(folder: Path, output: str, parts: list[str]) -> None:

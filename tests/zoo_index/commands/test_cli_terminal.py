@@ -137,7 +137,7 @@ def test_zoo_alone_says_what_to_do_next(folder: Path, state: str) -> None:
     assert os.path.getsize("zoo.db") > 0
 
 
-@pytest.mark.parametrize("arguments", [("recommend", "net.py"), ("plan", "-t", "net.py"), ("show",)])
+@pytest.mark.parametrize("arguments", [("recommend",), ("plan", "-t", "net.py"), ("show",)])
 def test_a_call_that_lacks_something_gets_an_example(arguments: tuple[str, ...]) -> None:
     done = run_cli(*arguments)
     assert done.returncode == 2

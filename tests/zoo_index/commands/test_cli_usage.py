@@ -75,7 +75,8 @@ def test_sources_of_a_folder_that_are_like_a_name() -> None:
     assert said.count("new runs/m") == 10
     assert "and 2 more: zoo list" in said
     assert "next: zoo show runs/m00; they are sources now: zoo recommend" in said
-    assert "did you mean runs/m03" in run("plan", "-s", "run/m03", "-t", "net.py", code=2)
+    for asked in (("plan", "-s", "run/m03", "-t", "net.py"), ("similarity", "run/m03", "net.py")):
+        assert "did you mean runs/m03" in run(*asked, code=2)
 
 
 def test_only_safetensors_is_written() -> None:

@@ -71,7 +71,7 @@ function show(answer, called) {
   const table = make("table", { class: "ranking" }, make("thead", {}, make("tr", {}, columns.map(([text, kind]) => make("th", { class: kind }, text)))), make("tbody", {}, rows));
   at("answer").replaceChildren(make("div", { class: "card" },
     make("h2", {}, "Sources for ", make("span", { class: "mono" }, called || t.name)),
-    make("p", { class: "soft" }, `${count(t.params)} parameters, ${t.layers} layers, ${zoo.madeOf(t.blocks, t.single_layers)}; ${answer.n_considered.toLocaleString("en")} architectures considered`),
+    make("p", { class: "soft" }, `${count(t.params)} parameters, ${t.layers} layers, ${t.blocks ? zoo.madeOf(t.blocks, t.single_layers) : "no blocks"}; ${answer.n_considered.toLocaleString("en")} architectures considered`),
     ...verdict(answer),
     make("div", { class: "scroll" }, table),
     best && best.evidence ? make("p", { class: "soft evidence" }, `Row ${best.rank}, `, make("span", { class: "mono break" }, best.name), `, has the benefit “${best.benefit}”: ${best.evidence}.`) : null));

@@ -5,7 +5,7 @@ const { target, results } = data;
 
 document.getElementById("title").replaceChildren(make("span", { class: "soft" }, "Sources for "), make("bdi", {}, target.name));
 document.getElementById("about").append(
-  `${count(target.params)} parameters, ${plural(target.layers, "layer")}, ${zoo.madeOf(target.blocks, target.single_layers ?? 0)} · ${number(data.considered)} architectures considered, ${data.scored === data.considered ? "all" : number(data.scored)} compared exactly by ${data.measure}, in ${data.seconds.toFixed(2)} s`);
+  `${count(target.params)} parameters, ${plural(target.layers, "layer")}, ${target.blocks ? zoo.madeOf(target.blocks, target.single_layers ?? 0) : "no blocks"} · ${number(data.considered)} architectures considered, ${data.scored === data.considered ? "all" : number(data.scored)} compared exactly by ${data.measure}, in ${data.seconds.toFixed(2)} s`);
 
 const best = results.find((result) => result.rank === data.best) ?? results[0];
 const useful = data.benefit === "strong" || data.benefit === "some";
