@@ -173,6 +173,7 @@ def test_pages_of_the_server(browser: Any, server: Server, tmp_path: Path) -> No
     save_file(
         {name: value.clone() for name, value in block_stack(16, 2).state_dict().items()},
         tmp_path / "my.safetensors",
+        {"output_dir": "/home/me", "prompt": "private"},
     )
     with opened(browser, f"{server.url}/") as visit:
         page = visit.page
@@ -189,12 +190,15 @@ def test_pages_of_the_server(browser: Any, server: Server, tmp_path: Path) -> No
         page.set_input_files("#file", str(tmp_path / "my.safetensors"))
         with page.expect_request("**/api/recommend") as sent:
             page.click("#question button.main")
-        assert set(json.loads(sent.value.post_data)) == {
-            "header",
-            "k",
-            "filters",
-        }  # the header alone leaves the page
+        body = json.loads(sent.value.post_data)
+        assert set(body) == {"header", "k", "filters"}
+        assert all(set(told) == {"dtype", "shape"} for told in body["header"].values())  # and no private words
         page.wait_for_function("() => document.querySelector('#answer h2')?.textContent.includes('my.safetensors')")
+        page.goto(f"{server.url}/recommend#%E0%A4%A")  # no text: as if nothing were there
+        page.reload()
+        assert page.input_value("#name") == ""
+        page.set_viewport_size({"width": 400, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
 def test_the_page_of_sources_says_what_to_take_and_what_it_cannot_read(

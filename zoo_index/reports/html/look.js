@@ -32,6 +32,11 @@ function madeOf(blocks, single) {
   return [some(blocks, "block"), some(single, "single layer")].filter(Boolean).join(" and ") || "no layers";
 }
 
+// A part of an address as text; what is none is as if it were not there.
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return ""; }
+}
+
 const theme = document.getElementById("theme");
 if (theme) {
   const root = document.documentElement;
@@ -41,4 +46,4 @@ if (theme) {
   say();
 }
 
-window.zoo = { data, make, count, percent, madeOf };
+window.zoo = { data, make, count, percent, madeOf, decoded };

@@ -554,9 +554,9 @@ fit();
 function begin(answer) {
   take(answer);
   window.zoo.mapSeconds = performance.now() / 1000;
-  const name = decodeURIComponent(location.hash.slice(1));
+  const name = zoo.decoded(location.hash.slice(1));
   if (name) open(name, { move: true });
 }
 if (server) server.ask(`/api/map?cells=${CELLS}`).then(begin).catch(server.complain);
 else begin(data.map);
-addEventListener("hashchange", () => { const name = decodeURIComponent(location.hash.slice(1)); if (name && (!selected || selected.name !== name)) open(name, { move: true }); });
+addEventListener("hashchange", () => { const name = zoo.decoded(location.hash.slice(1)); if (name && (!selected || selected.name !== name)) open(name, { move: true }); });

@@ -1,6 +1,6 @@
 // The page of one architecture; its address names it.
 const { make } = zoo;
-const name = decodeURIComponent(location.pathname.replace(/^\/architecture\//, ""));
+const name = zoo.decoded(location.pathname.replace(/^\/architecture\//, ""));
 const page = document.getElementById("page");
 const to = (other) => make("a", { href: `/architecture/${encodeURIComponent(other)}`, class: "other" }, other);
 document.title = name;

@@ -12,7 +12,17 @@ async function header(file) {
   const length = new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true);
   if (length > MOST_HEADER) throw new Error("That is no safetensors file, or its header is larger than the server takes.");
   const text = await file.slice(8, 8 + Number(length)).text();
-  try { return JSON.parse(text); } catch { throw new Error("That is no safetensors file: its header cannot be read."); }
+  let found;
+  try { found = JSON.parse(text); } catch { throw new Error("That is no safetensors file: its header cannot be read."); }
+  return shapesOf(found);
+}
+
+// Names, types and shapes, and the order of the names; what else people write into a file is theirs.
+function shapesOf(found) {
+  const { __metadata__: metadata, ...tensors } = found;
+  const sent = Object.fromEntries(Object.entries(tensors).map(([name, told]) => [name, { dtype: told?.dtype, shape: told?.shape }]));
+  const order = metadata?.["zoo.order"];
+  return order === undefined ? sent : { ...sent, __metadata__: { "zoo.order": order } };
 }
 
 // As a shell wants it.
@@ -33,7 +43,10 @@ async function target() {
   check(file);
   if (/\.safetensors$/i.test(file.name)) return { header: await header(file) };
   if (file.size > MOST_HEADER) throw new Error("The file is larger than the server takes.");
-  try { return { architecture: JSON.parse(await file.text()) }; } catch { throw new Error("The file holds no JSON; write one with: zoo standardize"); }
+  let found;
+  try { found = JSON.parse(await file.text()); } catch { throw new Error("The file holds no JSON; write one with: zoo standardize"); }
+  const { name, n_params, forms } = Object(found);
+  return { architecture: { name, n_params, forms } };
 }
 
 function filters() {
@@ -114,6 +127,6 @@ at("question").addEventListener("submit", async (event) => {
 });
 
 if (location.hash.length > 1) {
-  at("name").value = decodeURIComponent(location.hash.slice(1));
+  at("name").value = zoo.decoded(location.hash.slice(1));
   at("question").requestSubmit();
 }
