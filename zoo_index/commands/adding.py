@@ -92,8 +92,9 @@ def _add_many(
 
 @click.command("remove", short_help="Take out what was added.")
 @click.argument("name")
+@json_option
 @click.pass_context
-def remove_command(ctx: click.Context, name: str) -> None:
+def remove_command(ctx: click.Context, name: str, as_json: bool) -> None:
     """Take an entry, or a folder or query, that was added with zoo add out of the index; files stay.
 
     \b
@@ -101,7 +102,10 @@ def remove_command(ctx: click.Context, name: str) -> None:
       zoo remove mine
     """  # noqa: D301 - click's mark for lines that stay as they are
     zoo_of(ctx).remove(name)
-    say(f"removed {name}")
+    if as_json:
+        print_json({"removed": name})
+    else:
+        say(f"removed {name}")
 
 
 @click.group(short_help="Keep published results, which break ties.")

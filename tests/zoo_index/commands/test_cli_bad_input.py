@@ -145,7 +145,7 @@ def test_good_input_is_not_refused() -> None:
         ("raises.py", ["it raised RuntimeError: no luck (line 9)", "mend the file"]),
         ("syntax.py", ["it raised SyntaxError: invalid syntax (line 9)"]),
         ("exits.py", ["it called exit(0) (line 9)"]),
-        ("two.py", ["found Net, Other", "name one, e.g. two.py:Net, or add a function build_model()"]),
+        ("two.py", ["found Net, Other", "name one, e.g. two.py:Other, or add a function build_model()"]),
         ("two.py:Third", ["expected 'Third' in 'two.py', found Net, Other"]),
         ("arguments.py", ["Net() in 'arguments.py'", "it needs width", "give them defaults"]),
         ("empty.py", ["expected a network in 'empty.py'", "add a function build_model()"]),
