@@ -79,13 +79,13 @@ class Server:
 
 
 @contextmanager
-def serving(index: Path, *options: str) -> Iterator[Server]:
-    """Run ``zoo serve`` on a free port until the block ends."""
+def serving(index: Path, *options: str, command: str = COMMAND) -> Iterator[Server]:
+    """Run ``zoo serve``, or another command that serves, on a free port until the block ends."""
     process = subprocess.Popen(
         [
             sys.executable,
             "-c",
-            COMMAND,
+            command,
             "--db",
             str(index),
             "serve",

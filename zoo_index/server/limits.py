@@ -60,6 +60,8 @@ class Limits:
         Until these have arrived, from the beginning of a connection or from the answer before.
     write_seconds : float
         For a peer that does not read its answer.
+    end_seconds : int
+        For questions that are being answered when the server ends.
     """
 
     workers: int = 2
@@ -73,3 +75,4 @@ class Limits:
     head_bytes: int = 32 << 10
     head_seconds: float = 10.0
     write_seconds: float = 30.0
+    end_seconds: int = 5

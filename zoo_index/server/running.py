@@ -27,8 +27,6 @@ __all__ = ["Place", "run"]
 _LEAST_TOKEN = 16
 """Characters; shorter ones could be guessed."""
 
-_END_SECONDS = 5
-
 
 @dataclass(frozen=True)
 class Place:
@@ -129,7 +127,7 @@ def run(
             proxy_headers=False,
             h11_max_incomplete_event_size=limits.head_bytes,
             timeout_keep_alive=math.ceil(limits.head_seconds),
-            timeout_graceful_shutdown=_END_SECONDS,
+            timeout_graceful_shutdown=limits.end_seconds,
             lifespan="on",
         )
         logging.getLogger("uvicorn.error").setLevel(

@@ -244,3 +244,15 @@ def test_more_than_may_wait_are_told_to_come_again(server: Server) -> None:
     assert all(wait == "2" for status, wait in found if status == 503)
     assert any(status == 503 for status, _ in found)
     assert until(lambda: server.ask("/api/status").json["pending"] == 0)
+
+
+def test_numbers_that_are_too_long_are_told_in_plain_words(server: Server) -> None:
+    told = server.ask("/api/recommend", b'{"name": "test_vit", "k": ' + b"1" * 5000 + b"}")
+    assert (told.status, told.json["detail"]) == (400, "expected numbers of at most 40 digits, got one of 5,000")
+
+
+def test_questions_are_counted_that_somebody_asked(server: Server) -> None:
+    before = server.ask("/api/status").json["questions"]
+    for _ in range(2):
+        server.ask("/api/recommend", {"name": "test_vit", "k": 2})
+    assert server.ask("/api/status").json["questions"] == before + 2

@@ -5,8 +5,9 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from click.testing import CliRunner, Result
 from serving import Server
 
 from zoo_index.commands.main import cli
-from zoo_index.recommending.answers import Filters
+from zoo_index.recommending.answers import Filters, Recommendations
 from zoo_index.recommending.resolve import Resolved, described
 from zoo_index.server import client
 
@@ -136,11 +137,16 @@ def test_what_is_wrong_is_said_in_a_line(small_index: Path, status: int, content
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:1", "ftp://host", "http://", "http://a@b/", "http://h/?q", "http://h:x"]
+    "url",
+    [
+        *("127.0.0.1:1", "ftp://host", "http://", "http://a@b/", "http://h/?q", "http://h:x"),
+        *("http://h h", "http://h/a b", "http://h\n", " http://h", "http://z\u00f6\u00f6", "http://h\u2028"),
+    ],
 )
 def test_what_is_no_address_is_refused(small_index: Path, url: str) -> None:
     done = zoo("--db", small_index, "recommend", "-t", "test_vit", "--server", url)
     assert (done.exit_code, "expected the address of a server" in done.output) == (2, True)
+    assert len(done.output.splitlines()) == 1
 
 
 def test_nobody_there_and_nobody_who_answers(small_index: Path) -> None:
@@ -164,6 +170,66 @@ def test_it_waits_for_so_long_only() -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(client.ServerError, match=r"within 0\.2 seconds, got none; try again later"):
             client.recommend(url, network, k=1, measure="dpiat", filters=Filters(), seconds=0.2)
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_left_in_the_end() -> None:
+    import torch
+
+    class Slow(Peer):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.05)
+
+    network: Resolved = described(torch.nn.Linear(3, 4), "mine")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(client.ServerError, match=r"within 0\.5 seconds, got none; try again later"):
+            client.recommend(address(server), network, k=1, measure="dpiat", filters=Filters(), seconds=0.5)
+        server.shutdown()
+
+
+RESULT = {
+    **{name: "x" for name in ("name", "architecture", "family", "catalogue", "input_size", "evidence")},
+    **{name: 1 for name in ("rank", "params", "n_classes", "n_weights")},
+    **{"similarity": 0.5, "paper_similarity": None, "coverage": 1.0, "license": None, "available": True},
+    **{"top1": 80.5, "benefit": "strong"},
+}
+ANSWER = {
+    "target": {"name": "x", "fingerprint": "f", "params": 1, "layers": 1, "blocks": 0, "single_layers": 1},
+    **{"measure": "dpiat", "results": [RESULT], "n_considered": 1, "n_scored": 1, "seconds": 0.1},
+}
+
+
+WRONG: list[dict[str, Any]] = [
+    *({"similarity": value} for value in (1e308, -0.1, float("nan"), float("inf"), True, "1")),
+    *({"coverage": value} for value in (-5, 1.01)),
+    *({"params": value} for value in (-1, 10**30, 1.5)),
+    *({"rank": value} for value in (-1, 0, 2, True)),
+    *({"name": value} for value in ("x" * 3000, None)),
+    *({"top1": value} for value in (-1, float("inf"))),
+    {"benefit": "certain"},
+]
+
+
+def test_values_that_no_answer_has_are_refused() -> None:
+    import torch
+
+    network: Resolved = described(torch.nn.Linear(3, 4), "mine")
+    with peer(200) as other:
+
+        def ask(results: list[dict[str, Any]]) -> Recommendations:
+            other.answer = (200, {}, json.dumps({**ANSWER, "results": results}).encode())
+            return client.recommend(address(other), network, k=2, measure="dpiat", filters=Filters())
+
+        assert ask([RESULT, {**RESULT, "rank": 2}]).results[1].rank == 2
+        several = [{**RESULT, "rank": rank} for rank in (1, 2, 3)]  # two are asked for
+        for wrong in (several, *([{**RESULT, **changed}] for changed in WRONG)):
+            with pytest.raises(client.ServerError, match="use the same version of zoo"):
+                ask(wrong)
 
 
 def test_an_architecture_is_written_to_a_file(
