@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,9 @@ def index(small_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(index: Path) -> Iterator[Server]:
-    with limited(index, head_seconds=1, connections=20, pending_bytes=10**6, body_seconds=2) as found:
+    with limited(
+        index, head_seconds=1, connections=20, pending_bytes=10**6, body_seconds=2, write_seconds=1
+    ) as found:
         yield found
 
 
@@ -114,6 +118,25 @@ def test_far_too_many_connections_are_closed_at_once(small: Server) -> None:
         for peer in peers:
             peer.close()
     assert until(lambda: small.ask("/api/health").status == 200)
+
+
+def established(server: Server) -> int:
+    found = psutil.Process(server.process.pid).net_connections(kind="tcp")
+    return sum(one.status == psutil.CONN_ESTABLISHED for one in found)
+
+
+def test_who_does_not_read_the_answers_is_hung_up_on(small: Server) -> None:
+    size = len(small.ask("/api/openapi.json").content)
+    request = b"GET /api/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    n = (20 << 20) // size  # more than the buffers of both sides hold
+    with connected(small, request * n) as peer:
+        assert until(lambda: established(small) == 1)
+        assert until(lambda: established(small) == 0)
+        found = 0
+        with suppress(ConnectionResetError):
+            while piece := peer.recv(1 << 20):
+                found += len(piece)
+    assert 0 < found < n * size
 
 
 def test_large_questions_share_a_memory_and_small_ones_go_on(small: Server) -> None:
@@ -197,6 +220,20 @@ def test_at_its_end_it_refuses_what_waits_and_finishes_what_runs(index: Path) ->
                 "the server ends; ask again when it is back",
                 "10",
             )
+
+
+@pytest.mark.slow
+def test_a_damaged_index_is_told_once(index: Path, tmp_path: Path) -> None:
+    place = tmp_path / "zoo.db"
+    shutil.copy(index, place)
+    with serving(place) as server:
+        place.write_bytes(b"\xff" * 100_000)
+        assert until(lambda: server.ask("/api/health").status == 503)
+        time.sleep(2)  # it looks twice a second
+        server.stop()
+        assert server.process.stderr is not None
+        told = server.process.stderr.read()
+    assert told.count("could not be looked at") == 1, told
 
 
 @pytest.mark.slow
