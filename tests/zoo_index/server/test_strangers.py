@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import signal
@@ -53,7 +54,13 @@ def index(small_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def small(index: Path) -> Iterator[Server]:
     with limited(
-        index, head_seconds=1, connections=20, pending_bytes=10**6, body_seconds=2, write_seconds=1
+        index,
+        head_seconds=1,
+        connections=20,
+        peer_connections=10,
+        pending_bytes=10**6,
+        body_seconds=2,
+        write_seconds=1,
     ) as found:
         yield found
 
@@ -98,6 +105,21 @@ def test_heads_that_never_end_are_hung_up_on(small: Server) -> None:
     finally:
         for peer in peers:
             peer.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a second address of this machine")
+def test_one_address_does_not_take_all_connections(small: Server) -> None:
+    peers = [connected(small, HALF) for _ in range(12)]
+    try:
+        assert small.ask("/api/health").status == 503
+        other = http.client.HTTPConnection("127.0.0.1", small.port, timeout=20, source_address=("127.0.0.2", 0))
+        other.request("GET", "/api/health")
+        assert other.getresponse().status == 200
+        other.close()
+    finally:
+        for peer in peers:
+            peer.close()
+    assert until(lambda: small.ask("/api/health").status == 200)
 
 
 def test_after_an_answer_the_next_head_has_to_come_too(small: Server) -> None:
