@@ -366,7 +366,7 @@ def test_the_example_is_short_and_is_that_of_the_page() -> None:
     text = (ROOT / "examples" / "team_catalogue.py").read_text()
     assert len(text.splitlines()) < 40
     page = (ROOT / "docs" / "own-catalogue.md").read_text()
-    code = page.split("```python title=\"team_catalogue.py\"\n")[1].split("```")[0]
+    code = page.split('```python title="team_catalogue.py"\n')[1].split("```")[0]
     lines = [line.split("  #")[0].strip() for line in text.splitlines()]
     for line in code.splitlines():
         assert line.strip() in lines, line
