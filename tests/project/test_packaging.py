@@ -300,9 +300,11 @@ class TestImage:
                 (container,) = pod["spec"]["containers"]
                 images.add(container["image"])
                 assert CliRunner().invoke(cli, [*container["command"][1:], "--help"]).exit_code == 0
-                probes = [probe["httpGet"] for kind, probe in container.items() if kind.endswith("Probe")]
-                paths |= {probe["path"] for probe in probes}
-                ports |= {probe["port"] for probe in probes}
+                probes = {kind: probe for kind, probe in container.items() if kind.endswith("Probe")}
+                asked = [probe.get("httpGet") or probe["tcpSocket"] for probe in probes.values()]
+                assert bool(probes) == ("httpGet" in probes.get("readinessProbe", {}))
+                paths |= {probe["path"] for probe in asked if "path" in probe}
+                ports |= {probe["port"] for probe in asked}
         assert images == {f"registry.example.org/zoo:{PROJECT['version']}"}
         assert f"-t {min(images)} ." in (ROOT / "Dockerfile").read_text()
         assert (paths, ports) == ({self.open_path()}, {self.port()})

@@ -155,7 +155,7 @@ PAIRS: dict[str, tuple[Maker, Maker, tuple[int, ...]]] = {
         (3, 64, 64),
     ),
 }
-FAST = ("mnasnet", "regnet", "hf-dinov2", "hf-clip", "hf-beit", "hf-siglip", "hf-convnextv2")
+FAST = ("mnasnet", "regnet", "hf-dinov2", "hf-clip", "hf-beit")
 """They take little time; the others run in the sweep."""
 
 ONE_SIDED = ("mask_token", "relative_position_index", "num_batches_tracked")

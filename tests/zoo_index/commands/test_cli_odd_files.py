@@ -246,6 +246,7 @@ def test_a_full_disk(arguments: tuple[str, ...], folder: Path) -> None:
 # a database of no bytes ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_database_of_no_bytes_is_filled(folder: Path) -> None:
     path = folder / "none.db"
     path.write_bytes(b"")

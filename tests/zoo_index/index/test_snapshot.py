@@ -134,6 +134,7 @@ def first_use(place: Path) -> subprocess.Popen[str]:
 
 
 @fits
+@pytest.mark.slow
 def test_processes_that_come_first_at_the_same_time_all_find_everything(tmp_path: Path) -> None:
     """As when every rank of a training job warms up its model."""
     processes = [first_use(tmp_path / "zoo.db") for _ in range(4)]
