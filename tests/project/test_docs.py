@@ -14,6 +14,7 @@ from types import ModuleType
 import click
 import pages
 import pytest
+from browser import chromium
 
 from zoo_index.commands.main import cli
 from zoo_index.zoo.zoo import Zoo
@@ -184,9 +185,7 @@ def test_the_site_is_built_without_a_warning_and_asks_no_other_host(site: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_open_in_a_browser_without_errors(site: Path, scheme: str) -> None:
-    chromium = Path("/usr/bin/chromium")
-    if not chromium.exists():
-        pytest.skip("no chromium")
+    program = chromium()
     script = f"""
 import json, threading
 from functools import partial
@@ -199,7 +198,7 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 place = f"http://127.0.0.1:{{server.server_port}}"
 heard = []
 with sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path="{chromium}", args=["--no-sandbox"])
+    browser = playwright.chromium.launch(executable_path="{program}", args=["--no-sandbox"])
     page = browser.new_context(color_scheme="{scheme}", viewport={{"width": 400, "height": 900}}).new_page()
     page.on("request", lambda r: r.url.startswith(("http", "ws")) and place not in r.url and heard.append(r.url))
     page.on("console", lambda m: m.type == "error" and heard.append(m.text))

@@ -12,19 +12,25 @@ from urllib.parse import urlsplit
 
 import pytest
 
-__all__ = ["Visit", "browser", "opened"]
+__all__ = ["Visit", "browser", "chromium", "opened"]
 
 _LOCAL = ("data", "blob", "about")
 
 
-@pytest.fixture(scope="module")  # while it is there, no test in the same process can start an event loop
-def browser() -> Iterator[Any]:
-    """Debian's chromium; without it tests are skipped, but not in continuous integration."""
+def chromium() -> str:
+    """Where Debian's chromium is; without it a test is skipped, but fails in continuous integration."""
     program = shutil.which("chromium")
     if program is None:
         if os.environ.get("CI") == "true":
             pytest.fail("expected chromium, found none; run: apt-get install chromium")
         pytest.skip("chromium is not installed")
+    return program
+
+
+@pytest.fixture(scope="module")  # while it is there, no test in the same process can start an event loop
+def browser() -> Iterator[Any]:
+    """Debian's chromium; without it tests are skipped, but not in continuous integration."""
+    program = chromium()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -75,7 +75,7 @@ class Pictures:
         if not self.are_wanted:
             return
         from zoo_index.recommending.targets import name_for
-        from zoo_index.reports.saving import write
+        from zoo_index.reports.saving import write, write_text
 
         called = name_for(target)
         if self.html is not None:
@@ -83,7 +83,7 @@ class Pictures:
 
             names = [supply["name"] for supply in values["supplies"]] or [source]
             text = plan_page(values, source=source, target=called, command=_retyped(ctx, names))
-            write(self.html, lambda place: place.write_text(text, encoding="utf-8"), "--html")
+            write_text(self.html, text, "--html")
         if self.plot is not None:
             from zoo_index.reports.plot import draw_plan
 
@@ -96,7 +96,7 @@ class Pictures:
         """Write what was asked for of a ranking; see `save_plan`."""
         if not self.are_wanted:
             return
-        from zoo_index.reports.saving import write
+        from zoo_index.reports.saving import write, write_text
 
         if self.html is not None:
             from zoo_index.reports.html.pages import ranking_page
@@ -109,7 +109,7 @@ class Pictures:
                 target=target,
                 command=_retyped(ctx, ()),
             )
-            write(self.html, lambda place: place.write_text(text, encoding="utf-8"), "--html")
+            write_text(self.html, text, "--html")
         if self.plot is not None:
             from zoo_index.reports.plot import draw_ranking
 

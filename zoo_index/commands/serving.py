@@ -38,13 +38,13 @@ def explore_command(ctx: click.Context, /, html: Path, as_json: bool, **options:
       zoo explore --html zoo.html
       zoo explore --html small.html --max-params 25M --license permissive
     """  # noqa: D301 - click's mark for lines that stay as they are
-    from zoo_index.reports.saving import check_html, write
+    from zoo_index.reports.saving import check_html, write_text
 
     place = check_html(html)
     from zoo_index.server.exploring import explore
 
     text, n = explore(zoo_of(ctx), filters_from(options), progress.advance)
-    write(place, lambda file: file.write_text(text, encoding="utf-8"), "--html")
+    write_text(place, text, "--html")
     if as_json:
         print_json({"architectures": n, "output": str(html)})
     else:
@@ -140,7 +140,7 @@ def standardize_command(ctx: click.Context, target: str, example: str | None, ou
       zoo standardize -t myarch.py -o myarch.json
     """  # noqa: D301 - click's mark for lines that stay as they are
     from transfer.weights.files import check_writable
-    from zoo_index.reports.saving import write
+    from zoo_index.reports.saving import write_text
 
     check_writable(output)
     from zoo_index.contained.questions import standardized
@@ -148,7 +148,7 @@ def standardize_command(ctx: click.Context, target: str, example: str | None, ou
 
     network = standardized(partial(zoo_of, ctx), target, example=example)
     text = json.dumps(write_document(network), indent=None, separators=(",", ":"))
-    write(output, lambda file: file.write_text(text + "\n", encoding="utf-8"), "--output")
+    write_text(output, text + "\n", "--output")
     if as_json:
         print_json({"name": network.name, "output": str(output)})
     else:

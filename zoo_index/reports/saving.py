@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transfer.planning.planned import TransferPlan
     from zoo_index.recommending.answers import Recommendations
 
-__all__ = ["check_html", "check_plot", "save_html", "save_plot", "write"]
+__all__ = ["check_html", "check_plot", "save_html", "save_plot", "write", "write_text"]
 
 _PLOTS = (".png", ".svg", ".pdf")
 _PAGES = (".html", ".htm")
@@ -61,7 +61,7 @@ def save_html(
     else:
         values, source, target = _named(result, source, target)
         text = plan_page(values, source=source, target=target)
-    write(file, lambda place: place.write_text(text, encoding="utf-8"), "--html")
+    write_text(file, text, "--html")
 
 
 def save_plot(
@@ -153,6 +153,11 @@ def write(path: Path, make: Callable[[Path], object], option: str) -> None:
             make(place)
     except OSError as error:
         raise _of(option, cannot_write(path, error)) from error
+
+
+def write_text(path: Path, text: str, option: str) -> None:
+    """Write a text, as `write` does."""
+    write(path, lambda place: place.write_text(text, encoding="utf-8"), option)
 
 
 def _of(option: str, error: OutputError) -> OutputError:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from zoo_index.errors import NothingFoundError
-from zoo_index.hub.availability import Availability
 from zoo_index.index.layout import open_layout, vectors_of
 from zoo_index.index.view import View
 from zoo_index.recommending.answers import Filters
@@ -16,6 +15,7 @@ from zoo_index.reports.html.map import map_page
 from zoo_index.server.atlas import Atlas, Wanted
 from zoo_index.server.details import blocks_of, entry_values
 from zoo_index.server.neighbours import Neighbours, all_neighbours
+from zoo_index.zoo.picking import admitted
 from zoo_index.zoo.zoo import Zoo
 
 __all__ = ["MOST_TOLD", "explore"]
@@ -68,13 +68,8 @@ def explore(zoo: Zoo, filters: Filters, progress: Progress = lambda phase, done,
         If no entry passes the filters.
     """
     view = zoo.ensure()
-    availability = Availability()
-    entries = [
-        {**entry, "available": availability.find(entry) is not None}
-        for entry in sorted(view.entries.all, key=lambda entry: (entry["architecture_id"], entry["position"]))
-        if filters.admits(entry)
-    ]
-    entries = [entry for entry in entries if entry["available"] or not filters.available]
+    rows = sorted(view.entries.all, key=lambda entry: (entry["architecture_id"], entry["position"]))
+    entries = admitted(rows, filters)
     if not entries:
         raise NothingFoundError(
             f"expected entries that pass the filters ({filters.describe() or 'none'}), found none; relax them, or "

@@ -15,6 +15,7 @@ from zoo_index.foundation.progress import step
 from zoo_index.hub.availability import Availability
 from zoo_index.recommending.answers import Filters
 from zoo_index.zoo.keeping import Keeper
+from zoo_index.zoo.picking import admitted
 
 if TYPE_CHECKING:
     from transfer.options import Options
@@ -39,14 +40,8 @@ class Asker(Keeper):
             If there is no index.
         """
         view = self.ensure()
-        filters, availability = filters or Filters(), Availability()
-        found = []
-        for entry in sorted(view.entries.all, key=lambda entry: (entry["architecture"], entry["position"])):
-            if filters.admits(entry):
-                available = availability.find(entry) is not None
-                if available or not filters.available:
-                    found.append({**entry, "available": available})
-        return found
+        rows = sorted(view.entries.all, key=lambda entry: (entry["architecture"], entry["position"]))
+        return admitted(rows, filters or Filters())
 
     def recommend(
         self,

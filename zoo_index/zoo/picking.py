@@ -8,12 +8,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import translate
 from typing import Any
 
-__all__ = ["named_like", "near_names", "ordered"]
+from zoo_index.hub.availability import Availability
+from zoo_index.recommending.answers import Filters
+
+__all__ = ["admitted", "named_like", "near_names", "ordered"]
 
 Entry = Mapping[str, Any]
 
 _KEYS = {"name": "name", "params": "n_params", "top1": "top1", "downloads": "downloads", "size": "n_bytes"}
 """What can be sorted by, and what it is called in an entry."""
+
+
+def admitted(entries: Iterable[Entry], filters: Filters) -> list[dict[str, Any]]:
+    """Return the entries that pass filters, each with ``available``: whether its weights are on this machine."""
+    availability = Availability()
+    found = (
+        {**entry, "available": availability.find(entry) is not None} for entry in entries if filters.admits(entry)
+    )
+    return [entry for entry in found if entry["available"] or not filters.available]
 
 
 def named_like(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
