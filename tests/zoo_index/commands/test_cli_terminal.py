@@ -12,6 +12,8 @@ import torch
 from forked_cli import run_cli
 from terminals import PLAIN, on_screen, run_in_terminal
 
+from zoo_index.database import copying
+from zoo_index.foundation import progress
 from zoo_index.reports.page import Page
 
 NET = "from torch import nn\ndef build_model():\n    return nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4))\n"
@@ -102,7 +104,7 @@ def test_colours_can_be_forced_into_a_pipe() -> None:
 
 
 def test_the_first_use_shows_how_far_it_is(folder: Path) -> None:
-    code, sent = run_in_terminal("--db", "new.db", "list", "resnet50")
+    code, sent = run_in_terminal("--db", "new.db", "list", "resnet50", before=_draw_at_once)
     assert code == 0
     assert "copying the index  [" in sent
     assert "/s  " in sent
@@ -110,6 +112,12 @@ def test_the_first_use_shows_how_far_it_is(folder: Path) -> None:
     lines = on_screen(sent)
     assert lines[0].startswith("entry")
     assert not any("copying" in line for line in lines)
+
+
+def _draw_at_once() -> None:
+    """Let a fast machine show progress too: it draws what takes half a second, and copies in large parts."""
+    progress._PATIENCE, progress._INTERVAL = 0.0, 0.001
+    copying._PART = 50
 
 
 @pytest.mark.parametrize("state", ["index", "none", "damaged", "server"])
