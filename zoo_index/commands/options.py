@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from zoo_index.commands.completing import complete_target
+from zoo_index.commands.completing import complete_sources, complete_target
 from zoo_index.foundation.settings import size_from
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ __all__ = [
     "json_option",
     "measure_option",
     "method_option",
+    "option_for_source",
+    "option_for_target",
     "options_from",
     "proof_options",
     "reading_options",
@@ -56,14 +58,37 @@ _PARTS = (
 )
 """What can be left out, by the names of `transfer.Options`."""
 
+
+def option_for_target(name: str, *, is_required: bool) -> Callable[[Command], Command]:
+    """Make the option for the target, which a command gets as `name`."""
+    return click.option(
+        "--target",
+        "-t",
+        name,
+        required=is_required,
+        shell_complete=complete_target,
+        help="Your network: file.py, file.py:Name, package.module:Name, a timm name or a checkpoint.",
+    )
+
+
+def option_for_source(
+    name: str, *, is_required: bool = False, takes_several: bool = True
+) -> Callable[[Command], Command]:
+    """Make the option for the source, or for several, which a command gets as `name`."""
+    more = " Given again: for what the first leaves random." if takes_several else ""
+    return click.option(
+        "--source",
+        "-s",
+        name,
+        required=is_required,
+        multiple=takes_several,
+        shell_complete=complete_sources,
+        help=f"Pretrained network by name, or a checkpoint.{more}",
+    )
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-target_option = click.option(
-    "--target",
-    "-t",
-    required=True,
-    shell_complete=complete_target,
-    help="Your network: file.py, file.py:Name, package.module:Name, a timm name or a checkpoint.",
-)
+target_option = option_for_target("target", is_required=True)
 input_option = click.option(
     "--input",
     "example",

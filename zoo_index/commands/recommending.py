@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from zoo_index.commands.common import near_names, page, print_json, say, zoo_of
 from zoo_index.commands.completing import complete_sources, complete_target
@@ -18,6 +19,8 @@ from zoo_index.commands.options import (
     input_option,
     json_option,
     measure_option,
+    option_for_source,
+    option_for_target,
     target_option,
 )
 from zoo_index.commands.pictures import picture_options, pictures_at
@@ -106,31 +109,69 @@ def recommend_command(
     pictures.tell(quiet=as_json)
 
 
+def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer sources for the first word, or targets where the source is given by its option."""
+    complete = complete_sources if ctx.params.get("named_source") is None else complete_target
+    return complete(ctx, parameter, incomplete)
+
+
 @click.command("similarity")
-@click.argument("source", shell_complete=complete_sources)
-@click.argument("target", shell_complete=complete_target)
+@click.argument("source", required=False, shell_complete=_complete_first)
+@click.argument("target", required=False, shell_complete=complete_target)
+@option_for_target("named_target", is_required=False)
+@option_for_source("named_source", takes_several=False)
 @input_option
 @measure_option
 @json_option
 @click.pass_context
 def similarity_command(
-    ctx: click.Context, source: str, target: str, example: str | None, measure: str, as_json: bool
+    ctx: click.Context,
+    source: str | None,
+    target: str | None,
+    named_target: str | None,
+    named_source: str | None,
+    example: str | None,
+    measure: str,
+    as_json: bool,
 ) -> None:
     """Say how much of TARGET the SOURCE can supply, from 0 to 1.
+
+    The two networks are given in this order, or by -s and -t as everywhere.
 
     \b
     Examples:
       zoo similarity efficientnet_lite0 myarch.py
+      zoo similarity -t myarch.py -s efficientnet_lite0
       zoo similarity old.safetensors myarch.py --measure dpiat
     """  # noqa: D301 - click's mark for lines that stay as they are
     from zoo_index.contained import questions
 
+    words = [word for word in (source, target) if word is not None]
+    source, target = _pair(ctx, words, named_source, named_target)
     with near_names(ctx, (source,)):
         value = questions.similarity(partial(zoo_of, ctx), source, target, measure=measure, example=example)
     if as_json:
         print_json({"source": source, "target": target, "measure": measure, "similarity": value})
     else:
         say(f"{value:.6f}")
+
+
+def _pair(ctx: click.Context, words: list[str], source: str | None, target: str | None) -> tuple[str, str]:
+    """Take the source and the target from options, and what these do not name from the words, in their order."""
+    rest = iter(words)
+    chosen = []
+    for given, argument, option in ((source, "source", "named_source"), (target, "target", "named_target")):
+        one = given if given is not None else next(rest, None)
+        if one is None:  # who names the other by an option is told of the option
+            lacking = option if source is not None or target is not None else argument
+            parameter = next(each for each in ctx.command.params if each.name == lacking)
+            hint = f"'{argument.upper()}'" if lacking == argument else None
+            raise click.MissingParameter(ctx=ctx, param=parameter, param_hint=hint)
+        chosen.append(one)
+    left = next(rest, None)
+    if left is not None:
+        raise click.UsageError(f"expected one source and one target, got {shlex.quote(left)} besides", ctx)
+    return chosen[0], chosen[1]
 
 
 RECOMMENDING = (recommend_command, similarity_command)

@@ -14,13 +14,13 @@ import click
 from transfer.errors import InputError
 from transfer.weights.files import check_writable
 from zoo_index.commands.common import complain, near_names, page, print_json, zoo_of
-from zoo_index.commands.completing import complete_sources
 from zoo_index.commands.options import (
     PATH,
     filter_options,
     filters_from,
     input_option,
     json_option,
+    option_for_source,
     options_from,
     proof_options,
     reading_options,
@@ -40,15 +40,7 @@ __all__ = ["TRANSFERRING"]
 @click.command("plan", cls=WithHints, short_help="Show what a transfer would do.")
 @target_option
 @input_option
-@click.option(
-    "--source",
-    "-s",
-    "sources",
-    required=True,
-    multiple=True,
-    shell_complete=complete_sources,
-    help="Pretrained network by name, or a checkpoint. Given again: for what the first leaves random.",
-)
+@option_for_source("sources", is_required=True)
 @transfer_options
 @click.option("--verbose", is_flag=True, help="Show every tensor.")
 @picture_options
@@ -107,14 +99,7 @@ def plan_command(
 @click.command("transfer", cls=WithHints, short_help="Copy the parameters of a source into TARGET.")
 @target_option
 @input_option
-@click.option(
-    "--source",
-    "-s",
-    "named",
-    multiple=True,
-    shell_complete=complete_sources,
-    help="Pretrained network by name, or a checkpoint. Given again: for what the first leaves random.",
-)
+@option_for_source("named")
 @click.option("--auto", is_flag=True, help="Take the source that zoo recommend puts first.")
 @click.option(
     "--sources",

@@ -62,6 +62,7 @@ def names(*words: str) -> list[str]:
         ("recommend", "-t", "test_v"),
         ("similarity", "test_v"),
         ("similarity", "test_vit", "test_v"),
+        ("similarity", "-t", "net.py", "-s", "test_v"),
         ("watch", "add", "test_v"),
     ],
 )
@@ -75,6 +76,7 @@ def test_files_are_offered_where_they_are_meant() -> None:
     assert names("plan", "-s", "la") == ["last.ckpt"]
     assert names("plan", "-s", "ne") == []
     assert names("show", "ne") == []
+    assert (names("similarity", "ne"), names("similarity", "-s", "test_vit", "ne")) == ([], ["net.py"])
     assert names("recommend", "-t", "od") == []
     assert offered("recommend", "-t", "bi") == [("file", "bi")]  # the shell knows folders
     assert names("recommend", "-t", "./test_n") == ["./test_net.py"]

@@ -90,3 +90,32 @@ def test_weights_that_cannot_be_fetched_lead_to_those_that_are_here() -> None:
     offer = "to choose only among those: --auto --available"
     assert offer in run("transfer", "-t", "net.py", "--auto", code=2)
     assert offer not in run("transfer", "-t", "net.py", "-s", "test_vit2", code=2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-t", "net.py", "-s", "test_resnet"),
+        ("--source", "test_resnet", "--target", "net.py"),
+        ("-t", "net.py", "test_resnet"),
+        ("-s", "test_resnet", "net.py"),
+    ],
+)
+def test_two_networks_are_compared_however_they_are_given(words: tuple[str, ...]) -> None:
+    value = run("similarity", "test_resnet", "net.py")
+    assert 0 < float(value) < 1
+    assert run("similarity", *words) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "Missing argument 'SOURCE'. For example: zoo similarity"),
+        (("test_resnet",), "Missing argument 'TARGET'."),
+        (("-s", "test_resnet"), "Missing option '--target' / '-t'."),
+        (("-t", "net.py"), "Missing option '--source' / '-s'."),
+        (("-t", "net.py", "a", "b c"), "expected one source and one target, got 'b c' besides"),
+    ],
+)
+def test_one_network_or_three_are_not_compared(words: tuple[str, ...], said: str) -> None:
+    assert said in run("similarity", *words, code=2)
