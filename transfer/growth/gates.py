@@ -50,7 +50,7 @@ def open_gates(
     factors: dict[str, float] = {}
     if not found:
         return alignment, constants, factors
-    from transfer.growth.probing import constant_factor
+    from transfer.growth.gate_factors import constant_factor
 
     opened: set[str] = set()
     for gate in found:

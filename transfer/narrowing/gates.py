@@ -126,7 +126,7 @@ def _usual_averages(gate: Gate, read: Reader) -> list[Average]:
 
 def _own_average(gate: Gate, module: nn.Module, read: Reader) -> list[Average]:
     """Return what the gate itself multiplies by; nothing if it is none."""
-    from transfer.growth.probing import constant_factor, multiplied_by
+    from transfer.growth.gate_factors import constant_factor, multiplied_by
 
     if constant_factor(module, gate.path, [tensor.name for tensor in gate.excite.tensors]) is None:
         return []
