@@ -11,6 +11,7 @@ import click
 
 from transfer.errors import InputError
 from zoo_index.commands.common import PARTIAL, page, print_json, say, zoo_of
+from zoo_index.commands.completing import complete_names, complete_values
 from zoo_index.commands.options import PATH, json_option
 from zoo_index.foundation.progress import advance
 
@@ -26,8 +27,8 @@ _HUB, _STRUCTURES = "hub:", "transformers:"
 @click.command("add", short_help="Add checkpoints, folders or a hub as sources.")
 @click.argument("checkpoint", type=PATH)
 @click.option("--name", help="What to call it; default: the name of the file or folder.")
-@click.option("--license", "license_", help="Licence of the weights.")
-@click.option("--family", default="", help="Family to list it under.")
+@click.option("--license", "license_", shell_complete=complete_values("license"), help="Licence of the weights.")
+@click.option("--family", default="", shell_complete=complete_values("family"), help="Family to list it under.")
 @json_option
 @click.pass_context
 def add_command(
@@ -91,7 +92,7 @@ def _add_many(
 
 
 @click.command("remove", short_help="Take out what was added.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_names)
 @json_option
 @click.pass_context
 def remove_command(ctx: click.Context, name: str, as_json: bool) -> None:

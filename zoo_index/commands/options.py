@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from zoo_index.commands.completing import complete_sources, complete_target
+from zoo_index.commands.completing import complete_sources, complete_target, complete_values
 from zoo_index.foundation.settings import size_from
 
 if TYPE_CHECKING:
@@ -214,15 +214,28 @@ def filter_options(command: Command) -> Command:
     """Add the options that narrow down entries."""
     for option in reversed(
         (
-            click.option("--family", help="Only this family, e.g. resnet or efficientnet."),
+            click.option(
+                "--family",
+                shell_complete=complete_values("family"),
+                help="Only this family, e.g. resnet or efficientnet.",
+            ),
             click.option(
                 "--license",
                 "license_",
+                shell_complete=complete_values("license", ("permissive", ANY_LICENSE), takes_several=True),
                 help="Only these licences, e.g. apache-2.0,mit. 'permissive': any use allowed; 'unknown': none is "
                 "stated; 'any': all, whatever the settings say.",
             ),
-            click.option("--task", help="Only for this task, e.g. image-classification or object-detection."),
-            click.option("--dataset", help="Only trained on this data set, e.g. imagenet-1k."),
+            click.option(
+                "--task",
+                shell_complete=complete_values("task"),
+                help="Only for this task, e.g. image-classification or object-detection.",
+            ),
+            click.option(
+                "--dataset",
+                shell_complete=complete_values("dataset"),
+                help="Only trained on this data set, e.g. imagenet-1k.",
+            ),
             click.option(
                 "--max-size", "max_bytes", type=_Size(), help="At most so many bytes of weights, e.g. 99M."
             ),
@@ -230,7 +243,11 @@ def filter_options(command: Command) -> Command:
             click.option("--max-params", type=_Size(), help="At most so many parameters, e.g. 25M."),
             click.option("--min-params", type=_Size(), help="At least so many parameters."),
             click.option("--search", help="Only names that contain this text."),
-            click.option("--catalogue", help="Only this catalogue, e.g. timm, torchvision, folder or local."),
+            click.option(
+                "--catalogue",
+                shell_complete=complete_values("catalogue"),
+                help="Only this catalogue, e.g. timm, torchvision, folder or local.",
+            ),
             click.option(
                 "--available/--anywhere",
                 default=False,

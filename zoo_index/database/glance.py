@@ -1,4 +1,4 @@
-"""A quick look at an index: how much is in it, and names that begin so.
+"""A quick look at an index: how much is in it, names that begin so, and what entries say of themselves.
 
 For what must not keep anybody waiting, such as the Tab key: nothing is checked, written or brought up to date, a
 file is read without SQLAlchemy, and whatever is wrong means that there is nothing to tell.
@@ -14,7 +14,7 @@ from typing import Any
 
 from zoo_index.database.opening import is_address
 
-__all__ = ["amounts", "names_beginning"]
+__all__ = ["FIELDS", "amounts", "names_beginning", "values_of"]
 
 _SECONDS = 2
 """How long a lock or a server is waited for."""
@@ -22,6 +22,9 @@ _SECONDS = 2
 _NOW = "(SELECT generation FROM state)"
 _STANDING = f"born <= {_NOW} AND (died IS NULL OR died > {_NOW})"
 _AMOUNTS = f"SELECT n_architectures, n_entries FROM generation WHERE number = {_NOW}"
+
+FIELDS = ("family", "license", "catalogue", "task", "dataset")
+"""What entries are filtered by that is the same for many of them."""
 
 Rows = Sequence[Sequence[Any]]
 
@@ -52,6 +55,25 @@ def names_beginning(place: str, begin: str, most: int) -> list[str]:
     )
     rows = _rows(place, f"SELECT name FROM ({found}) AS found ORDER BY name LIMIT {int(most)}", values * 2)
     return [str(row[0]) for row in rows]
+
+
+def values_of(place: str, field: str, most: int) -> list[str]:
+    """Return what the entries of an index have in a field, the most frequent first.
+
+    Parameters
+    ----------
+    place : str
+        As for `names_beginning`.
+    field : str
+        One of `FIELDS`. Of a licence, task or data set that is not stated it is ``unknown``, as filters call it.
+    most : int
+    """
+    if field not in FIELDS:
+        raise ValueError(f"expected one of {', '.join(FIELDS)}, got {field!r}")
+    unstated = "" if field in ("family", "catalogue") else "unknown"
+    query = f"SELECT coalesce(nullif({field}, ''), '{unstated}') AS found FROM entry WHERE {_STANDING}"
+    rows = _rows(place, f"{query} GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {int(most)}", ())
+    return [str(row[0]) for row in rows if row[0]]
 
 
 def _rows(place: str, query: str, values: tuple[str, ...]) -> Rows:

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
+from sqlalchemy import update
 from terminals import PLAIN, read_all, set_width
 
 from zoo_index.commands.main import cli
+from zoo_index.database.schema import ENTRY
+from zoo_index.zoo.zoo import Zoo
 
 ROOT = Path(__file__).parents[3]
 
@@ -82,6 +85,54 @@ def test_files_are_offered_where_they_are_meant() -> None:
     assert names("recommend", "-t", "./test_n") == ["./test_net.py"]
 
 
+@pytest.mark.parametrize("command", [("list",), ("recommend", "-t", "net.py"), ("transfer",), ("watch", "add")])
+def test_filters_are_completed_with_what_the_index_has(command: tuple[str, ...]) -> None:
+    assert names(*command, "--license", "") == ["any", "apache-2.0", "permissive"]
+    assert names(*command, "--license", "AP") == ["apache-2.0"]
+    assert names(*command, "--family", "res") == ["resnet"]
+    assert names(*command, "--catalogue", "") == ["pypi", "timm"]
+    assert names(*command, "--dataset", "imagenet-1k") == ["imagenet-1k"]
+    assert names(*command, "--task", "") == ["image-classification"]
+    assert names(*command, "--search", "") == []
+
+
+def test_of_several_licences_the_last_is_completed(zoo: Zoo) -> None:
+    mit = {"license": "MIT"}
+    with zoo.store.writing() as connection:
+        connection.execute(update(ENTRY).where(ENTRY.c.name == "test_vit.r160_in1k").values(mit))
+    assert names("list", "--license", "apache-2.0,") == ["apache-2.0,MIT"]
+    assert names("list", "--license", "apache-2.0,m") == ["apache-2.0,MIT"]
+    assert names("list", "--license", "apache-2.0,permissive,x") == []
+
+
+def test_what_is_not_stated_is_unknown(zoo: Zoo) -> None:
+    with zoo.store.writing() as connection:
+        for name, task in (("test_vit.r160_in1k", ""), ("test_resnet.r160_in1k", None)):
+            connection.execute(update(ENTRY).where(ENTRY.c.name == name).values(task=task))
+    assert names("list", "--task", "") == ["image-classification", "unknown"]
+
+
+def test_values_that_nobody_can_type_are_not_offered(zoo: Zoo) -> None:
+    with zoo.store.writing() as connection:
+        for name, family in (("test_vit.r160_in1k", ""), ("test_resnet.r160_in1k", "two\nlines")):
+            connection.execute(update(ENTRY).where(ENTRY.c.name == name).values(family=family))
+    offered_now = names("list", "--family", "")
+    assert offered_now
+    assert not {"", "unknown", "two\nlines"} & set(offered_now)
+
+
+@pytest.mark.usefixtures("zoo_everywhere")
+@pytest.mark.parametrize("zoo_everywhere", ["postgresql"], indirect=True)
+def test_an_index_on_a_server_is_asked(postgres_url: str) -> None:
+    assert names("--db", postgres_url, "list", "--family", "res") == ["resnet"]
+
+
+def test_bash_is_given_values() -> None:
+    asked = {"_ZOO_COMPLETE": "bash_complete", "COMP_WORDS": "zoo list --license per", "COMP_CWORD": "3"}
+    done = subprocess.run(["zoo"], env={**os.environ, **asked}, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("plain,permissive\n", "")
+
+
 def test_commands_and_options_are_offered() -> None:
     assert "recommend" in names("re")
     assert "--max-params" in names("list", "--max")
@@ -106,12 +157,14 @@ def test_without_an_index_there_is_silence(folder: Path, damage: str, monkeypatc
     assert sorted(folder.rglob("*")) == before
 
 
-def test_nothing_heavy_is_imported_for_a_name() -> None:
+@pytest.mark.parametrize(("typed", "first"), [("show test", "test_vit"), ("list --license a", "apache-2.0")])
+def test_nothing_heavy_is_imported(typed: str, first: str) -> None:
     code = (
         "import sys\ntry:\n    from zoo_index.commands.main import cli\n    cli(prog_name='zoo')\n"
         "except SystemExit:\n    print('|'.join(sys.modules), file=sys.stderr)"
     )
-    asked = {"_ZOO_COMPLETE": "bash_complete", "COMP_WORDS": "zoo show test", "COMP_CWORD": "2"}
+    words = ["zoo", *typed.split()]
+    asked = {"_ZOO_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(ROOT), **asked},
@@ -119,7 +172,7 @@ def test_nothing_heavy_is_imported_for_a_name() -> None:
         text=True,
         check=True,
     )
-    assert "plain,test_vit\n" in done.stdout
+    assert f"plain,{first}\n" in done.stdout
     assert not set(done.stderr.strip().split("|")) & {"torch", "numpy", "sqlalchemy", "rich", "timm"}
 
 
