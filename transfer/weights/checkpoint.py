@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from transfer.errors import CheckpointError, OutputError
 from transfer.structure.records import Signature
-from transfer.weights.choosing import State, choose, choose_names, find_states
+from transfer.weights.choosing import choose, choose_names
 from transfer.weights.contents import Contents
 from transfer.weights.formats.registry import read_contents
 from transfer.weights.formats.safetensors_file import read_header, write_tensors
@@ -25,6 +25,7 @@ from transfer.weights.inspection import check_count, damaged, find_file
 from transfer.weights.names import natural_order
 from transfer.weights.quantization import find_quantized
 from transfer.weights.reading import Reader, StateReader
+from transfer.weights.states import State, find_states
 from transfer.weights.stored import ITEM_SIZES, Stored, StoredTensor
 
 if TYPE_CHECKING:

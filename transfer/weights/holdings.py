@@ -11,10 +11,10 @@ from typing import Any
 
 from transfer.errors import CheckpointError
 from transfer.weights.checkpoint import states_of, take
-from transfer.weights.choosing import State
 from transfer.weights.formats.registry import read_contents
 from transfer.weights.inert.values import Unreadable
 from transfer.weights.inspection import find_file
+from transfer.weights.states import State
 
 __all__ = ["HeldState", "Holdings", "inspect"]
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from transfer.errors import CheckpointError
-from transfer.weights.choosing import choose, find_states
+from transfer.weights.choosing import choose
 from transfer.weights.contents import Contents
 from transfer.weights.indexes import INDEX, MOST_BYTES, is_below, read_index
 from transfer.weights.inspection import check_count
 from transfer.weights.names import natural_order
+from transfer.weights.states import find_states
 
 __all__ = ["read_index_file", "shard_at"]
 
