@@ -18,6 +18,10 @@ import transfer
 import zoo_index
 from transfer.planning.outline import outlined
 from zoo_index.commands.main import cli
+from zoo_index.reports import html
+from zoo_index.reports.html import document
+from zoo_index.reports.html import map as map_pages
+from zoo_index.reports.html import pages as report_pages
 from zoo_index.reports.html.pages import plan_page
 from zoo_index.reports.outlines import ShownOutline
 from zoo_index.zoo.zoo import Zoo
@@ -98,6 +102,23 @@ def test_foreign_text_is_data_and_nothing_else() -> None:
     assert "\u202e" not in page
     assert "default-src 'none'" in page
     assert not re.search(r"https?://(?!www\.w3\.org/(?:2000/svg|1999/xhtml))", page)
+
+
+def test_every_script_is_of_one_idea_and_in_a_page() -> None:
+    folder = Path(html.__file__).parent
+    lines = {path.name: path.read_text().count("\n") for path in folder.glob("*.js")}
+    assert {name: n for name, n in lines.items() if n > 300} == {}
+    named = {
+        name for pages in (document.__file__, map_pages.__file__, report_pages.__file__) for name in _words(pages)
+    }
+    assert {Path(name).stem for name in lines} <= named
+    with pytest.raises(AssertionError, match="no_such_part"):
+        document.document("t", "", {}, parts=("no_such_part",))
+
+
+def _words(module: str | None) -> set[str]:
+    assert module is not None
+    return set(re.findall(r'"(\w+)"', Path(module).read_text()))
 
 
 WRONG: list[Any] = [

@@ -69,6 +69,7 @@ def _assets(*names: str) -> tuple[str, str]:
     styles: list[str] = []
     scripts: list[str] = []
     for name in names:
+        assert any(_FOLDER.joinpath(name + suffix).is_file() for suffix in (".css", ".js")), name
         for suffix, found in ((".css", styles), (".js", scripts)):
             file = _FOLDER.joinpath(name + suffix)
             if file.is_file():

@@ -58,6 +58,12 @@ aria-expanded="false" aria-controls="found" aria-autocomplete="list" maxlength="
 <div id="found" class="found" role="listbox" aria-label="Found" hidden></div>
 <p id="nothing" class="found nothing" role="status" hidden></p></div>"""
 
+_MAP = (
+    *("map_facts", "map_points", "map_geometry", "map_colours", "map_labels", "map_paint"),
+    *("map_sight", "map_panel", "map_search", "map_filters", "map"),
+)
+"""What the map is put together of, in this order: each file uses those before it."""
+
 _WORDS = {"permissive": sorted(PERMISSIVE)}
 """What the filter by licence means."""
 
@@ -81,15 +87,13 @@ def map_page(data: Mapping[str, Any]) -> str:
         ``map``, as the server answers it, with points; ``details`` of every one of them, or nothing; ``note``, what
         to say of the file.
     """
-    return document(
-        "Map of the zoo", _top("Map of the zoo", _SEARCH) + _STAGE, {**data, **_WORDS}, parts=("map_facts", "map")
-    )
+    return document("Map of the zoo", _top("Map of the zoo", _SEARCH) + _STAGE, {**data, **_WORDS}, parts=_MAP)
 
 
 def map_shell() -> str:
     """Return the map that asks its server."""
     body = _top("Map of the zoo", _SEARCH, here="/") + _STAGE.replace("on this machine", "on the server")
-    return document("Map of the zoo", body, _WORDS, parts=("map_ask", "map_facts", "map"), asks=True)
+    return document("Map of the zoo", body, _WORDS, parts=("map_ask", *_MAP), asks=True)
 
 
 def architecture_shell() -> str:

@@ -36,7 +36,8 @@ _BODY = """<header class="top">
 <noscript><p class="card">This page draws itself: allow it to run its script. It asks no other host.</p></noscript>
 </main>"""
 
-_PARTS = ("model", "placing", "diagram", "inspector", "filter", "tensors", "parts")
+_DIAGRAM = ("placing", "diagram_rows", "diagram_columns", "diagram_ribbons", "diagram")
+_PARTS = ("model", *_DIAGRAM, "inspector", "filter", "tensors", "parts")
 
 _FACTS = ("n_bytes", "hub_id", "task", "dataset")
 """What is shown of an entry beside what a recommendation says."""
