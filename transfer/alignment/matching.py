@@ -26,7 +26,7 @@ from transfer.structure.records import Architecture, Block, Layer
 from transfer.structure.standardization import standardize
 
 if TYPE_CHECKING:
-    from transfer.structure.standardization import NetworkLike
+    from transfer.structure.headers import NetworkLike
 
 __all__ = ["MANY", "Alignment", "LayerPair", "compared", "match", "match_layers", "plain_similarity"]
 

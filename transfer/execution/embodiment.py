@@ -10,7 +10,7 @@ from torch import nn
 
 from transfer.errors import ZooError
 from transfer.execution.trials import RefusalError
-from transfer.structure.standardization import header_of
+from transfer.structure.headers import header_of
 from transfer.tracing.copies import bare_copy
 from transfer.tracing.isolation import isolated
 

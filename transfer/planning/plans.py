@@ -25,13 +25,14 @@ from transfer.planning.rest import part_for, plan_rest
 from transfer.planning.several import called, joined, numbered
 from transfer.planning.sides import read_sides
 from transfer.planning.ties import without_ties
+from transfer.structure.headers import as_module, header_of
 from transfer.structure.records import Header
-from transfer.structure.standardization import as_module, check_form, header_of
+from transfer.structure.standardization import check_form
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.structure.standardization import NetworkLike
+    from transfer.structure.headers import NetworkLike
 
 __all__ = ["plan", "plan_alignment", "plan_each"]
 

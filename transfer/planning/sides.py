@@ -7,21 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from transfer.options import Options
+from transfer.structure.headers import as_module, header_of
 from transfer.structure.meaning import is_lookup, is_weighted
 from transfer.structure.order import have_same_names, read_like
 from transfer.structure.records import Architecture, Header
-from transfer.structure.standardization import (
-    as_module,
-    header_of,
-    read_names,
-    standardize,
-    standardize_header,
-)
+from transfer.structure.standardization import read_names, standardize, standardize_header
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from transfer.structure.standardization import NetworkLike
+    from transfer.structure.headers import NetworkLike
 
 __all__ = ["Sides", "read_sides"]
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transfer.structure.headers import header_of
 from transfer.structure.order import read_like
-from transfer.structure.standardization import header_of
 from zoo_index.errors import CatalogueError, UnknownNameError
 
 if TYPE_CHECKING:

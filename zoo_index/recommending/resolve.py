@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError
+from transfer.structure.headers import as_module
 from transfer.structure.records import Architecture, Form
-from transfer.structure.standardization import FORMS, as_module, standardize
+from transfer.structure.standardization import FORMS, standardize
 from zoo_index.database.entries import Entries, Entry
 from zoo_index.errors import WeightsUnavailableError
 from zoo_index.index.view import View

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError, MethodError
-from transfer.structure.standardization import header_of
+from transfer.structure.headers import header_of
 from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo_index.catalogues.catalogue import open_catalogue
 from zoo_index.database.entries import Entry

@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from transfer.execution.coverage import LEAST_COVERAGE, check_least
-from transfer.structure.standardization import as_module, check_form
+from transfer.structure.headers import as_module
+from transfer.structure.standardization import check_form
 from zoo_index.database.opening import default_place
 from zoo_index.foundation.progress import advance_bytes, step
 from zoo_index.recommending.answers import Filters

@@ -17,11 +17,11 @@ from torch import nn
 
 import transfer
 from transfer.structure.counterparts import counterparts
+from transfer.structure.headers import header_of
 from transfer.structure.order import read_like
 from transfer.structure.records import Signature
 from transfer.structure.sequences import aligned, aligned_value
 from transfer.structure.siblings import best_order
-from transfer.structure.standardization import header_of
 from transfer.structure.words import likeness, meanings, place
 from zoo_index.catalogues.timm_catalogue import build
 

@@ -21,8 +21,8 @@ from transfer.planning.planned import PlannedTensor, TransferPlan
 from transfer.rearrangement import Rearrange
 from transfer.regions import Box
 from transfer.resampling.dimensions import changes_dimensions_only
+from transfer.structure.headers import header_of
 from transfer.structure.records import Header
-from transfer.structure.standardization import header_of
 from transfer.weights.reading import StateReader
 from zoo_index.catalogues.timm_catalogue import build
 

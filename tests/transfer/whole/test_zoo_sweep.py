@@ -16,7 +16,7 @@ from torch import nn
 import transfer
 from transfer.planning.planned import PlannedTensor
 from transfer.structure.behaviour import facts_of
-from transfer.structure.standardization import header_of
+from transfer.structure.headers import header_of
 from zoo_index import open_zoo
 from zoo_index.catalogues.timm_catalogue import build
 from zoo_index.zoo.zoo import Zoo
