@@ -29,11 +29,16 @@ _NEAR = "did you mean"
 
 
 def zoo_of(ctx: click.Context) -> Zoo:
-    """Open the index that the command line names."""
+    """Open the index that the command line names; where that is made anew, say so: --db may be mistyped."""
     progress.step("opening the index")
     from zoo_index.zoo.zoo import open_zoo
 
-    return open_zoo(ctx.find_root().obj)
+    root = ctx.find_root()
+    zoo = open_zoo(root.obj)
+    if root.params.get("db") is not None:
+        made = f"made a new index at {zoo.store.name} from the shipped snapshot"
+        zoo.on_first_use = lambda n: complain(f"{made} ({n:,} architectures)")
+    return zoo
 
 
 @contextlib.contextmanager

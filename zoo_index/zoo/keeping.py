@@ -7,7 +7,7 @@ wait for a compiler.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +39,16 @@ class Keeper:
     ----------
     place : str or path
         Of the database: a file, or the address of one on a server. A file is made when it is first needed.
+
+    Attributes
+    ----------
+    on_first_use : callable or None
+        Called with the number of architectures once a missing index has been made from the shipped snapshot.
     """
 
     def __init__(self, place: str | os.PathLike[str]) -> None:
         self.store = open_store(place)
+        self.on_first_use: Callable[[int], object] | None = None
         self._view: View | None = None
 
     def view(self) -> View:
@@ -127,6 +133,8 @@ class Keeper:
         view = self.view()
         if view.entries.n_architectures:
             len(view.search.vector_index)  # made anew if it is missing or was altered
+        if is_filled:
+            self._tell_first_use(view)
         return report
 
     def add(
@@ -327,4 +335,9 @@ class Keeper:
 
             if start_index(self.store):
                 view = self.view()
+                self._tell_first_use(view)
         return view
+
+    def _tell_first_use(self, view: View) -> None:
+        if self.on_first_use is not None:
+            self.on_first_use(view.entries.n_architectures)
