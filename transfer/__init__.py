@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transfer.alignment.matching import Alignment, match
-    from transfer.alignment.similarity import similarity
     from transfer.errors import ZooError
     from transfer.execution.reports import TransferReport
     from transfer.execution.transferring import transfer
     from transfer.options import Options
+    from transfer.planning.comparing import similarity
     from transfer.planning.planned import TransferPlan
     from transfer.planning.plans import plan
     from transfer.structure.records import Architecture
@@ -45,7 +45,7 @@ _HOME = {
     "match": "alignment.matching",
     "open_checkpoint": "weights.checkpoint",
     "plan": "planning.plans",
-    "similarity": "alignment.similarity",
+    "similarity": "planning.comparing",
     "standardize": "structure.standardization",
     "transfer": "execution.transferring",
 }

@@ -149,11 +149,8 @@ def similarity(
         for role, (spec, given) in codes.items():
             _ask_about(child, role, spec, given)
         zoo = open_zoo()
-        networks = [
-            _told(child) if role in codes else zoo.resolved(spec, measure=measure, example=given)
-            for role, (spec, given) in asked.items()
-        ]
-    return zoo.similarity(*networks, measure=measure)
+        own, other = (_told(child) if role in codes else spec for role, (spec, _) in asked.items())
+    return zoo.similarity(own, other, measure=measure, example=None if "target" in codes else example)
 
 
 def plan(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from transfer.alignment.similarity import best_similarity
 from transfer.alignment.towers import subtrees
 from transfer.options import Options
 from transfer.planning.plans import plan_alignment
+from transfer.planning.sides import Sides
 from transfer.structure.behaviour import agreement
 from transfer.structure.records import Architecture, Block, Form
 from zoo_index.database.entries import Entries, Entry
@@ -26,11 +26,13 @@ from zoo_index.index import embedding
 from zoo_index.index.search import Search
 from zoo_index.recommending.answers import Filters, Recommendation, Recommendations
 from zoo_index.recommending.candidates import find_candidates
+from zoo_index.recommending.files import are_named, read_file
+from zoo_index.recommending.ordering import by_quality, leading, order_sources, tied
 from zoo_index.recommending.resolve import Resolved
 from zoo_index.recommending.unknown_values import unknown_values
-from zoo_index.recommending.verdicts import verdict
+from zoo_index.recommending.verdicts import Verdict, verdict
 
-__all__ = ["by_quality", "order_sources", "recommend"]
+__all__ = ["recommend"]
 
 _MOST_TIED = 128
 """Sources that are compared more closely because they are as similar as the last of those."""
@@ -38,11 +40,8 @@ _MOST_TIED = 128
 _N_COMPARED = 32
 """Sources, the best ones at their true widths, that are compared at the scale that suits them best."""
 
-
-_DIGITS = 12
-"""Scores that agree in so many are equal: sums were added up in another order."""
-
-_TIE = 1e-12
+_MOST_READ = 16
+"""Files of sources that are read once more, in the order of the target: that takes 25 ms each."""
 
 _COVERAGE = Options(channels="leading", rescale=False, quiet_head=False)
 """Which channels are taken and what they are multiplied by makes no difference to how much is covered."""
@@ -58,7 +57,7 @@ def recommend(
     form: Form,
     exact: bool,
     filters: Filters,
-    is_available: Callable[[Entry], bool],
+    find: Callable[[Entry], Path | None],
 ) -> Recommendations:
     """Rank the architectures of the entries that pass some filters as sources for a target.
 
@@ -74,8 +73,8 @@ def recommend(
     exact : bool
         Score every architecture instead of a shortlist, however many there are.
     filters : Filters
-    is_available : callable
-        Whether the weights of an entry are on this machine.
+    find : callable
+        Returns the file with the weights of an entry, if it is on this machine.
 
     Returns
     -------
@@ -95,7 +94,7 @@ def recommend(
             wanted,
             k=k,
             exact=exact,
-            admits=lambda entry: filters.admits(entry) and (not filters.available or is_available(entry)),
+            admits=lambda entry: filters.admits(entry) and (not filters.available or find(entry) is not None),
             filters=filters.describe(),
         )
     except NothingFoundError as error:
@@ -133,8 +132,9 @@ def recommend(
         return rows[places]
 
     agreements: dict[int, float] = {}
+    read: dict[int, Sides] = {}
     n_compared = max(2 * k, _N_COMPARED)
-    best = _leading(np.flatnonzero(scores > 0), scores, n_compared)
+    best = leading(np.flatnonzero(scores > 0), scores, n_compared)
     if len(best) > max(n_compared, _MOST_TIED):
         best = order(best)[: max(n_compared, _MOST_TIED)]
     if not len(best):
@@ -157,9 +157,17 @@ def recommend(
             scores[row] = best_similarity(
                 known[id_], wanted, float(scores[row]), least=least, trees=trees, is_ordered=id_ not in unordered
             )
-        best = _leading(best, scores, k)
+        if are_named(wanted):
+            files = best[[id_ in unordered for id_ in ids]]
+            for row in leading(files, scores, _MOST_READ):
+                sides = _read(weights_of(row), wanted, find)
+                if sides is not None:
+                    read[int(chosen.ids[row])] = sides
+                    plain = plain_similarity(sides.source, wanted)
+                    scores[row] = best_similarity(sides.source, wanted, plain, trees=trees, is_ordered=False)
+        best = leading(best, scores, k)
         known = search.architectures(chosen.ids[best].tolist(), form)
-        for row in _tied(best, scores):
+        for row in tied(best, scores):
             agreements[row] = agreement(known[int(chosen.ids[row])], wanted)
     best = order(best)[:k]
     ids = chosen.ids[best].tolist()
@@ -167,7 +175,13 @@ def recommend(
     published = search.shapes(ids, "paper") if "paper" in target.forms else {}
     results = tuple(
         _result(
-            number, weights_of(row), float(scores[row]), target, sources.get(id_), published.get(id_), is_available
+            number,
+            weights_of(row),
+            float(scores[row]),
+            target,
+            *_covered(sources.get(id_), read.get(id_), target),
+            published.get(id_),
+            find,
         )
         for number, (row, id_) in enumerate(zip(best.tolist(), ids, strict=True), start=1)
     )
@@ -181,29 +195,28 @@ def recommend(
     )
 
 
-def _leading(rows: NDArray[np.intp], scores: NDArray[np.float64], n: int) -> NDArray[np.intp]:
-    """Rows of the `n` highest scores and of all that are as high as the last of these."""
-    if len(rows) <= n:
-        return rows
-    least = np.sort(scores[rows])[-n] - _TIE
-    return np.array(rows[scores[rows] > least])
-
-
-def _tied(rows: NDArray[np.intp], scores: NDArray[np.float64]) -> list[int]:
-    """Rows that others are as high as."""
-    levels = [round(score, _DIGITS) for score in scores[rows].tolist()]
-    times = Counter(levels)
-    return [row for row, level in zip(rows.tolist(), levels, strict=True) if times[level] > 1]
-
-
 def _likeness(entry: Entry, target: Resolved, agreed: float) -> float:
     """How likely a source of equal shapes computes what the target does; 2 for the target itself."""
     return 2.0 if target.name in (entry["name"], entry["architecture"]) else agreed
 
 
-def by_quality(entry: Entry) -> tuple[float, int]:
-    """Order weights of one architecture: published accuracy, known before unknown, then the catalogue's order."""
-    return (0.0 if entry["top1"] is None else -entry["top1"], entry["position"])
+def _read(entries: Sequence[Entry], target: Architecture, find: Callable[[Entry], Path | None]) -> Sides | None:
+    """Read the first file that there is of some weights of one architecture."""
+    path = next(filter(None, map(find, entries)), None)
+    return None if path is None else read_file(path, target)
+
+
+def _covered(source: Architecture | None, read: Sides | None, target: Resolved) -> tuple[float, Verdict | None]:
+    """Say how much of the target a plan would fill, and what to expect of it."""
+    if source is None:
+        return 0.0, None
+    wanted, options = target.forms["dpiat"], _COVERAGE
+    if read is not None:
+        source, options = read.source, read.allowed(_COVERAGE)
+    plan = plan_alignment(match(source, wanted), wanted, options=options)
+    common = Common(0.0, 0.0) if was_run(source) else in_common(source, wanted)
+    coverage = plan.coverage if read is not None else max(plan.coverage, common.coverage)
+    return coverage, verdict(max(plan.similarity, common.similarity))
 
 
 def _result(
@@ -211,20 +224,14 @@ def _result(
     alternatives: Sequence[Entry],
     score: float,
     target: Resolved,
-    source: Architecture | None,
+    coverage: float,
+    judged: Verdict | None,
     published: Architecture | None,
-    is_available: Callable[[Entry], bool],
+    find: Callable[[Entry], Path | None],
 ) -> Recommendation:
     # the preferred weights that are here, else the preferred ones
-    here = next((entry for entry in alternatives if is_available(entry)), None)
+    here = next((entry for entry in alternatives if find(entry) is not None), None)
     shown = here or alternatives[0]
-    coverage, judged = 0.0, None
-    if source is not None:
-        wanted = target.forms["dpiat"]
-        plan = plan_alignment(match(source, wanted), wanted, options=_COVERAGE)
-        common = Common(0.0, 0.0) if was_run(source) else in_common(source, wanted)
-        coverage = max(plan.coverage, common.coverage)
-        judged = verdict(max(plan.similarity, common.similarity))
     return Recommendation(
         rank=number,
         name=shown["name"],
@@ -256,53 +263,3 @@ def _summary(target: Resolved) -> dict[str, Any]:
         "blocks": sum(isinstance(item, Block) for item in architecture.items),
         "single_layers": sum(not isinstance(item, Block) and bool(item.tensors) for item in architecture.items),
     }
-
-
-def order_sources(
-    scores: NDArray[np.float64],
-    n_scoring: NDArray[np.int64],
-    n_target: int,
-    accuracies: Sequence[float | None],
-    sizes: Sequence[int],
-    target_size: int,
-    names: Sequence[str],
-    likeness: Sequence[float],
-) -> list[int]:
-    """Rows of the sources, best first, in a total order.
-
-    Ties are common: under the published measure half of timm's architectures have another one at exactly 1.
-    The order is: similarity; then how far the layers do the same; then the symmetric similarity (fewer source
-    layers that go unused); then the published accuracy, known before unknown; then the number of parameters nearest
-    to the target's; then the name.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n,), float64
-    n_scoring : ndarray of shape (n,), int64
-        Scoring layers of each source.
-    n_target : int
-        Scoring layers of the target.
-    accuracies : sequence of float or None
-        Published, of each source.
-    sizes : sequence of int
-        Parameters of each source.
-    target_size : int
-        Parameters of the target.
-    names : sequence of str
-    likeness : sequence of float
-        How likely each source computes what the target does.
-
-    Returns
-    -------
-    list of int
-    """
-
-    def key(row: int) -> tuple[float, float, float, float, float, str]:
-        surplus = math.log(max(int(n_scoring[row]), 1) / max(n_target, 1))
-        size = abs(math.log(max(sizes[row], 1) / max(target_size, 1)))
-        known = accuracies[row]
-        quality = 0.0 if known is None else -known
-        like = -round(likeness[row], 12)
-        return (-round(float(scores[row]), _DIGITS), like, max(surplus, 0.0), quality, round(size, 12), names[row])
-
-    return sorted(range(len(scores)), key=key)

@@ -17,7 +17,7 @@ from transfer.structure.standardization import FORMS, standardize
 from zoo_index.database.entries import Entries, Entry
 from zoo_index.errors import WeightsUnavailableError
 from zoo_index.index.view import View
-from zoo_index.recommending.targets import build_by_name, name_for, open_target, split_code
+from zoo_index.recommending.targets import build_by_name, is_checkpoint, name_for, open_target, split_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     NetworkSpec = nn.Module | Architecture | Checkpoint | str | os.PathLike[str]
 
-__all__ = ["Resolved", "described", "indexed", "network_of", "open_entry", "resolve"]
+__all__ = ["Resolved", "checkpoint_of", "described", "indexed", "network_of", "open_entry", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -197,3 +197,28 @@ def indexed(spec: object, entries: Entries) -> Entry | None:
     if not isinstance(spec, str) or split_code(spec) or os.path.isfile(spec):
         return None
     return entries.get(spec)
+
+
+def checkpoint_of(spec: object, entries: Entries) -> Checkpoint | None:
+    """Open the file behind a specification that is one, or names an entry that is one; None for all others.
+
+    Parameters
+    ----------
+    spec : object
+    entries : Entries
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be read.
+    """
+    from transfer.weights.checkpoint import Checkpoint, open_checkpoint
+
+    if isinstance(spec, Checkpoint):
+        return spec
+    entry = indexed(spec, entries)
+    if entry is not None:
+        return open_checkpoint(entry["path"]) if entry["path"] else None
+    if isinstance(spec, str | os.PathLike) and not split_code(str(spec)) and is_checkpoint(str(spec)):
+        return open_checkpoint(spec)
+    return None

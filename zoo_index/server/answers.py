@@ -135,7 +135,7 @@ def _ranked(view: View, target: Resolved, form: Form, k: Any, filters: Filters) 
         form=form,
         exact=False,
         filters=filters,
-        is_available=lambda entry: availability.find(entry) is not None,
+        find=availability.find,
     )
     best = advise(answer)
     return {**answer.to_json(), "advice": None if best is None else asdict(best)}

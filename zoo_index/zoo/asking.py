@@ -134,7 +134,7 @@ class Asker(Keeper):
                 form=form,
                 exact=exact,
                 filters=filters,
-                is_available=lambda entry: availability.find(entry) is not None,
+                find=availability.find,
             )
 
     def get_ready(self, measure: str = "dpiat") -> None:
@@ -169,15 +169,20 @@ class Asker(Keeper):
         example: object = None,
     ) -> float:
         """How much of the target, which takes `example` (see `transfer.plan`), the source can supply, in [0, 1]."""
-        from transfer.alignment.similarity import similarity
+        from transfer.planning.comparing import similarity
+        from zoo_index.recommending.files import are_named
+        from zoo_index.recommending.resolve import Resolved, checkpoint_of, network_of
 
         form = check_form(measure, "measure")
         step("reading both networks")
-        resolved = [
-            self.resolved(spec, measure=measure, example=given)
-            for spec, given in ((source, None), (target, example))
-        ]
-        return similarity(*(network.forms[form] for network in resolved), measure=form)
+        entries = self._started().entries
+        known = self.resolved(target, measure=measure, example=example).forms[form]
+        file = checkpoint_of(source, entries) if form == "dpiat" else None
+        if file is None:
+            return similarity(self.resolved(source, measure=measure).forms[form], known, measure=form)
+        if file.is_ordered or are_named(known) or isinstance(target, Resolved):
+            return similarity(file, known)
+        return similarity(file, network_of(target, entries, example))  # whose names tell the order
 
     def plan(
         self,

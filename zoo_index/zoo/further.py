@@ -17,7 +17,7 @@ from zoo_index.hub.availability import Availability
 from zoo_index.index import embedding
 from zoo_index.recommending.answers import Filters
 from zoo_index.recommending.candidates import find_candidates
-from zoo_index.recommending.recommend import by_quality
+from zoo_index.recommending.ordering import by_quality
 from zoo_index.transferring.sources import Place, find_source
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transfer.alignment.similarity import similarity
+from transfer.planning.comparing import similarity
 from transfer.structure.notation import from_values, to_values
 from transfer.structure.records import PLACEHOLDER, Architecture, Block, Form, Item, Layer, Tensor
 from transfer.structure.standardization import standardize

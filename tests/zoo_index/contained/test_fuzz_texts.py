@@ -19,8 +19,8 @@ from mutations import json_text, mutated_bytes, mutated_json
 
 import transfer
 from transfer.alignment.matching import match
-from transfer.alignment.similarity import similarity
 from transfer.errors import ZooError
+from transfer.planning.comparing import similarity
 from transfer.planning.plans import plan_alignment
 from transfer.structure.notation import from_values, to_values
 from transfer.weights.checkpoint import open_checkpoint

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import nets
@@ -23,7 +24,7 @@ from zoo_index.commands.main import cli
 from zoo_index.database.writes import raise_generation
 from zoo_index.errors import EmptyIndexError, NothingFoundError, UnknownNameError
 from zoo_index.recommending.answers import Filters
-from zoo_index.recommending.recommend import order_sources
+from zoo_index.recommending.ordering import order_sources
 from zoo_index.zoo.zoo import Zoo
 
 
@@ -188,6 +189,41 @@ def test_an_added_checkpoint_is_a_source(zoo: Zoo, tmp_path: Path) -> None:
         assert torch.equal(a, b)
     with pytest.raises(InputError, match="'mine' is taken"):
         zoo.add(tmp_path / "mine.safetensors", "mine")
+
+
+class Backwards(nn.Module):
+    """Its names are in the reverse of the order in which layers run."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        self.depth = len(widths) - 1
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
+            self.add_module(f"conv{9 - i}", nn.Conv2d(n_in, n_out, 3, padding=1))
+            self.add_module(f"bn{9 - i}", nn.BatchNorm2d(n_out))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for i in range(self.depth):
+            x = self.get_submodule(f"bn{9 - i}")(self.get_submodule(f"conv{9 - i}")(x)).relu()
+        return x.mean((2, 3))
+
+
+def test_a_file_that_tells_no_order_is_ranked_as_it_is_planned(zoo: Zoo, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    file = tmp_path / "mine.safetensors"
+    save_file({name: t.clone() for name, t in Backwards(3, 8, 12, 24, 36).state_dict().items()}, file)
+    zoo.add(file, "mine")
+    target = Backwards(3, 6, 9, 18, 27)
+    planned = transfer.plan(file, target)
+    (found,) = (one for one in zoo.recommend(target, k=50).results if one.name == "mine")
+    assert found.similarity == pytest.approx(planned.similarity)
+    assert found.coverage == pytest.approx(planned.coverage)
+    assert zoo.similarity(str(file), target) == zoo.similarity("mine", target) == pytest.approx(planned.similarity)
+    as_it_lies = transfer.similarity(transfer.standardize(file), target)
+    assert as_it_lies < planned.similarity
+    file.unlink()  # then it is known by the index alone
+    (found,) = (one for one in zoo.recommend(target, k=50).results if one.name == "mine")
+    assert found.similarity == pytest.approx(as_it_lies)
 
 
 def test_a_shuffled_safetensors_file_of_a_timm_entry_is_read_in_the_modules_order(zoo: Zoo, tmp_path: Path) -> None:
