@@ -11,7 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from math import prod, sqrt
 
-from transfer.structure.meaning import n_fused_parts, out_width
+from transfer.structure.layers import out_width
+from transfer.structure.meaning import n_fused_parts
 from transfer.structure.records import Architecture, Block, Item, Layer, remembered
 
 __all__ = ["Common", "in_common", "was_run"]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from transfer.alignment.matching import Alignment, LayerPair
 from transfer.rearrangement import without_ones
-from transfer.structure.meaning import is_spatial, is_weighted
+from transfer.structure.layers import is_spatial, is_weighted
 from transfer.structure.records import Architecture, Layer
 
 __all__ = ["complete"]

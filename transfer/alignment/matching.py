@@ -21,7 +21,7 @@ from transfer.alignment.ranking import item_scores, layer_scores, similarities
 from transfer.alignment.regrouping import cut_like
 from transfer.alignment.roles import by_role
 from transfer.alignment.tables import Table, table_of
-from transfer.structure.meaning import share_positions
+from transfer.structure.layers import share_positions
 from transfer.structure.records import Architecture, Block, Layer
 from transfer.structure.standardization import standardize
 

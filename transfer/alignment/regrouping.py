@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transfer.alignment import _kernels
 from transfer.alignment.ranking import layer_scores
 from transfer.alignment.tables import table_of
-from transfer.structure.meaning import is_weighted
+from transfer.structure.layers import is_weighted
 from transfer.structure.records import Architecture, Block, Item
 
 __all__ = ["cut_like"]

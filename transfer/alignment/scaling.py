@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from transfer.alignment.matching import Alignment, compared
 from transfer.alignment.tables import Table, table_of
-from transfer.structure.meaning import head_layers, is_weighted, out_width
+from transfer.structure.layers import is_weighted, out_width
+from transfer.structure.meaning import head_layers
 from transfer.structure.records import Architecture, Block, remembered
 
 __all__ = ["at_common_scale", "scaled_similarity"]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from transfer.alignment.matching import match, plain_similarity
 from transfer.alignment.scaling import at_common_scale, scaled_similarity
 from transfer.alignment.tables import kind_code
-from transfer.structure.meaning import dims_of, in_width, is_weighted, out_width
+from transfer.structure.layers import dims_of, in_width, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Layer, Signature
 from transfer.structure.standardization import standardize_header
 

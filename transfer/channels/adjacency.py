@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from math import prod
 
-from transfer.structure.meaning import dims_of, is_dense, is_spatial, is_weighted, n_fused_parts, parent_of
+from transfer.structure.layers import dims_of, is_dense, is_spatial, is_weighted, parent_of
+from transfer.structure.meaning import n_fused_parts
 from transfer.structure.records import Layer
 
 __all__ = [

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from transfer.alignment.matching import LayerPair
 from transfer.operators import Channels
 from transfer.regions import Span
-from transfer.structure.meaning import in_width, is_weighted, n_fused_parts, out_width
+from transfer.structure.layers import in_width, is_weighted, out_width
+from transfer.structure.meaning import n_fused_parts
 from transfer.structure.records import Layer
 
 __all__ = ["attention_channels", "head_spans", "repeated_heads"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from transfer.channels.bundle_sizes import Tie
 from transfer.regions import Span
-from transfer.structure.meaning import dims_of, is_weighted
+from transfer.structure.layers import dims_of, is_weighted
 
 if TYPE_CHECKING:
     from transfer.alignment.matching import LayerPair

@@ -21,7 +21,7 @@ from transfer.channels.bundle_sizes import solved_sizes
 from transfer.channels.flattening import LEADING_BY_PLACE, MovePlaces, grids, widths_before
 from transfer.operators import LEADING, Channels
 from transfer.regions import Span
-from transfer.structure.meaning import dims_of, is_depthwise, is_pointwise, is_weighted, out_width
+from transfer.structure.layers import dims_of, is_depthwise, is_pointwise, is_weighted, out_width
 from transfer.structure.records import Layer
 
 if TYPE_CHECKING:

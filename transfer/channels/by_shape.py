@@ -15,7 +15,7 @@ from transfer.channels.concatenation import concatenated_inputs, total_width
 from transfer.channels.flattening import flattened_channels
 from transfer.channels.grouping import axis_of, group_width, place_groups, spans_within_groups
 from transfer.operators import Channels
-from transfer.structure.meaning import is_dense, is_weighted, out_width
+from transfer.structure.layers import is_dense, is_weighted, out_width
 from transfer.structure.records import Block, Layer
 
 __all__ = ["channels_by_shape"]

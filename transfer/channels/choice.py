@@ -17,7 +17,8 @@ from transfer.channels.bundles import bundle_channels
 from transfer.channels.by_shape import channels_by_shape
 from transfer.operators import LEADING, Channels
 from transfer.options import Options
-from transfer.structure.meaning import head_paths, is_weighted, out_width
+from transfer.structure.layers import is_weighted, out_width
+from transfer.structure.meaning import head_paths
 from transfer.structure.records import Block
 
 if TYPE_CHECKING:

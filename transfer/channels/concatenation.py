@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from transfer.structure.meaning import in_width, is_depthwise, is_weighted, out_width, whole_branches
+from transfer.structure.layers import in_width, is_depthwise, is_weighted, out_width
+from transfer.structure.meaning import whole_branches
 from transfer.structure.records import Architecture, Block, Item, Layer, remembered
 
 __all__ = ["Segment", "concatenated_inputs", "concatenating_items", "total_width"]

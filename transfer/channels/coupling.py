@@ -23,7 +23,7 @@ from math import isqrt, prod
 
 from transfer.channels.adjacency import UnclearError, attention_parents, has_group_norm, is_chain, n_parts_beside
 from transfer.channels.groups import Group, Port, Side
-from transfer.structure.meaning import dims_of, is_dense, is_spatial, is_weighted, parent_of
+from transfer.structure.layers import dims_of, is_dense, is_spatial, is_weighted, parent_of
 from transfer.structure.records import Architecture, Block, Layer, Tensor
 
 __all__ = ["coupled_groups"]

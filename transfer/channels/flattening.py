@@ -16,7 +16,7 @@ from math import isqrt
 from typing import TYPE_CHECKING
 
 from transfer.operators import Channels
-from transfer.structure.meaning import dims_of, in_width, is_spatial, is_weighted, out_width
+from transfer.structure.layers import dims_of, in_width, is_spatial, is_weighted, out_width
 from transfer.structure.records import remembered
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from itertools import groupby, pairwise
 from transfer.alignment.matching import Alignment, LayerPair, match_layers
 from transfer.channels.partition import Part, Parts, are_cut_otherwise, equal_parts, parts_of
 from transfer.regions import Box, Constant, Fill, Region
-from transfer.structure.meaning import in_width, is_pointwise, is_weighted, n_fused_parts, out_width
+from transfer.structure.layers import in_width, is_pointwise, is_weighted, out_width
+from transfer.structure.meaning import n_fused_parts
 from transfer.structure.records import Architecture, Block, Layer, Tensor, remembered
 
 __all__ = ["Parts", "fill_parts", "pair_parts", "taken_by"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from transfer.structure.meaning import in_width, is_dense, is_pointwise, is_weighted, out_width, parent_of
+from transfer.structure.layers import in_width, is_dense, is_pointwise, is_weighted, out_width, parent_of
 from transfer.structure.records import Architecture, Block, Layer
 
 __all__ = ["Gate", "gate_end", "gates_of", "lone_gates"]

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from transfer.channels.gates import gate_end
 from transfer.regions import Span
-from transfer.structure.meaning import in_width, is_dense, is_weighted, out_width
+from transfer.structure.layers import in_width, is_dense, is_weighted, out_width
 from transfer.structure.records import Layer
 
 __all__ = ["axis_of", "group_width", "place_groups", "spans_within_groups"]

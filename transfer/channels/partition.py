@@ -13,16 +13,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from transfer.structure.meaning import (
-    dims_of,
-    in_width,
-    is_dense,
-    is_pointwise,
-    is_spatial,
-    is_weighted,
-    out_width,
-    separate_biases,
-)
+from transfer.structure.layers import dims_of, in_width, is_dense, is_pointwise, is_spatial, is_weighted, out_width
+from transfer.structure.meaning import separate_biases
 from transfer.structure.records import Architecture, Layer, Tensor, remembered, structure_keys
 
 __all__ = ["Part", "Parts", "are_cut_otherwise", "equal_parts", "parts_of"]

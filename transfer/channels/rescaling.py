@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transfer.structure.meaning import dims_of, is_dense, parent_of
+from transfer.structure.layers import dims_of, is_dense, parent_of
 from transfer.structure.records import Layer
 
 __all__ = ["is_normalized", "rescale_factor"]

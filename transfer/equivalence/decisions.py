@@ -42,7 +42,7 @@ from transfer.equivalence.foldings import BatchNorm, Folding, LessBias, ScaledBy
 from transfer.equivalence.neighbours import norms_after, norms_before
 from transfer.growth.identity import EPSILON, passing
 from transfer.regions import Constant
-from transfer.structure.meaning import dims_of
+from transfer.structure.layers import dims_of
 from transfer.structure.records import Block, Layer, Tensor
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 
-from transfer.structure.meaning import dims_of, in_width, is_weighted, out_width
+from transfer.structure.layers import dims_of, in_width, is_weighted, out_width
 from transfer.structure.records import Architecture, Block, Layer, remembered
 
 __all__ = ["NORMS", "norms_after", "norms_before"]

@@ -19,14 +19,8 @@ from transfer.alignment.matching import Alignment, LayerPair
 from transfer.alignment.roles import goes_on
 from transfer.alignment.tables import kind_code, padded, table_of
 from transfer.channels.concatenation import concatenating_items
-from transfer.structure.meaning import (
-    head_paths,
-    in_width,
-    is_depthwise,
-    is_weighted,
-    out_width,
-    share_positions,
-)
+from transfer.structure.layers import in_width, is_depthwise, is_weighted, out_width, share_positions
+from transfer.structure.meaning import head_paths
 from transfer.structure.records import Architecture, Block, Item, Layer, structure_keys
 from transfer.structure.unfolding import unfolded
 

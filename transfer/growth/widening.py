@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from transfer.alignment.matching import Alignment, LayerPair
-from transfer.structure.meaning import in_width, is_lookup, is_weighted, out_width, residual_exits
+from transfer.structure.layers import in_width, is_lookup, is_weighted, out_width
+from transfer.structure.meaning import residual_exits
 from transfer.structure.records import Block, Layer
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from transfer.regions import Constant
 from transfer.resampling.dimensions import changes_dimensions_only
 from transfer.resampling.inputs import kept_channels
 from transfer.resampling.recognition import Resampling, resampling
-from transfer.structure.meaning import head_paths, in_width, is_lookup, is_weighted, out_width
+from transfer.structure.layers import in_width, is_lookup, is_weighted, out_width
+from transfer.structure.meaning import head_paths
 from transfer.structure.records import Architecture, Block, Layer, Tensor
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from transfer.equivalence.decisions import Equivalents
 from transfer.equivalence.neighbours import NORMS
 from transfer.growth.identity import everywhere
 from transfer.planning.planned import PlannedTensor, fresh
-from transfer.structure.meaning import is_weighted
+from transfer.structure.layers import is_weighted
 from transfer.structure.records import Tensor
 
 __all__ = ["neutral", "with_equivalents"]

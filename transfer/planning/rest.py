@@ -17,7 +17,8 @@ from transfer.options import Options
 from transfer.planning.dpiat_rows import dpiat_rows
 from transfer.planning.planned import TransferPlan
 from transfer.planning.sides import Sides
-from transfer.structure.meaning import head_paths, in_width, is_weighted, out_width
+from transfer.structure.layers import in_width, is_weighted, out_width
+from transfer.structure.meaning import head_paths
 from transfer.structure.records import Architecture, Block, Item, Layer
 
 _GAIN = 1.1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from transfer.options import Options
 from transfer.structure.headers import as_module, header_of
-from transfer.structure.meaning import is_lookup, is_weighted
+from transfer.structure.layers import is_lookup, is_weighted
 from transfer.structure.order import have_same_names, read_like
 from transfer.structure.records import Architecture, Header
 from transfer.structure.standardization import read_names, standardize, standardize_header

@@ -1,7 +1,7 @@
-"""What layers mean, read from shapes, kinds and the shape of the name tree: heads, fused layers, residual exits.
+"""What layers are to each other, read from shapes, kinds and the name tree: heads, fused layers, residual exits.
 
 The text of names is not looked at, so a checkpoint with other names means the same; but for the last word of a bare
-parameter's name, if that is bias.
+parameter's name, if that is bias. What a layer is by itself is read in `layers`.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from transfer.structure.layers import (
+    dims_of,
+    in_width,
+    is_bare,
+    is_dense,
+    is_pointwise,
+    is_spatial,
+    is_weighted,
+    out_width,
+    parent_of,
+)
 from transfer.structure.records import Architecture, Block, Layer, Tensor, remembered
 from transfer.wiring import Branch
 
 __all__ = [
-    "dims_of",
     "head_layers",
     "head_paths",
-    "in_width",
-    "is_dense",
-    "is_depthwise",
-    "is_lookup",
-    "is_pointwise",
-    "is_spatial",
-    "is_weighted",
     "keeps_width",
     "n_fused_parts",
-    "out_width",
-    "parent_of",
     "residual_exits",
     "separate_biases",
-    "share_positions",
     "whole_branches",
 ]
 
@@ -135,7 +135,7 @@ def residual_exits(block: Block) -> list[Tensor]:
         for layer in block.layers
         if layer.wiring is not None and any(branch in whole for branch in layer.wiring.ends)
     ]
-    exits = [[t for t in layer.tensors if _is_bare(layer) or t.role in ("weight", "bias")] for layer in ends]
+    exits = [[t for t in layer.tensors if is_bare(layer) or t.role in ("weight", "bias")] for layer in ends]
     return [tensor for tensors in exits for tensor in tensors] if all(exits) else []
 
 
@@ -198,7 +198,7 @@ def _exits_by_shape(block: Block) -> list[Tensor]:
     scales = [
         layer.tensors[0]
         for layer in layers
-        if _is_bare(layer)
+        if is_bare(layer)
         and layer.dims == (width,)
         and layer.tensors[0].is_continuous
         and "bias" not in layer.tensors[0].role
@@ -226,76 +226,6 @@ def _returns(layers: Sequence[Layer], branch: Sequence[int]) -> bool:
     """Whether a branch ends with as many channels as it starts from."""
     first, last = layers[branch[0]], layers[branch[-1]]
     return in_width(first) == out_width(last)
-
-
-def _is_bare(layer: Layer) -> bool:
-    return layer.kind.startswith("parameter")
-
-
-def is_lookup(layer: Layer) -> bool:
-    """Whether a layer was seen to take rows out of a table, so that its channels come last."""
-    return layer.facts.startswith("embedding")
-
-
-def is_weighted(layer: Layer) -> bool:
-    """Whether a layer multiplies by a matrix: linear or convolution."""
-    return layer.kind.startswith(("conv", "linear"))
-
-
-def is_pointwise(layer: Layer) -> bool:
-    """Whether a layer is linear or a convolution of one position."""
-    return is_weighted(layer) and not is_spatial(layer)
-
-
-def is_spatial(layer: Layer) -> bool:
-    """Whether a convolution's kernel is larger than one position."""
-    kernel = dims_of(layer)[2:]
-    return bool(kernel) and max(kernel) > 1
-
-
-def share_positions(a: Layer, b: Layer) -> bool:
-    """Whether kernels have more than their middle in common: not a kernel over time alone and one of an image."""
-    if a.kind == b.kind or not (is_weighted(a) and is_weighted(b) and is_spatial(a) and is_spatial(b)):
-        return True
-    n_common = min(len(dims_of(a)), len(dims_of(b))) - 2
-    return any(min(sizes) > 1 for sizes in zip(dims_of(a)[-n_common:], dims_of(b)[-n_common:], strict=True))
-
-
-def is_dense(layer: Layer) -> bool:
-    """Whether a layer mixes channels: linear, or a convolution that is not depthwise."""
-    return is_weighted(layer) and not is_depthwise(layer)
-
-
-def is_depthwise(layer: Layer) -> bool:
-    """Whether a layer is a convolution that keeps channels apart."""
-    dims = dims_of(layer)
-    is_single = layer.kind.startswith("conv") and dims[1] == 1 and dims[0] > 1
-    return is_single and not (layer.is_transposed and layer.n_groups == 1)  # that one gives one channel
-
-
-def out_width(layer: Layer) -> int:
-    """Count the channels that a layer gives; a scalar gives none."""
-    dims = dims_of(layer)
-    if layer.is_transposed:
-        return dims[1] * max(layer.n_groups, 1)
-    return dims[0] if dims else 0
-
-
-def in_width(layer: Layer) -> int:
-    """Count the channels that a linear layer or a convolution reads, per group if it has groups."""
-    if layer.is_transposed:
-        return dims_of(layer)[0] // max(layer.n_groups, 1)
-    return dims_of(layer)[0 if is_depthwise(layer) else 1]
-
-
-def dims_of(layer: Layer) -> tuple[int, ...]:
-    """Shape of a layer's first tensor; only placeholders have none."""
-    return layer.tensors[0].shape  # asked all the time, so without `Layer.dims`
-
-
-def parent_of(layer: Layer) -> str:
-    """Path of the node of the name tree above a layer."""
-    return layer.path.rpartition(".")[0]
 
 
 def _common_prefix(paths: Sequence[str]) -> str:

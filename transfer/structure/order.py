@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from transfer.structure.counterparts import Counterparts, counterparts
 from transfer.structure.dpiat_form import from_header
 from transfer.structure.execution_order import as_executed
-from transfer.structure.meaning import is_weighted
+from transfer.structure.layers import is_weighted
 from transfer.structure.records import Architecture, Header, Layer, Signature, Tensor
 
 __all__ = ["have_same_names", "ordered_like", "read_like"]

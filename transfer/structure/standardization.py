@@ -13,7 +13,7 @@ from transfer.structure.annotation import annotated
 from transfer.structure.dpiat_form import from_header
 from transfer.structure.execution_order import as_executed
 from transfer.structure.headers import as_module, header_of, is_lazy
-from transfer.structure.meaning import is_weighted
+from transfer.structure.layers import is_weighted
 from transfer.structure.records import Architecture, Form, Header
 
 if TYPE_CHECKING:

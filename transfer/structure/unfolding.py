@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import groupby
 
-from transfer.structure.meaning import is_weighted
+from transfer.structure.layers import is_weighted
 from transfer.structure.records import Architecture, Block, Item, Layer
 
 __all__ = ["unfolded"]

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transfer.structure.meaning import is_pointwise, parent_of, separate_biases
+from transfer.structure.layers import is_pointwise, parent_of
+from transfer.structure.meaning import separate_biases
 from transfer.structure.records import Layer
 from transfer.structure.words import meanings
 
