@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,16 +9,15 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from zoo_index.foundation.logs import LOGGER
-from zoo_index.reports.html import map as pages
 from zoo_index.server.api import ENDPOINTS, Endpoint, problem_response
 from zoo_index.server.guarding import Guard
 from zoo_index.server.limits import Limits
-from zoo_index.server.openapi import openapi
+from zoo_index.server.pages import page_routes
 from zoo_index.server.parameters import read
 from zoo_index.server.problems import ProblemError
 from zoo_index.server.service import Service
@@ -54,40 +52,14 @@ def application(
             await service.end()
 
     app = Starlette(
-        routes=[*map(_page, _PAGES.items()), *(_route(service, endpoint) for endpoint in ENDPOINTS)],
+        routes=[*page_routes(), *(_route(service, endpoint) for endpoint in ENDPOINTS)],
         lifespan=living,
         exception_handlers={ProblemError: _told, HTTPException: _told, Exception: _told},
     )
+    app.router.redirect_slashes = False  # it would send to addresses that a proxy may have under another path
     return Guard(
         app, hosts=hosts, any_address=any_address, token=token, limits=limits, is_full=service.is_full, log=log
     )
-
-
-_PAGES: dict[str, Callable[[], str]] = {
-    "/": pages.map_shell,
-    "/architecture/{name:path}": pages.architecture_shell,
-    "/recommend": pages.recommend_shell,
-    "/api": lambda: pages.interface_page(openapi(ENDPOINTS)),
-}
-"""Pages by their path. They hold no data: their scripts ask for it."""
-
-_POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]*)"')
-
-
-def _page(page: tuple[str, Callable[[], str]]) -> BaseRoute:
-    path, make = page
-    text = make()
-    policy = _POLICY.search(text)
-    assert policy is not None
-    headers = {
-        "content-security-policy": f"{policy[1]}; frame-ancestors 'none'",
-        "cache-control": "no-cache",
-    }
-
-    async def shown(request: Request) -> Response:
-        return HTMLResponse(text, headers=headers)
-
-    return Route(path, shown, methods=["GET"])
 
 
 def _route(service: Service, endpoint: Endpoint) -> BaseRoute:

@@ -46,6 +46,7 @@ def openapi(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "description": "An index of pretrained networks: what is in it, and the best sources for yours.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "..", "description": "The server that this document is of, as it was reached."}],
         "paths": paths,
         "components": {
             "schemas": {"Problem": schemas.PROBLEM, "Question": schemas.QUESTION},

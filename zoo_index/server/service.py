@@ -207,7 +207,7 @@ class Service:
         found = Neighbours(tuple(map(tuple, told["sources"])), tuple(map(tuple, told["targets"])))
         return {
             "generation": atlas.generation,
-            "name": key,
+            "name": atlas.keys[row],
             "family": atlas.family.names[points["family"][0]],
             "catalogue": atlas.catalogue.names[points["catalogue"][0]],
             "params": points["params"][0],

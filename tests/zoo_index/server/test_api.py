@@ -195,6 +195,7 @@ def test_one_architecture_is_told_with_its_neighbours(server: Server, small_inde
     assert n >= told["params"] > 0
     assert {entry["architecture"] for entry in told["weights"]} == {"test_vit"}
     assert "path" not in told["weights"][0]
+    assert server.ask("/api/architecture/timm:test_vit").json == told  # whatever it was asked by
 
 
 def test_it_writes_nothing_and_follows_a_refresh(small_index: Path, tmp_path: Path) -> None:

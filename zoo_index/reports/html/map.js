@@ -75,5 +75,5 @@ function begin(answer) {
   zoo.mapSeconds = performance.now() / 1000;
   atlas.openNamed();
 }
-if (atlas.server) atlas.server.ask(`/api/map?cells=${atlas.CELLS}`).then(begin).catch(atlas.server.complain);
+if (atlas.server) atlas.server.ask(`api/map?cells=${atlas.CELLS}`).then(begin).catch(atlas.server.complain);
 else begin(zoo.data.map);

@@ -67,7 +67,11 @@ _MAP = (
 _WORDS = {"permissive": sorted(PERMISSIVE)}
 """What the filter by licence means."""
 
-_NAV = (("/", "Map"), ("/recommend", "Recommend"), ("/api", "API"))
+_NAV = (("./", "Map"), ("recommend", "Recommend"), ("api", "API"))
+"""Addresses are relative, since a proxy may have put the pages below a path of its own."""
+
+_ARCHITECTURE = "architecture"
+"""What the addresses of pages of architectures have before the name."""
 
 
 def _top(title: str, middle: str = "", *, here: str = "") -> str:
@@ -92,23 +96,23 @@ def map_page(data: Mapping[str, Any]) -> str:
 
 def map_shell() -> str:
     """Return the map that asks its server."""
-    body = _top("Map of the zoo", _SEARCH, here="/") + _STAGE.replace("on this machine", "on the server")
+    body = _top("Map of the zoo", _SEARCH, here="./") + _STAGE.replace("on this machine", "on the server")
     return document("Map of the zoo", body, _WORDS, parts=("map_ask", *_MAP), asks=True)
 
 
 def architecture_shell() -> str:
     """Return the page of one architecture, which its address names."""
     body = (
-        _top("Architecture", here="/architecture") + '<main id="page" class="facts page" aria-live="polite"></main>'
+        _top("Architecture", here=_ARCHITECTURE) + '<main id="page" class="facts page" aria-live="polite"></main>'
     )
     parts = ("map_ask", "map_facts", "map_architecture")
-    return document("Architecture", body, {}, parts=parts, asks=True)
+    return document("Architecture", body, {"below": _ARCHITECTURE}, parts=parts, asks=True)
 
 
 def recommend_shell() -> str:
     """Return the page that finds sources for a network."""
     body = (
-        _top("Find a source", here="/recommend")
+        _top("Find a source", here="recommend")
         + """<main class="ask-page">
 <form id="question" class="card">
 <p>Which pretrained network is the best source for yours? Name one of the index, or choose a file. Of a file only
@@ -165,9 +169,9 @@ def interface_page(interface: Mapping[str, Any]) -> str:
                 f"{body}{table}</section>"
             )
     body = (
-        _top("JSON interface", here="/api")
+        _top("JSON interface", here="api")
         + "<main><p>All that the pages show can be asked for. The whole interface as OpenAPI 3.1: <a "
-        'href="/api/openapi.json">/api/openapi.json</a>. Errors are problem documents (RFC 9457). Where the server '
+        'href="api/openapi.json">/api/openapi.json</a>. Errors are problem documents (RFC 9457). Where the server '
         "asks for a token, send it in the header <code>Authorization: Bearer TOKEN</code>.</p>"
         f"{''.join(parts)}</main>"
     )

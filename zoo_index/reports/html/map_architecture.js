@@ -1,12 +1,16 @@
 // The page of one architecture; its address names it.
 const { make } = zoo;
-const name = zoo.decoded(location.pathname.replace(/^\/architecture\//, ""));
+const { address, pageOf } = zoo.server;
+const name = zoo.decoded(location.pathname.slice(address("architecture/").length));
 const page = document.getElementById("page");
-const to = (other) => make("a", { href: `/architecture/${encodeURIComponent(other)}`, class: "other" }, other);
+const to = (other) => make("a", { href: pageOf(other), class: "other" }, other);
 document.title = name;
-zoo.server.ask(`/api/architecture/${encodeURIComponent(name)}`).then((told) => {
-  const tools = make("p", { class: "links" }, make("a", { href: `/#${encodeURIComponent(name)}` }, "Show on the map"), " · ",
-    make("a", { href: `/recommend#${encodeURIComponent(name)}` }, "Find sources for it"));
+zoo.server.ask(`api/architecture/${encodeURIComponent(name)}`).then((told) => {
+  document.title = told.name;
+  const [first] = told.weights; // its name leads to the same architecture where two catalogues have one of that name
+  const asked = first.architecture === told.name ? told.name : first.name;
+  const tools = make("p", { class: "links" }, make("a", { href: address(`#${encodeURIComponent(told.name)}`) }, "Show on the map"), " · ",
+    make("a", { href: address(`recommend#${encodeURIComponent(asked)}`) }, "Find sources for it"));
   const [head, chips, ...rest] = zoo.facts(told, { link: to });
   page.append(make("div", { class: "card" }, head, chips, tools, ...rest));
 }).catch(zoo.server.complain);

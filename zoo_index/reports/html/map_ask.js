@@ -2,6 +2,14 @@
 const { make } = zoo;
 const KEY = "zoo-token";
 
+// Where the server's pages begin: below a path of a proxy, such as /zoo/, if there is one. Only the pages of
+// architectures lie a level deeper; a name may have a slash in it.
+const { pathname } = location, { below } = zoo.data;
+const ROOT = pathname.slice(0, (below ? pathname.lastIndexOf(`/${below}/`) : pathname.lastIndexOf("/")) + 1);
+const address = (path) => ROOT + path;
+const pageOf = (name) => address(`architecture/${encodeURIComponent(name)}`);
+for (const link of document.querySelectorAll("nav a")) link.href = address(link.getAttribute("href"));
+
 const form = make("form", { class: "card login", hidden: true },
   make("h2", {}, "This server asks for its token"),
   make("p", { class: "soft" }, "It was printed where the server was started. It is kept until this tab is closed."));
@@ -31,7 +39,7 @@ async function ask(path, options = {}, signal = undefined) {
   for (;;) {
     const known = sessionStorage.getItem(KEY);
     const headers = { ...options.headers, ...(known ? { Authorization: `Bearer ${known}` } : {}) };
-    const response = await fetch(path, { ...options, headers, signal, redirect: "error" });
+    const response = await fetch(address(path), { ...options, headers, signal, redirect: "error" });
     if (response.status === 401) {
       sessionStorage.removeItem(KEY);
       await token(Boolean(known));
@@ -51,4 +59,4 @@ function complain(error) {
 
 function calm() { problem.hidden = true; }
 
-zoo.server = { ask, complain, calm, problem };
+zoo.server = { address, pageOf, ask, complain, calm, problem };

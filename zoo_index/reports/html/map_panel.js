@@ -11,11 +11,11 @@ async function open(name, { move = false } = {}) {
   history.replaceState(null, "", address);
   atlas.draw();
   let answer;
-  try { answer = server ? await server.ask(`/api/architecture/${encodeURIComponent(name)}`) : atlas.unpacked(name); } catch (error) { server.complain(error); return; }
+  try { answer = server ? await server.ask(`api/architecture/${encodeURIComponent(name)}`) : atlas.unpacked(name); } catch (error) { server.complain(error); return; }
   if (location.hash !== address) return; // another one was opened meanwhile
   if (!answer) side.replaceChildren(...unknown(name));
   else {
-    side.replaceChildren(...zoo.facts(answer, { link, close, href: server ? `/architecture/${encodeURIComponent(name)}` : null }));
+    side.replaceChildren(...zoo.facts(answer, { link, close, href: server ? server.pageOf(name) : null }));
     for (const one of answer.targets) atlas.near.set(one.name, "target");
     for (const one of answer.sources) atlas.near.set(one.name, "source");
     if (!p && server && answer.x >= 0) place(answer, name, move);

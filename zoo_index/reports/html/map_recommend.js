@@ -1,6 +1,6 @@
 // Finding sources: for a name of the index, an architecture in JSON, or the header of a safetensors file.
 const { make, count, percent } = zoo;
-const { ask, complain, calm, problem } = zoo.server;
+const { ask, pageOf, complain, calm, problem } = zoo.server;
 const at = (id) => document.getElementById(id);
 const MOST_HEADER = 8e6;
 at("question").after(problem); // beside what it is about
@@ -72,7 +72,7 @@ function show(answer, called) {
   const t = answer.target, best = answer.results.find((one) => answer.advice && one.rank === answer.advice.rank);
   const rows = answer.results.map((one) => make("tr", {},
     make("td", { class: "number" }, String(one.rank)),
-    make("td", { class: "name-of" }, make("a", { href: `/architecture/${encodeURIComponent(`${one.catalogue}:${one.architecture}`)}`, class: "mono break" }, one.name)),
+    make("td", { class: "name-of" }, make("a", { href: pageOf(`${one.catalogue}:${one.architecture}`), class: "mono break" }, one.name)),
     make("td", { class: "wide" }, make("span", { class: "meter", "aria-hidden": "true" }, make("span", { style: `width:${Math.round(100 * one.similarity)}%` })),
       make("span", { class: "value" }, one.similarity.toFixed(3))),
     make("td", { class: "wide" }, one.benefit ? make("span", { class: `tag ${TONE[one.benefit] || ""}` }, one.benefit) : "–"),
@@ -118,7 +118,7 @@ at("question").addEventListener("submit", async (event) => {
   try {
     const file = at("file").files[0];
     const body = JSON.stringify({ ...(await target()), k: Number(at("k").value), filters: filters() });
-    const answer = await ask("/api/recommend", { method: "POST", headers: { "Content-Type": "application/json" }, body }, running.signal);
+    const answer = await ask("api/recommend", { method: "POST", headers: { "Content-Type": "application/json" }, body }, running.signal);
     show(answer, file ? file.name : "");
   } catch (error) {
     at("answer").replaceChildren();

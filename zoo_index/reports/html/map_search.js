@@ -11,7 +11,7 @@ async function look() {
   if (text && atlas.isWhole()) found = among(text);
   else if (text) {
     try {
-      const answer = await server.ask(`/api/architectures?${new URLSearchParams({ search: text, limit: MOST_FOUND })}`);
+      const answer = await server.ask(`api/architectures?${new URLSearchParams({ search: text, limit: MOST_FOUND })}`);
       if (typed() !== text) return;
       found = answer.items.map((one) => ({ ...one, code: atlas.map.families.indexOf(one.family) }));
     } catch (error) { server.complain(error); }

@@ -11,7 +11,7 @@ function reask() {
     if (asking) asking.abort();
     asking = new AbortController();
     try {
-      const answer = await server.ask(`/api/map?${question()}`, {}, asking.signal);
+      const answer = await server.ask(`api/map?${question()}`, {}, asking.signal);
       answer.asked = true;
       server.calm();
       atlas.take(answer, true);
