@@ -30,7 +30,7 @@ def entries(request: Request) -> list[CatalogueEntry]:
     CatalogueError
         If the hub cannot be asked: then all stands as it is.
     """
-    from zoo_index.hub.downloading import DownloadError
+    from zoo_index.hub.failures import DownloadError
     from zoo_index.hub.headers import fetch_ahead
     from zoo_index.hub.queries import parse_query, repositories
 

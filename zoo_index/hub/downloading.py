@@ -1,4 +1,4 @@
-"""One weights file over HTTP: few and short retries, the truth about what went wrong, nothing kept but weights.
+"""One weights file over HTTP: few and short retries, and nothing kept but weights.
 
 A server that cannot be reached is known after two seconds. A download that breaks off goes on from where it was.
 """
@@ -6,24 +6,21 @@ A server that cannot be reached is known after two seconds. A download that brea
 from __future__ import annotations
 
 import http.client
-import math
 import re
-import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 from transfer.weights.files import replacing
 from transfer.weights.inspection import is_weights, starts_like_weights
 from zoo_index.hub.connecting import UnsafeRedirectError, make_opener
+from zoo_index.hub.failures import DownloadError, TemporaryError, UnreachableError, describe, judge, passing
 
-__all__ = ["DownloadError", "Headers", "UnreachableError", "download", "fetch_part", "fetch_whole"]
+__all__ = ["Headers", "download", "fetch_part", "fetch_whole"]
 
 Headers = Mapping[str, str]
 """Headers of the answers, names in lower case; of several, as after a redirect, the first that has one counts."""
@@ -42,31 +39,6 @@ _ENOUGH = 16 << 20
 _FIRST, _PIECE = 1 << 12, 1 << 18
 _SLOWEST, _PATIENCE = 1000, 30.0
 """Bytes per second that are little more than nothing, and seconds after which that counts as a stall."""
-
-_AGAIN = (408, 425, 429, 500, 502, 503, 504)
-
-
-class DownloadError(Exception):
-    """What went wrong, in words that follow on the name of a server.
-
-    Parameters
-    ----------
-    reason : str
-    advice : str
-        What to do.
-    status : int
-        Of the answer, 0 if that was not what was wrong.
-    code : str
-        The hub's own word for it.
-    """
-
-    def __init__(self, reason: str, advice: str, status: int = 0, code: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.advice, self.status, self.code = reason, advice, status, code
-
-
-class UnreachableError(DownloadError):
-    """There is no connection to the server."""
 
 
 def download(
@@ -219,8 +191,8 @@ class _Source:
                 if self.size is None or done == self.size:
                     return
                 error = DownloadError(f"broke off after {done:,} of {self.size:,} bytes", "try again")
-            except (_AgainError, UnreachableError, OSError, http.client.HTTPException) as caught:
-                error, wait = _passing(caught, done)
+            except (TemporaryError, UnreachableError, OSError, http.client.HTTPException) as caught:
+                error, wait = passing(caught, done)
             failures = 1 if done - begun > _ENOUGH else failures + 1
             _pause(failures, error, wait)
 
@@ -241,8 +213,8 @@ class _Source:
                 if ended or len(data) == wanted or self.size is None:
                     return data[skipped:]
                 error, wait = DownloadError(f"broke off after {len(data):,} bytes", "try again"), 0.0
-            except (_AgainError, UnreachableError, OSError, http.client.HTTPException) as caught:
-                error, wait = _passing(caught, len(data))
+            except (TemporaryError, UnreachableError, OSError, http.client.HTTPException) as caught:
+                error, wait = passing(caught, len(data))
             failures += 1
             _pause(failures, error, wait)
 
@@ -256,10 +228,10 @@ class _Source:
             response: http.client.HTTPResponse = self._opener.open(self._request, timeout=self._seconds)
         except urllib.error.HTTPError as error:
             with closing(error):
-                raise _judge(error) from error
+                raise judge(error.code, error.headers) from error
         except urllib.error.URLError as error:
             raise UnreachableError(
-                f"cannot be reached ({_describe(error.reason)})", "connect to the network"
+                f"cannot be reached ({describe(error.reason)})", "connect to the network"
             ) from error
         except UnsafeRedirectError as error:
             raise DownloadError(
@@ -283,19 +255,6 @@ class _Source:
             self.headers.setdefault(name.lower(), value)
 
 
-def _passing(caught: Exception, done: int) -> tuple[DownloadError, float]:
-    """Say what went wrong that may pass, and how long the server asks to wait; what will not pass is raised."""
-    if isinstance(caught, _AgainError):
-        return caught.error, caught.wait
-    if isinstance(caught, UnreachableError):
-        if not done:
-            raise caught
-        return caught, 0.0  # it was there a moment ago
-    if isinstance(caught, TimeoutError):
-        return DownloadError(f"fell silent after {done:,} bytes", "try again later"), 0.0
-    return DownloadError(f"broke off after {done:,} bytes ({_describe(caught)})", "try again"), 0.0
-
-
 def _pause(failures: int, error: DownloadError, wait: float) -> None:
     """Wait before the next try; raise the error if there is none."""
     if failures == _TRIES or wait > _LONGEST_WAIT:
@@ -312,61 +271,3 @@ def _read(response: http.client.HTTPResponse) -> Iterator[bytes]:
         if passed > _PATIENCE and n_bytes < _SLOWEST * passed:
             raise TimeoutError
         piece = response.read1(_PIECE)
-
-
-class _AgainError(Exception):
-    """An answer after which it is worth trying again."""
-
-    def __init__(self, error: DownloadError, wait: float) -> None:
-        super().__init__(str(error))
-        self.error, self.wait = error, wait
-
-
-def _judge(answer: urllib.error.HTTPError) -> Exception:
-    """Say what an answer means that is no success."""
-    status, code = answer.code, answer.headers.get("X-Error-Code", "")
-    wait = _asked_wait(answer.headers)
-    if status == 429:
-        when = f"in {math.ceil(wait)} s" if wait else "later"
-        error = DownloadError("limits how often it is asked (HTTP 429)", f"try again {when}", status, code)
-    elif status >= 500 or status == 408:
-        error = DownloadError(f"is broken at the moment (HTTP {status})", "try again later", status, code)
-    elif status in (401, 403) and code != "RepoNotFound":
-        error = DownloadError(
-            f"grants no access to it (HTTP {status}{', gated' if code == 'GatedRepo' else ''})",
-            "ask for access on its page and give a token: hf auth login, or HF_TOKEN",
-            status,
-            code,
-        )
-    elif code == "RepoNotFound":
-        error = DownloadError(
-            f"has no such repository, or a private one (HTTP {status})",
-            "check the name, or give a token: hf auth login, or HF_TOKEN",
-            status,
-            code,
-        )
-    elif status in (404, 410):
-        error = DownloadError(f"has no such file (HTTP {status})", "check the name", status, code)
-    else:
-        error = DownloadError(f"answered with HTTP {status}", "try again later", status, code)
-    return _AgainError(error, wait) if status in _AGAIN else error
-
-
-def _asked_wait(headers: Any) -> float:
-    """Seconds that a server asks to wait, 0 if it does not say."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
-    try:
-        when = parsedate_to_datetime(text)
-    except ValueError:
-        rated = re.search(r";\s*t\s*=\s*(\d{1,9})", headers.get("RateLimit", ""))
-        return float(rated[1]) if rated else 0.0
-    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _describe(error: object) -> str:
-    if isinstance(error, socket.gaierror):
-        return "its name is not known"
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split())[:200] or type(error).__name__

@@ -24,7 +24,8 @@ from zoo_index.errors import OfflineError, WeightsUnavailableError
 from zoo_index.foundation.progress import advance_bytes
 from zoo_index.hub import library
 from zoo_index.hub.availability import Availability, file_names, hub_cache, shards_of, torch_cache
-from zoo_index.hub.downloading import DownloadError, Headers, UnreachableError, download, fetch_whole
+from zoo_index.hub.downloading import Headers, download, fetch_whole
+from zoo_index.hub.failures import DownloadError, UnreachableError
 
 __all__ = ["fetch"]
 

@@ -16,7 +16,8 @@ from transfer.weights.files import replacing
 from transfer.weights.indexes import INDEX, MOST_BYTES, is_below, read_index
 from zoo_index.errors import OfflineError
 from zoo_index.hub import library
-from zoo_index.hub.downloading import DownloadError, UnreachableError, fetch_part, fetch_whole
+from zoo_index.hub.downloading import fetch_part, fetch_whole
+from zoo_index.hub.failures import DownloadError, UnreachableError
 
 __all__ = ["fetch_ahead", "header_cache", "read_remote"]
 

@@ -13,7 +13,8 @@ from transfer.errors import InputError
 from transfer.weights.formats.safetensors_file import DTYPES
 from transfer.weights.stored import ITEM_SIZES
 from zoo_index.hub import library
-from zoo_index.hub.downloading import DownloadError, fetch_whole
+from zoo_index.hub.downloading import fetch_whole
+from zoo_index.hub.failures import DownloadError
 
 __all__ = ["Query", "Repository", "parse_query", "repositories"]
 
