@@ -125,6 +125,10 @@ async def _architecture(service: Service, request: Request, values: dict[str, An
     return _json(await service.architecture(request.path_params["name"]))
 
 
+async def _resolve(service: Service, request: Request, values: dict[str, Any]) -> Response:
+    return _json(service.resolve(request.path_params["name"]))
+
+
 async def _recommend(service: Service, request: Request, values: dict[str, Any]) -> Response:
     answer = await service.ask("recommend", {}, await request.body())
     return _answered(answer.status, answer.content)
@@ -181,6 +185,12 @@ ENDPOINTS = (
         "GET", "/api/architecture/{name}", "One architecture",
         "Its weights, its blocks, the best sources for it, and what it is a good source for.",
         _architecture, schemas.DETAILS, problems=(404, 504),
+    ),
+    Endpoint(
+        "GET", "/api/resolve/{name}", "Which architecture a name means",
+        "The name may be that of an architecture or of a set of weights, or a catalogue, a colon and a name. "
+        "`name` is null where it means none; `alike` then has names that are like it.",
+        _resolve, schemas.RESOLVED, problems=(404,),
     ),
     Endpoint(
         "POST", "/api/recommend", "Sources for a network",

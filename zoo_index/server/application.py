@@ -17,7 +17,7 @@ from zoo_index.foundation.logs import LOGGER
 from zoo_index.server.api import ENDPOINTS, Endpoint, problem_response
 from zoo_index.server.guarding import Guard
 from zoo_index.server.limits import Limits
-from zoo_index.server.pages import page_routes
+from zoo_index.server.pages import missing_page, page_routes, wants_page
 from zoo_index.server.parameters import read
 from zoo_index.server.problems import ProblemError
 from zoo_index.server.service import Service
@@ -76,6 +76,8 @@ async def _told(request: Request, error: Exception) -> Response:
         return problem_response(error)
     if isinstance(error, HTTPException):
         headers = dict(error.headers or {})
+        if error.status_code == 404 and wants_page(request):
+            return missing_page(request)
         detail = {404: "there is no such page; see /api", 405: "expected another method"}
         return problem_response(ProblemError(error.status_code, detail.get(error.status_code, "refused"), headers))
     told = "".join(traceback.format_exception(error)[-3:])

@@ -16,6 +16,7 @@ __all__ = [
     "MAP",
     "PROBLEM",
     "QUESTION",
+    "RESOLVED",
     "STATUS",
     "listed",
 ]
@@ -52,6 +53,7 @@ HEALTH = _object({"status": {"const": "ok"}, "generation": _COUNT})
 STATUS = _object(
     {name: _COUNT for name in ("generation", "map_generation", "architectures", "entries", "questions", "pending")}
 )
+RESOLVED = _object({"generation": _COUNT, "name": _maybe(_TEXT), "alike": _all(_TEXT)})
 _PLACES = _all({"type": "integer", "minimum": -1, "maximum": 10_000})
 _POINTS = _object(
     {

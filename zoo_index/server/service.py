@@ -23,6 +23,7 @@ from zoo_index.index.view import View
 from zoo_index.server.atlas import Atlas, make_atlas
 from zoo_index.server.details import entry_values, neighbour_values
 from zoo_index.server.limits import Limits
+from zoo_index.server.naming import Names
 from zoo_index.server.neighbours import Neighbours
 from zoo_index.server.problems import ProblemError
 from zoo_index.server.workers import Answer, Workers
@@ -51,6 +52,7 @@ class Service:
         self._workers = Workers(zoo.store.place, limits)
         self._view: View | None = None
         self._atlas: Atlas | None = None
+        self._names: Names | None = None
         self._kept: OrderedDict[tuple[int, str], Answer] = OrderedDict()
         self._asked: dict[tuple[int, str], asyncio.Task[Answer]] = {}
         self._following: asyncio.Task[None] | None = None
@@ -151,11 +153,12 @@ class Service:
         self._view, self._is_lost = view, False
         if view.generation and (self._atlas is None or self._atlas.generation != view.generation):
             await self._workers.ask("map", {}, seconds=_MAP_SECONDS)
-            self._atlas = await asyncio.to_thread(self._read, view)
+            self._atlas, self._names = await asyncio.to_thread(self._read, view)
 
-    def _read(self, view: View) -> Atlas:
+    def _read(self, view: View) -> tuple[Atlas, Names]:
         layout = load_layout(self._zoo.store, view.generation)
-        return make_atlas(view, layout or open_layout(self._zoo.store, view.generation))
+        atlas = make_atlas(view, layout or open_layout(self._zoo.store, view.generation))
+        return atlas, Names(atlas)
 
     async def ask(self, kind: str, fields: Mapping[str, Any], body: bytes) -> Answer:
         """Answer a question: as before if it was asked before, else by a worker.
@@ -184,6 +187,13 @@ class Service:
             while len(self._kept) > _MOST_KEPT:
                 self._kept.popitem(last=False)
         return answer
+
+    def resolve(self, name: str) -> dict[str, Any]:
+        """Return the architecture that a name means, or None and names that are like it."""
+        generation, names = self.atlas.generation, self._names
+        assert names is not None
+        meant = names.meant(name)
+        return {"generation": generation, "name": meant, "alike": [] if meant is not None else names.alike(name)}
 
     async def architecture(self, key: str) -> dict[str, Any]:
         """Return all that is told of one architecture (see `details`).

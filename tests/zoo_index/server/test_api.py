@@ -41,6 +41,8 @@ def test_every_answer_is_as_the_document_says(server: Server) -> None:
         ("/api/recommend", "post", {"name": "test_resnet", "measure": "paper"}),
         ("/api/recommend", "post", {"name": "nothing"}),
         ("/api/architecture/nothing", "get", None),
+        ("/api/resolve/nothing", "get", None),
+        ("/api/resolve/test_vit", "get", None),
         ("/api/map?nothing=1", "get", None),
         ("/api/map?x0=0.9&x1=0.1", "get", None),
         ("/api/map?x0=2", "get", None),
@@ -48,7 +50,7 @@ def test_every_answer_is_as_the_document_says(server: Server) -> None:
     for path, method, body in asked:
         answer = server.ask(path, body)
         name = path.partition("?")[0]
-        declared = "/api/architecture/{name}" if name.startswith("/api/architecture/") else name
+        declared = name.replace("nothing", "{name}").replace("test_resnet", "{name}").replace("test_vit", "{name}")
         told = document["paths"][declared][method]["responses"][str(answer.status)]["content"]
         kind = answer.headers["content-type"].partition(";")[0]
         schema = {**told[kind]["schema"], "components": {"schemas": schemas}}
@@ -257,3 +259,26 @@ def test_questions_are_counted_that_somebody_asked(server: Server) -> None:
     for _ in range(2):
         server.ask("/api/recommend", {"name": "test_vit", "k": 2})
     assert server.ask("/api/status").json["questions"] == before + 2
+
+
+def test_a_name_leads_to_its_architecture_or_to_names_like_it(server: Server) -> None:
+    entry = server.ask("/api/architecture/test_vit").json["weights"][0]["name"]
+    for name in ("test_vit", "timm:test_vit", entry):
+        told = server.ask(f"/api/resolve/{name}").json
+        assert (told["name"], told["alike"]) == ("test_vit", [])
+    told = server.ask("/api/resolve/Test_vit3").json
+    assert told["name"] is None
+    assert {"test_vit", "test_vit2"} <= set(told["alike"])
+    assert server.ask("/api/resolve/%F0%9F%98%80").json["alike"] == []
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/a/b", "/architecture", "/architecture/"])
+def test_a_path_without_a_page_is_told_in_the_form_that_is_asked_for(server: Server, path: str) -> None:
+    shown = server.ask(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (shown.status, shown.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "default-src 'none'" in shown.headers["content-security-policy"]
+    up = "../" * (path.count("/") - 1)
+    assert f'<a href="{up}recommend">' in shown.content.decode()
+    for accepted in ("*/*", "application/json"):
+        assert server.ask(path, headers={"Accept": accepted}).json["title"] == "Not Found"
+    assert server.ask("/api/nothing", headers={"Accept": "text/html"}).json["title"] == "Not Found"

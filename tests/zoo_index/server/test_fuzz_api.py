@@ -18,6 +18,7 @@ OPERATIONS = [
     ("GET", "/api/architectures"),
     ("GET", "/api/entries"),
     ("GET", "/api/architecture/{name}"),
+    ("GET", "/api/resolve/{name}"),
     ("POST", "/api/recommend"),
     ("POST", "/api/recommend/file"),
     ("GET", "/api/openapi.json"),

@@ -228,6 +228,28 @@ def test_the_page_of_sources_says_what_to_take_and_what_it_cannot_read(
         assert "Coverage" in page.locator(".ranking th").all_inner_texts()
 
 
+def test_addresses_that_lead_nowhere_say_where_to_go(browser: Any, server: Server) -> None:
+    with opened(browser, f"{server.url}/architecture/test_vit3") as visit:
+        page = visit.page
+        page.wait_for_selector("text=There is no network of this name")
+        page.locator(".alike a").first.click()
+        page.wait_for_selector("main .weights li")
+        assert page.title().startswith("test_vit")
+        page.goto(f"{server.url}/#test_vit3")
+        page.locator("#facts .alike button").first.click()
+        page.wait_for_selector("#facts .weights li")
+        entry = server.ask("/api/architecture/test_vit").json["weights"][0]["name"]
+        page.goto(f"{server.url}/architecture/{entry}")
+        page.wait_for_function("() => document.title === 'test_vit'")
+        assert page.goto(f"{server.url}/no/such/page").status == 404
+        page.click("main >> text=Recommend")
+        assert page.url == f"{server.url}/recommend"
+        assert visit.complaints == [
+            "Failed to load resource: the server responded with a status of 404 (Not Found)"
+        ]
+        visit.complaints.clear()  # of the page that is not there, as it has to be
+
+
 @pytest.fixture(scope="module")
 def guarded(small_index: Path) -> Iterator[Server]:
     with serving(small_index, "--token", "sesame-sesame-sesame") as found:
@@ -254,6 +276,6 @@ def test_a_browser_gives_the_token_once(browser: Any, guarded: Server, tmp_path:
     page.click("#question button.main")
     page.wait_for_selector("text=expected a form with 'items'")
     page.goto(f"{guarded.url}/api")
-    assert page.locator("main section").count() == 9
+    assert page.locator("main section").count() == 10
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
     context.close()

@@ -14,7 +14,7 @@ from typing import Any
 from zoo_index.recommending.answers import PERMISSIVE
 from zoo_index.reports.html.document import document
 
-__all__ = ["architecture_shell", "interface_page", "map_page", "map_shell", "recommend_shell"]
+__all__ = ["architecture_shell", "interface_page", "map_page", "map_shell", "missing_page", "recommend_shell"]
 
 _CODE = re.compile("`([^`]*)`")
 _THEME = '<button id="theme" type="button">Dark</button>'
@@ -74,9 +74,11 @@ _ARCHITECTURE = "architecture"
 """What the addresses of pages of architectures have before the name."""
 
 
-def _top(title: str, middle: str = "", *, here: str = "") -> str:
+def _top(title: str, middle: str = "", *, here: str = "", up: str = "") -> str:
     links = "".join(
-        f'<a href="{path}"{" aria-current=page" if path == here else ""}>{name}</a>' for path, name in _NAV if here
+        f'<a href="{up}{path}"{" aria-current=page" if path == here else ""}>{name}</a>'
+        for path, name in _NAV
+        if here
     )
     nav = f'<nav aria-label="Pages">{links}</nav>' if here else ""
     return f'<header class="top bar"><h1>{title}</h1>{nav}<span class="grow"></span>{middle}{_THEME}</header>'
@@ -133,6 +135,28 @@ value="permissive">permissive</option></select></label>
     )
     parts = ("map_ask", "map_facts", "map_recommend")
     return document("Find a source", body, {}, parts=parts, asks=True)
+
+
+def missing_page(up: str) -> str:
+    """Return the page for an address that has none.
+
+    Parameters
+    ----------
+    up : str
+        What leads from that address to where the pages are, such as ``../``.
+    """
+    body = (
+        _top("There is no such page", here="-", up=up)
+        + f"""<main><section class="card"><p>Expected the address of a page of this server, found another one.
+Its pages are:</p>
+<ul>
+<li><a href="{up}./">Map</a>: every network of the index, to search and filter.</li>
+<li><a href="{up}recommend">Recommend</a>: the best sources for a network.</li>
+<li><code>architecture/NAME</code>: one network, for example <code>architecture/resnet50</code>.</li>
+<li><a href="{up}api">API</a>: what programs can ask for.</li>
+</ul></section></main>"""
+    )
+    return document("There is no such page", body, {}, parts=("map_facts",))
 
 
 def interface_page(interface: Mapping[str, Any]) -> str:

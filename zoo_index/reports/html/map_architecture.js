@@ -5,7 +5,8 @@ const name = zoo.decoded(location.pathname.slice(address("architecture/").length
 const page = document.getElementById("page");
 const to = (other) => make("a", { href: pageOf(other), class: "other" }, other);
 document.title = name;
-zoo.server.ask(`api/architecture/${encodeURIComponent(name)}`).then((told) => {
+
+function show(told) {
   document.title = told.name;
   const [first] = told.weights; // its name leads to the same architecture where two catalogues have one of that name
   const asked = first.architecture === told.name ? told.name : first.name;
@@ -13,4 +14,11 @@ zoo.server.ask(`api/architecture/${encodeURIComponent(name)}`).then((told) => {
     make("a", { href: address(`recommend#${encodeURIComponent(asked)}`) }, "Find sources for it"));
   const [head, chips, ...rest] = zoo.facts(told, { link: to });
   page.append(make("div", { class: "card" }, head, chips, tools, ...rest));
-}).catch(zoo.server.complain);
+}
+
+function miss(alike) {
+  page.append(make("div", { class: "card" }, make("h2", { class: "name" }, name), ...zoo.unknown(alike, to),
+    make("p", { class: "links" }, make("a", { href: address("") }, "Look for it on the map"))));
+}
+
+zoo.server.architecture(name).then((told) => (told.name === null ? miss(told.alike) : show(told))).catch(zoo.server.complain);

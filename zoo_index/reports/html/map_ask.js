@@ -51,6 +51,13 @@ async function ask(path, options = {}, signal = undefined) {
   }
 }
 
+// All of one architecture; of a name that means none, `name` is null, and `alike` has others. Names are looked up
+// first, since a browser would write an answer of status 404 to its console.
+async function architecture(name, isThere = false) {
+  const known = isThere ? { name } : await ask(`api/resolve/${encodeURIComponent(name)}`);
+  return known.name === null ? known : ask(`api/architecture/${encodeURIComponent(known.name)}`);
+}
+
 function complain(error) {
   if (error.name === "AbortError") return;
   problem.textContent = error instanceof TypeError ? "The server does not answer." : error.message;
@@ -59,4 +66,4 @@ function complain(error) {
 
 function calm() { problem.hidden = true; }
 
-zoo.server = { address, pageOf, ask, complain, calm, problem };
+zoo.server = { address, pageOf, ask, architecture, complain, calm, problem };

@@ -59,6 +59,13 @@ function facts(told, { link, close, href }) {
   return [head, chips, near, weights(told.weights), told.blocks.length ? blocks(told.blocks) : null].filter(Boolean);
 }
 
+// What is said of a name that no network has.
+function unknown(alike, link) {
+  const others = alike.flatMap((one, i) => [i ? ", " : "", link(one)]);
+  return [make("p", { class: "soft" }, "There is no network of this name."), others.length ? make("p", { class: "alike" }, "Did you mean ", ...others, "?") : null].filter(Boolean);
+}
+
 zoo.facts = facts;
+zoo.unknown = unknown;
 zoo.bytes = bytes;
 zoo.chip = chip;

@@ -11,11 +11,11 @@ async function open(name, { move = false } = {}) {
   history.replaceState(null, "", address);
   atlas.draw();
   let answer;
-  try { answer = server ? await server.ask(`api/architecture/${encodeURIComponent(name)}`) : atlas.unpacked(name); } catch (error) { server.complain(error); return; }
+  try { answer = server ? await server.architecture(name, Boolean(p)) : atlas.unpacked(name); } catch (error) { server.complain(error); return; }
   if (location.hash !== address) return; // another one was opened meanwhile
-  if (!answer) side.replaceChildren(...unknown(name));
+  if (!answer || answer.name === null) side.replaceChildren(...unknown(name, answer));
   else {
-    side.replaceChildren(...zoo.facts(answer, { link, close, href: server ? server.pageOf(name) : null }));
+    side.replaceChildren(...zoo.facts(answer, { link, close, href: server ? server.pageOf(answer.name) : null }));
     for (const one of answer.targets) atlas.near.set(one.name, "target");
     for (const one of answer.sources) atlas.near.set(one.name, "source");
     if (!p && server && answer.x >= 0) place(answer, name, move);
@@ -33,11 +33,12 @@ function place(answer, name, move) {
   if (move) atlas.look({ x: p.x, y: p.y, zoom: Math.max(atlas.view.zoom, 12) });
 }
 
-function unknown(name) {
+function unknown(name, answer) {
   const button = make("button", { type: "button", class: "close", "aria-label": "Close", onclick: close }, "×");
-  const { map } = atlas, isKnown = map.points && map.points.name.includes(name);
+  const { map } = atlas, isInFile = !server && map.points && map.points.name.includes(name);
   return [make("div", { class: "row head" }, make("h2", { class: "name grow" }, name), button),
-    make("p", { class: "soft" }, isKnown ? "This file has no more about it; zoo serve has." : "There is no network of this name. Look for it in the search box.")];
+    ...(isInFile ? [make("p", { class: "soft" }, "This file has no more about it; zoo serve has.")]
+      : [...zoo.unknown(answer ? answer.alike : [], link), make("p", { class: "soft" }, "Look for it in the search box.")])];
 }
 
 const link = (other) => make("button", { type: "button", class: "other", onclick: () => open(other, { move: !atlas.inSight(other) }) }, other);
