@@ -29,7 +29,7 @@ from bench_shortlist import timm_families
 
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import Description, describe
-from zoo_index.database import descriptions, loading
+from zoo_index.database import descriptions, embeddings, loading
 from zoo_index.database.publishing import Listing, next_architectures, publish
 from zoo_index.index import embedding, upkeep, vectors
 from zoo_index.zoo.zoo import Zoo
@@ -136,13 +136,13 @@ def judge(zoo: Zoo, size: int) -> dict[str, Any]:
     rows = np.random.default_rng(1).choice(size, N_EXACT if size < LARGE else N_EXACT_LARGE, replace=False).tolist()
     with zoo.store.reading() as connection:
         table = loading.load_table(connection, "dpiat", 1)
-        basis_id = loading.standing_basis(connection, "dpiat", 1)
+        basis_id = embeddings.standing_basis(connection, "dpiat", 1)
         assert basis_id is not None
-        basis = loading.load_basis(connection, basis_id)
-        indexes = {"flat": vectors.build(*loading.load_vectors(connection, basis_id, table.ids))}
+        basis = embeddings.load_basis(connection, basis_id)
+        indexes = {"flat": vectors.build(*embeddings.load_vectors(connection, basis_id, table.ids))}
         vectors.MOST_FLAT = 0
         started = time.perf_counter()
-        indexes["lists"] = vectors.build(*loading.load_vectors(connection, basis_id, table.ids))
+        indexes["lists"] = vectors.build(*embeddings.load_vectors(connection, basis_id, table.ids))
         lists_s = time.perf_counter() - started
     recalls: dict[str, list[float]] = {name: [] for name in indexes}
     search_s: dict[str, list[float]] = {name: [] for name in indexes}

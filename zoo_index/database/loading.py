@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,31 +15,22 @@ from sqlalchemy import null, select
 from transfer.alignment.tables import MAX_DIMS, Table, kind_code, offsets, padded
 from transfer.structure.records import Architecture, Block, Form, Item, Layer, Tensor
 from zoo_index.catalogues.wiring_text import read_wiring
-from zoo_index.database.packing import ID_BYTES, rows_among, unpack_ids, unpack_texts
-from zoo_index.database.schema import ARCHITECTURE, BASIS, BLOCK, EMBEDDING, LAYER, standing
+from zoo_index.database.packing import ID_BYTES, read_ids, rows_among, unpack_ids, unpack_texts
+from zoo_index.database.schema import ARCHITECTURE, BLOCK, LAYER, standing
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
 __all__ = [
-    "Basis",
-    "Landmark",
     "Parts",
     "StoredTable",
     "architecture_ids",
-    "embedded_ids",
     "load_architecture",
     "load_architectures",
-    "load_basis",
     "load_shapes",
     "load_table",
-    "load_vectors",
-    "standing_basis",
+    "with_header_alone",
 ]
-
-
-_AT_ONCE = 10_000
-"""Rows that are Python objects at a time."""
 
 
 @dataclass(frozen=True)
@@ -69,30 +60,6 @@ class StoredTable:
         """Return a table of some architectures, in the given order."""
         rows = self.rows(ids)
         return StoredTable(self.ids[rows], self.n_scoring[rows], self.table.select(rows))
-
-
-class Landmark(NamedTuple):
-    """A layer that others are compared with: its kind, number of dimensions, and dimensions padded with 1."""
-
-    kind: str
-    n_dims: int
-    dims: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Basis:
-    """What the vectors of the embedding are made of.
-
-    Parameters
-    ----------
-    landmarks : tuple of Landmark
-        Of length k.
-    projection : ndarray of shape (k + 1, d), float32
-        From profiles to vectors; the last row is added.
-    """
-
-    landmarks: tuple[Landmark, ...]
-    projection: NDArray[np.float32]
 
 
 def load_table(connection: Connection, form: Form, of: int | NDArray[np.int64]) -> StoredTable:
@@ -269,76 +236,13 @@ def _named(shapes: Architecture, facts: Sequence[str], wiring: Sequence[str]) ->
     return Architecture(shapes.form, tuple(items))
 
 
-def standing_basis(
-    connection: Connection, measure: str, generation: int, features: int | None = None
-) -> int | None:
-    """Id of the basis of the embedding that stands in a generation; None if there is none yet.
-
-    Of a version of the standardization, if one is given: vectors of another one cannot be compared with new ones.
-    """
-    query = select(BASIS.c.id).where(BASIS.c.measure == measure, standing(BASIS, generation))
-    query = query if features is None else query.where(BASIS.c.features == features)
-    return connection.execute(query).scalar_one_or_none()
-
-
-def load_basis(connection: Connection, basis_id: int) -> Basis:
-    """Load a basis of the embedding."""
-    row = connection.execute(select(BASIS.c.landmarks, BASIS.c.projection).where(BASIS.c.id == basis_id)).one()
-    landmarks = tuple(Landmark(kind, n_dims, tuple(dims)) for kind, n_dims, dims in json.loads(row.landmarks))
-    return Basis(landmarks, np.frombuffer(row.projection, dtype="<f4").reshape(len(landmarks) + 1, -1))
-
-
 def architecture_ids(connection: Connection, generation: int) -> NDArray[np.int64]:
     """Ids of the architectures of a generation, of shape (n,), ascending."""
     query = select(ARCHITECTURE.c.id).where(standing(ARCHITECTURE, generation)).order_by(ARCHITECTURE.c.id)
-    return _column(connection, query)
+    return read_ids(connection, query)
 
 
 def with_header_alone(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Ids of the architectures, among some, that are known by a header alone: no module was there to be run."""
     query = select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.paper_items.is_(None))
     return {id_ for (id_,) in _rows(connection, query, ARCHITECTURE.c.id, np.unique(np.array(ids, dtype=np.int64)))}
-
-
-def embedded_ids(connection: Connection, basis_id: int) -> NDArray[np.int64]:
-    """Ids of the architectures that have a vector made with a basis, of shape (n,), ascending."""
-    query = select(EMBEDDING.c.architecture_id).where(EMBEDDING.c.basis_id == basis_id)
-    return _column(connection, query.order_by(EMBEDDING.c.architecture_id))
-
-
-def load_vectors(
-    connection: Connection, basis_id: int, wanted: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Load the vectors that were made with a basis.
-
-    Parameters
-    ----------
-    connection : Connection
-    basis_id : int
-    wanted : ndarray of shape (m,), int64
-        Ids of architectures, ascending; some may lack a vector.
-
-    Returns
-    -------
-    ids : ndarray of shape (n,), int64, ascending
-    vectors : ndarray of shape (n, d), float32
-    """
-    ids = np.intersect1d(embedded_ids(connection, basis_id), wanted, assume_unique=True)
-    query = select(EMBEDDING.c.architecture_id, EMBEDDING.c.vector).where(EMBEDDING.c.basis_id == basis_id)
-    query = query.order_by(EMBEDDING.c.architecture_id)
-    rows: NDArray[np.float32] | None = None
-    n = 0
-    read = iter(_rows(connection, query, EMBEDDING.c.architecture_id, ids))
-    while part := list(islice(read, _AT_ONCE)):
-        block = np.frombuffer(b"".join(row[1] for row in part), dtype="<f4").reshape(len(part), -1)
-        if rows is None:
-            rows = np.empty((len(ids), block.shape[1]), dtype=np.float32)
-        rows[n : n + len(part)] = block
-        n += len(part)
-    return ids, np.zeros((0, 0), dtype=np.float32) if rows is None else rows
-
-
-def _column(connection: Connection, query: Any) -> NDArray[np.int64]:
-    parts = connection.execute(query).partitions(_AT_ONCE)
-    found = (np.array([row[0] for row in part], dtype=np.int64) for part in parts)
-    return np.concatenate([np.zeros(0, dtype=np.int64), *found])

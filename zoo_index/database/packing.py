@@ -1,4 +1,4 @@
-"""How the database keeps lists of ids (little-endian int32) and of texts, and how statements take many values."""
+"""How the database keeps lists of ids (little-endian int32) and of texts, and how statements take and give many."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ __all__ = [
     "insert_into",
     "pack_ids",
     "pack_texts",
+    "read_ids",
     "rows_among",
     "unpack_ids",
     "unpack_texts",
@@ -65,6 +66,13 @@ def rows_among(
         yield from connection.execute(
             query.where(chosen), {"values": json.dumps(list(part)) if is_sqlite else list(part)}
         )
+
+
+def read_ids(connection: Connection, query: Any) -> NDArray[np.int64]:
+    """Ids in the first column of a query, of shape (n,); few of them are Python objects at a time."""
+    parts = connection.execute(query).partitions(_MOST_VALUES)
+    found = (np.array([row[0] for row in part], dtype=np.int64) for part in parts)
+    return np.concatenate([np.zeros(0, dtype=np.int64), *found])
 
 
 def insert_into(connection: Connection, table: Table) -> Any:

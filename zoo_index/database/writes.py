@@ -26,7 +26,7 @@ from zoo_index.database.schema import (
 )
 
 if TYPE_CHECKING:
-    from zoo_index.database.loading import Basis
+    from zoo_index.database.embeddings import Basis
 
 __all__ = [
     "drop_failure",

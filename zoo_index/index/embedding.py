@@ -27,7 +27,8 @@ from transfer.alignment.matching import MANY
 from transfer.alignment.ranking import rank, similarities
 from transfer.alignment.tables import Table, code_of, kind_of, n_shared_layers, table_of
 from transfer.structure.records import Architecture
-from zoo_index.database.loading import Basis, Landmark, StoredTable
+from zoo_index.database.embeddings import Basis, Landmark
+from zoo_index.database.loading import StoredTable
 
 __all__ = [
     "MEASURE",

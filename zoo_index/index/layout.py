@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.weights.files import open_regular, replacing
-from zoo_index.database import loading, queries
+from zoo_index.database import embeddings, loading, queries
 from zoo_index.database.store import Store
 from zoo_index.index import embedding
 
@@ -203,9 +203,9 @@ def open_layout(store: Store, generation: int) -> Layout:
 def vectors_of(store: Store, generation: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Ids of the architectures of a generation that have a vector, ascending, and their vectors."""
     with store.reading() as connection:
-        basis = loading.standing_basis(connection, embedding.MEASURE, generation)
+        basis = embeddings.standing_basis(connection, embedding.MEASURE, generation)
         standing = loading.architecture_ids(connection, generation)
-        return loading.load_vectors(connection, -1 if basis is None else basis, standing)
+        return embeddings.load_vectors(connection, -1 if basis is None else basis, standing)
 
 
 def _head(identity: str, generation: int) -> dict[str, object]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transfer.structure.records import Architecture, Form
-from zoo_index.database import loading, queries
+from zoo_index.database import embeddings, loading, queries
 from zoo_index.database.store import Connection, Store
 from zoo_index.index import embedding, vectors
 
@@ -120,14 +120,14 @@ class Search:
             return np.zeros(0, dtype=np.int64)
         with self._store.reading() as connection:
             ids = loading.architecture_ids(connection, self._generation)
-            known = loading.embedded_ids(connection, self._basis[0]) if self._basis else ids[:0]
+            known = embeddings.embedded_ids(connection, self._basis[0]) if self._basis else ids[:0]
         return np.setdiff1d(ids, known)
 
     @cached_property
-    def _basis(self) -> tuple[int, loading.Basis] | None:
+    def _basis(self) -> tuple[int, embeddings.Basis] | None:
         with self._store.reading() as connection:
-            id_ = loading.standing_basis(connection, embedding.MEASURE, self._generation)
-            return None if id_ is None else (id_, loading.load_basis(connection, id_))
+            id_ = embeddings.standing_basis(connection, embedding.MEASURE, self._generation)
+            return None if id_ is None else (id_, embeddings.load_basis(connection, id_))
 
     @cached_property
     def vector_index(self) -> vectors.VectorIndex:
@@ -140,6 +140,6 @@ class Search:
             with self._store.reading() as connection:
                 ids = loading.architecture_ids(connection, self._generation)
                 basis = self._basis[0] if self._basis else -1
-                index = vectors.build(*loading.load_vectors(connection, basis, ids))
+                index = vectors.build(*embeddings.load_vectors(connection, basis, ids))
             vectors.save(index, self._store.vector_path, stamp)
         return index

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo_index.catalogues.description import FEATURES
-from zoo_index.database import loading, queries, writes
+from zoo_index.database import embeddings, loading, queries, writes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,8 +92,8 @@ def embed(
     wanted = np.array(ids, dtype=np.int64)
     with reading() as connection:
         generation = queries.generation(connection)
-        basis_id = before.new_basis or loading.standing_basis(connection, _MEASURE, generation + 1, FEATURES)
-        known = np.zeros(0, dtype=np.int64) if basis_id is None else loading.embedded_ids(connection, basis_id)
+        basis_id = before.new_basis or embeddings.standing_basis(connection, _MEASURE, generation + 1, FEATURES)
+        known = np.zeros(0, dtype=np.int64) if basis_id is None else embeddings.embedded_ids(connection, basis_id)
     missing = np.setdiff1d(wanted, known)
     if not len(missing):
         return before
@@ -117,7 +117,7 @@ class _Made:
 
     ids: NDArray[np.int64]
     vectors: NDArray[np.float32]
-    basis: loading.Basis | None
+    basis: embeddings.Basis | None
     recall: float
 
 
@@ -149,7 +149,7 @@ class _Embedding:
 
         if basis_id is not None and len(missing) <= _REFIT_FRACTION * len(self.ids):
             with self._reading() as connection:
-                basis = loading.load_basis(connection, basis_id)
+                basis = embeddings.load_basis(connection, basis_id)
             vectors = self._vectors(basis, missing)
             recall = self._recall(missing, vectors, basis_id)
             if recall >= LEAST_RECALL:
@@ -166,7 +166,7 @@ class _Embedding:
         assert best is not None
         return best
 
-    def _vectors(self, basis: loading.Basis, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _vectors(self, basis: embeddings.Basis, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         from zoo_index.index import embedding
 
         rows = np.empty((len(ids), basis.projection.shape[1]), dtype=np.float32)
@@ -192,7 +192,7 @@ class _Embedding:
         if len(others):
             assert basis_id is not None
             with self._reading() as connection:
-                old, rows = loading.load_vectors(connection, basis_id, others)
+                old, rows = embeddings.load_vectors(connection, basis_id, others)
             both, sampled = np.concatenate([both, old]), np.concatenate([sampled, rows])
         share = len(self._sample.ids) / len(self.ids)
         return embedding.estimate_recall(

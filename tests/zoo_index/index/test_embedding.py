@@ -13,7 +13,7 @@ from indexes import SMALL_ZOO, address
 from sqlalchemy import text
 
 from transfer.alignment.tables import code_of, kind_code, padded
-from zoo_index.database import loading, queries, writes
+from zoo_index.database import embeddings, loading, queries, writes
 from zoo_index.database.opening import open_store
 from zoo_index.database.publishing import publish
 from zoo_index.index import embedding, upkeep, vectors
@@ -34,8 +34,8 @@ def n_packages(zoo: Zoo) -> int:
 def test_vectors_are_the_same_for_sources_and_targets(zoo: Zoo) -> None:
     with zoo.store.reading() as connection:
         table = loading.load_table(connection, "dpiat", 1)
-        basis = loading.load_basis(connection, 1)
-        ids, rows = loading.load_vectors(connection, 1, table.ids)
+        basis = embeddings.load_basis(connection, 1)
+        ids, rows = embeddings.load_vectors(connection, 1, table.ids)
         load = partial(loading.load_architecture, connection, form="dpiat")
         assert ids.tolist() == table.ids.tolist()
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
@@ -99,8 +99,8 @@ def test_poor_recall_makes_the_index_choose_landmarks_again(zoo: Zoo, monkeypatc
         publish(connection, [], basis=embedded.new_basis)
     assert zoo.status()["recall"] == 0.9  # the best of three, for the old ones had 0.2
     with zoo.store.reading() as connection:
-        assert loading.standing_basis(connection, "dpiat", 2) == embedded.new_basis
-        basis = loading.load_basis(connection, embedded.new_basis)
+        assert embeddings.standing_basis(connection, "dpiat", 2) == embedded.new_basis
+        basis = embeddings.load_basis(connection, embedded.new_basis)
         table = loading.load_table(connection, "dpiat", 2)
     assert basis.landmarks == embedding.fit(table, seed=1).landmarks
 
@@ -222,9 +222,9 @@ def test_a_large_index_is_embedded_part_by_part_and_judged_by_a_sample(
     share = 5 / n
     assert asked[0] == (5, round(6 * share), round(10 * share), min(round(20 / share), 60))
     with zoo.store.reading() as connection:
-        basis = loading.load_basis(connection, embedded.new_basis)
+        basis = embeddings.load_basis(connection, embedded.new_basis)
         table = loading.load_table(connection, "dpiat", 1)
-        ids, rows = loading.load_vectors(connection, embedded.new_basis, table.ids)
+        ids, rows = embeddings.load_vectors(connection, embedded.new_basis, table.ids)
     assert ids.tolist() == table.ids.tolist()
     np.testing.assert_allclose(rows, embedding.source_vectors(table, basis, ids), atol=1e-6)
 

@@ -12,7 +12,7 @@ import pytest
 from transfer.structure.records import Architecture
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import describe
-from zoo_index.database import descriptions, loading, packing, queries
+from zoo_index.database import descriptions, embeddings, loading, packing, queries
 from zoo_index.database.opening import open_store
 from zoo_index.database.publishing import Listing, publish
 from zoo_index.errors import NothingFoundError, UnknownNameError
@@ -40,7 +40,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def families(zoo: Zoo) -> list[list[Architecture]]:
     with zoo.store.reading() as connection:
-        ids = loading.embedded_ids(connection, 1).tolist()
+        ids = embeddings.embedded_ids(connection, 1).tolist()
         return [[architecture] for architecture in loading.load_architectures(connection, ids, "dpiat").values()]
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from transfer.errors import InputError
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.description import FEATURES
-from zoo_index.database import descriptions, loading, queries, writes
+from zoo_index.database import descriptions, embeddings, loading, queries, writes
 from zoo_index.database.clearing import clear
 from zoo_index.database.publishing import Listing, next_architectures, publish
 from zoo_index.database.schema import ARCHITECTURE, ENTRY, GENERATION, STATE
@@ -218,7 +218,7 @@ def test_what_was_prepared_before_an_interrupt_is_kept_by_clearing(store: Store)
 
 
 def test_a_basis_in_use_loses_its_vectors_one_generation_later(store: Store) -> None:
-    basis = loading.Basis((loading.Landmark("linear", 2, (3, 4)),), np.ones((2, 3), dtype=np.float32))
+    basis = embeddings.Basis((embeddings.Landmark("linear", 2, (3, 4)),), np.ones((2, 3), dtype=np.float32))
     a = put(store, "a", nets.mlp(3, 4))
     made = []
     for _ in range(3):
@@ -227,10 +227,10 @@ def test_a_basis_in_use_loses_its_vectors_one_generation_later(store: Store) -> 
             writes.put_vectors(connection, made[-1], np.array([a]), np.ones((1, 3), dtype=np.float32))
             publish(connection, [], basis=made[-1])
             generation = queries.generation(connection)
-            assert loading.standing_basis(connection, "dpiat", generation) == made[-1]
+            assert embeddings.standing_basis(connection, "dpiat", generation) == made[-1]
     with store.reading() as connection:
-        counts = [len(loading.embedded_ids(connection, id_)) for id_ in made]
-        assert loading.standing_basis(connection, "dpiat", generation - 1) == made[-2]
+        counts = [len(embeddings.embedded_ids(connection, id_)) for id_ in made]
+        assert embeddings.standing_basis(connection, "dpiat", generation - 1) == made[-2]
     assert counts == [0, 1, 1]
 
 
