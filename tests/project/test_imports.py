@@ -22,7 +22,7 @@ GATEKEEPERS = {
     "psycopg": set(),  # SQLAlchemy loads it
     "sklearn": {"zoo_index/index/embedding.py", "zoo_index/index/layout.py"},
     "scipy": {"zoo_index/index/layout.py"},
-    "starlette": {f"zoo_index/server/{name}.py" for name in ("api", "application", "guarding")},
+    "starlette": {f"zoo_index/server/{name}.py" for name in ("api", "application", "guarding", "pages")},
     "uvicorn": {"zoo_index/server/connections.py", "zoo_index/server/running.py"},
     "click": {
         f"zoo_index/commands/{name}.py"
@@ -46,7 +46,7 @@ GATEKEEPERS = {
     },
     "alembic": {"zoo_index/database/migrate.py"},
     "dask": set(),
-    "distributed": {"zoo_index/engines/dask_cluster.py"},
+    "distributed": {"zoo_index/engines/dask_cluster.py", "zoo_index/engines/dask_worker.py"},
     "loky": set(),
     "multiprocessing": set(),
     "safetensors": {"transfer/weights/formats/safetensors_file.py"},

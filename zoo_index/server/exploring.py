@@ -11,6 +11,7 @@ from zoo_index.errors import NothingFoundError
 from zoo_index.index.layout import open_layout, vectors_of
 from zoo_index.index.view import View
 from zoo_index.recommending.answers import Filters
+from zoo_index.recommending.unknown_values import unknown_values
 from zoo_index.reports.html.map import map_page
 from zoo_index.server.atlas import Atlas, Wanted
 from zoo_index.server.details import blocks_of, entry_values
@@ -71,9 +72,9 @@ def explore(zoo: Zoo, filters: Filters, progress: Progress = lambda phase, done,
     rows = sorted(view.entries.all, key=lambda entry: (entry["architecture_id"], entry["position"]))
     entries = admitted(rows, filters)
     if not entries:
+        hint = "; ".join(unknown_values(filters, rows)) or "relax them, or see what there is: zoo list"
         raise NothingFoundError(
-            f"expected entries that pass the filters ({filters.describe() or 'none'}), found none; relax them, or "
-            "see what there is: zoo list"
+            f"expected entries that pass the filters ({filters.describe() or 'none'}), found none; {hint}"
         )
     progress("placing architectures", 0, 0)
     layout = open_layout(zoo.store, view.generation)

@@ -188,10 +188,17 @@ def test_the_file_says_what_it_shows(zoo: Zoo, tmp_path: Path, monkeypatch: pyte
     text = place.read_text()
     assert "max_params=1000000" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
-    nothing = CliRunner().invoke(
-        cli, ["--db", zoo.store.place, "explore", "--html", str(place), "--family", "none"]
-    )
-    assert (nothing.exit_code, "family=none" in nothing.output) == (1, True)
+    for options, told in (
+        (["--family", "resnett"], "there is no family 'resnett', did you mean 'resnet'?"),
+        (
+            ["--license", "apach-2.0", "--catalogue", "tim"],
+            "'apache-2.0'?; there is no catalogue 'tim', did you mean",
+        ),
+        (["--family", "resnet", "--max-params", "1"], "relax them, or see what there is: zoo list"),
+    ):
+        nothing = CliRunner().invoke(cli, ["--db", zoo.store.place, "explore", "--html", str(place), *options])
+        assert nothing.exit_code == 1
+        assert told in nothing.output
     assert place.read_text() == text
     monkeypatch.setattr("zoo_index.server.exploring.MOST_TOLD", 3)
     page, n = explore(zoo, Filters())
