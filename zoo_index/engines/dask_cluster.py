@@ -1,13 +1,8 @@
-"""Workers of a Dask cluster, through Dask's own futures.
-
-On the cluster every item runs in a contained process of its own kind (see `child`), which its Dask worker ends
-when the time is up or the client is gone; so no item takes a Dask worker, and what waits on it, down with it.
-"""
+"""Workers of a Dask cluster, through Dask's own futures: the client's side (see `dask_worker` for the other)."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import queue
 import threading
@@ -17,9 +12,9 @@ import warnings
 import weakref
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from zoo_index.engines.child import Child, GoneError, started
+from zoo_index.engines.dask_worker import retire, run_contained
 from zoo_index.engines.driving import Outcome, Task, closed_error, drive, packed_job
 from zoo_index.engines.engine import Done, Engine, Lost, text_of
 from zoo_index.errors import EngineError
@@ -27,7 +22,7 @@ from zoo_index.errors import EngineError
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["DaskEngine", "retire", "run_contained"]
+__all__ = ["DaskEngine"]
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -37,8 +32,6 @@ _ANSWER_SECONDS = 20.0
 _LOOK_SECONDS = 2.0
 _NO_WORKER_SECONDS = 60.0
 """How long a cluster may be without workers, such as one that grows when there is work."""
-_IDLE_SECONDS = 5.0
-"""How long a contained process outlives its last item where nobody tells it that the run is over."""
 
 
 class DaskEngine(Engine):
@@ -246,74 +239,3 @@ def _connected(scheduler: str) -> Client:
 def _table(text: str) -> str:
     """Return the rows of Dask's table of versions."""
     return "\n".join(line for line in text.splitlines() if line.startswith("|") and "---" not in line)
-
-
-# --- on the cluster ----------------------------------------------------------------------------------------
-
-_idle: dict[str, list[Child]] = {}
-"""Contained processes without work, by run and job."""
-_over: set[str] = set()
-_lock = threading.Lock()
-
-
-def run_contained(run: str, job: bytes, payload: bytes, seconds: float | None, alone: bool) -> Any:
-    """Run one item in a contained process of this Dask worker.
-
-    Raises
-    ------
-    EngineError
-        If no such process can be started.
-    """
-    key = f"{run}-{hashlib.sha256(job).hexdigest()}"
-    cancelled = _cancellation()
-    while True:
-        _drop(lambda child, _: not child.alive)  # of runs whose client has gone
-        with _lock:
-            standing = _idle.get(key)
-            child = standing.pop() if standing and not alone else None
-        if child is None:
-            child = started(lambda: Child(job, _IDLE_SECONDS))
-        try:
-            outcome = child.run(payload, seconds, cancelled)
-        except GoneError:  # it had been idle for too long
-            child.close()
-            continue
-        with _lock:
-            kept = child.alive and not alone and run not in _over
-            if kept:
-                _idle.setdefault(key, []).append(child)
-        if not kept:
-            child.close()
-        return outcome
-
-
-def retire(run: str) -> None:
-    """End the idle contained processes of a run that is over."""
-    with _lock:
-        _over.add(run)
-    _drop(lambda _, key: key.startswith(run))
-
-
-def _drop(unwanted: Callable[[Child, str], bool]) -> None:
-    with _lock:
-        dropped = [child for key, children in _idle.items() for child in children if unwanted(child, key)]
-        for key, children in list(_idle.items()):
-            _idle[key] = [child for child in children if child not in dropped]
-            if not _idle[key]:
-                del _idle[key]
-    for child in dropped:
-        child.close()
-
-
-def _cancellation() -> Callable[[], bool]:
-    """Return what tells whether nobody waits for the running task any more."""
-    from distributed import get_worker
-    from distributed.worker import thread_state
-
-    tasks, key = get_worker().state.tasks, thread_state.key
-
-    def cancelled() -> bool:
-        task = tasks.get(key)
-        return task is None or task.state == "cancelled"
-
-    return cancelled
