@@ -62,7 +62,10 @@ def embodied(
     shapes = [{name: found.shape for name, found in header_of(one).items()} for one in (network, target)]
     if shapes[0] == shapes[1]:
         return _filled(target, read, place), "the source's tensors were run in the target's own code"
-    raise RefusalError("the source is tensors without a module to run them in (in Python: source_structure=)")
+    raise RefusalError(
+        "the source is tensors without a module to run them in (in Python: source_structure=, on the command line: "
+        "-s net.py:Net --weights FILE)"
+    )
 
 
 def _filled(structure: nn.Module, read: Reader, place: torch.device) -> nn.Module:

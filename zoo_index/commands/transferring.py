@@ -106,7 +106,7 @@ def plan_command(
     type=click.IntRange(1),
     help="Take up to so many sources: each further one for what is left random.",
 )
-@click.option("--weights", type=PATH, help="File with the weights of --source.")
+@click.option("--weights", type=PATH, help="File with the weights of --source, which is an entry or code.")
 @click.option("--output", "-o", type=PATH, help="File to write. Default: the target's name with .safetensors.")
 @transfer_options
 @reading_options
@@ -149,6 +149,7 @@ def transfer_command(
     Examples:
       zoo transfer --target myarch.py --auto --available -o myarch.safetensors
       zoo transfer -t myarch.py -s old.safetensors --min-coverage 0.3
+      zoo transfer -t myarch.py -s old.py --weights old.safetensors
       zoo transfer -t myarch.py --auto --available --sources 2 --no-head
     """  # noqa: D301 - click's mark for lines that stay as they are
     if auto == bool(named):

@@ -213,7 +213,8 @@ def transfer_to_file(
 
     What has to be looked up or fetched is, once the target is known to be one; the process finds a file.
     """
-    if not _is_code(target):
+    codes = dict.fromkeys(filter(_is_code, (target, *named)))
+    if not codes:
         report = open_zoo().transfer_to_file(
             target,
             str(output),
@@ -232,7 +233,7 @@ def transfer_to_file(
         return _values(report, report.source, drawn)
     check_least(others["min_coverage"])
     check_sources(named, sources, method, weights=weights, ema=ema, state=state)
-    with private_folder(output) as folder, Child(target, folder) as child:
+    with private_folder(output) as folder, Child(" and ".join(codes), folder) as child:
         child.ask("open", role="target", spec=target, example=example, device=device)
         if not named:
             child.ask("describe", role="target", called=None)

@@ -15,7 +15,7 @@ from zoo_index.database.entries import Entry
 from zoo_index.errors import NothingFoundError, UnknownNameError
 from zoo_index.hub.fetching import fetch
 from zoo_index.recommending.answers import Filters
-from zoo_index.recommending.targets import is_checkpoint, is_path
+from zoo_index.recommending.targets import build_target, is_checkpoint, is_path, split_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,11 +36,14 @@ class Place:
         Of the file, or the index of several.
     entry : mapping or None
         What the index knows of it; None for a file that the user named.
+    code : str
+        Of the network whose weights the file holds, where the user named it: it is run to build that network.
     """
 
     name: str
     path: str
     entry: Mapping[str, Any] | None = None
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,23 +121,25 @@ def find_source(
     Parameters
     ----------
     source : str or path
-        A checkpoint, or the name of an entry or architecture.
+        A checkpoint, the name of an entry or architecture, or code, such as ``net.py:Net``.
     filters : Filters
         What the entry must be.
     find : callable
         Returns the entry of a name.
     weights : path, optional
-        File with the weights of the entry.
+        File with the weights of the entry, or of the code.
 
     Raises
     ------
     InputError
-        If weights or filters are given for a file.
+        If weights or filters are given for a file, or none for code.
     NothingFoundError
         If the entry does not pass the filters.
     WeightsUnavailableError
         If the weights cannot be had.
     """
+    if split_code(str(source)) is not None:
+        return _weights_of_code(str(source), filters, weights)
     entry = None if os.path.exists(source) or is_checkpoint(str(source)) else _entry(str(source), find)
     if entry is None:
         if weights is not None:
@@ -152,6 +157,19 @@ def find_source(
             f"expected a source that passes the filters ({filters.describe()}), {entry['name']!r} does not"
         )
     return Place(str(entry["name"]), str(weights if weights is not None else fetch(entry)), entry)
+
+
+def _weights_of_code(code: str, filters: Filters, weights: str | os.PathLike[str] | None) -> Place:
+    if weights is None:
+        raise InputError(
+            f"expected the weights of '{code}', which is code; give the file that holds them: --weights FILE"
+        )
+    if filters != Filters():
+        raise InputError(
+            f"expected an entry of the index with filters ({filters.describe()}), '{code}' is code, of which "
+            "nothing is known; leave the filters out"
+        )
+    return Place(code, str(weights), code=code)
 
 
 def _entry(name: str, find: Callable[[str], Entry]) -> Entry | None:
@@ -179,17 +197,35 @@ def open_source(place: Place, *, ema: bool = False, state: str | None = None) ->
         If the weights are not those of the entry.
     CheckpointError
         If the file cannot be read.
+    TargetError
+        If the code cannot be run.
     """
     checkpoint = open_checkpoint(place.path, ema=ema, state=state)
     structure: nn.Module | Architecture | None = None
     note = ""
-    if place.entry is not None:
+    if place.code:
+        structure = _built(place.code, checkpoint)
+    elif place.entry is not None:
         structure = structure_of(place.entry, checkpoint)
     if structure is None:
         from zoo_index.catalogues.transformers_structure import structure_beside
 
         structure, note = structure_beside(checkpoint)
     return Source(place.name, checkpoint, structure, "; ".join(filter(None, (checkpoint.note, note))))
+
+
+def _built(code: str, checkpoint: Checkpoint) -> nn.Module:
+    """Build the network that a file is said to hold the weights of."""
+    module = build_target(code, device="meta")
+    for name, (shape, _) in header_of(module).items():
+        found = checkpoint.header.get(name)
+        if found is None or found.shape != shape:
+            got = "no tensor of that name" if found is None else f"one of shape {found.shape}"
+            raise InputError(
+                f"expected the weights of '{code}', with {name!r} of shape {shape}, '{checkpoint.path}' has {got}; "
+                "name the code that made the file, or take the file alone: --source FILE"
+            )
+    return module
 
 
 def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module | None:

@@ -94,6 +94,7 @@ def prepared(small_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     shutil.copy(small_index, folder / "zoo.db")
     shutil.copy(small_index, folder / "fresh.db")
     (folder / "myarch.py").write_text(NET)
+    (folder / "old.py").write_text(NET)
     names: dict[str, object] = {}
     exec(NET, names)
     module = names["build_model"]()  # type: ignore[operator]

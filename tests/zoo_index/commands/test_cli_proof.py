@@ -216,6 +216,40 @@ def test_bad_examples_of_code(folder: Path, code: str, said: str) -> None:
     assert "bad.py" in str(caught.value)
 
 
+def test_weights_are_proven_with_the_code_that_made_them(folder: Path) -> None:
+    torch.save(build_target("net.py:classes").state_dict(), "classes.pth")
+    alone = zoo("transfer", "-t", "net.py:same", "-s", "classes.pth", "-o", "a.safetensors", "--json")
+    assert json.loads(alone.stdout)["function"]["verdict"] == "unknown"
+    assert "-s net.py:Net --weights FILE" in json.loads(alone.stdout)["function"]["reason"]
+    for target in ("net.py:same", "test_resnet"):  # the code of the source is contained in either case
+        named = ("-s", "net.py:classes", "--weights", "classes.pth", "-o", "b.safetensors", "--json")
+        made = json.loads(zoo("transfer", "-t", target, *named).stdout)
+        assert (made["function"]["verdict"], made["source"]) == ("equal", "net.py:classes")
+    assert load_file("a.safetensors").keys() == load_file("b.safetensors").keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            (),
+            "expected the weights of 'net.py:classes', which is code; give the file that holds them: --weights FILE",
+        ),
+        (("--weights", "odd.pth"), "with 'conv1.0.weight' of shape (16, 3, 3, 3), 'odd.pth' has no tensor of that"),
+        (
+            ("--weights", "weights.pth"),
+            "with 'fc.weight' of shape (7, 96), 'weights.pth' has one of shape (1000, 96)",
+        ),
+        (("--weights", "weights.pth", "--license", "mit"), "'net.py:classes' is code, of which nothing is known"),
+    ],
+)
+def test_code_that_did_not_make_the_weights_is_refused(folder: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = zoo("transfer", "-t", "net.py:same", "-s", "net.py:classes", "-o", "out.safetensors", *arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert not Path("out.safetensors").exists()
+
+
 def test_an_entry_with_tables_is_proven(folder: Path) -> None:
     """Its position tables are computed by its code and not in its file."""
     torch.manual_seed(0)

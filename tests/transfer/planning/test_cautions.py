@@ -1,0 +1,46 @@
+"""What a plan takes for granted is said in its note."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import transfer
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int, rows: int = 20) -> None:
+        super().__init__()
+        self.num_heads = heads
+        self.words = nn.Embedding(rows, width)
+        self.places = nn.Embedding(8, width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.words(ids) + self.places(torch.arange(ids.shape[1]))
+        n, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(n, t, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        x = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, c)
+        return self.head(self.proj(x).mean(1))
+
+
+IDS = torch.zeros(1, 4, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (Attention(12, 3), ""),  # tells its heads
+        (Attention(12, 3).state_dict(), "if they are not as wide as the target's, they are mixed"),
+        (Attention(24, 3).state_dict(), ""),  # as wide as the target: nothing is cut
+        (Attention(24, 6, 30), "words.weight has 30 rows in the source and 20 in the target: rows are taken by"),
+    ],
+    ids=["module", "tensors", "equal widths", "more rows"],
+)
+def test_what_is_taken_for_granted_is_said(source: nn.Module | dict[str, torch.Tensor], said: str) -> None:
+    note = transfer.plan(source, Attention(24, 6), example=(IDS,)).note
+    assert said in note
+    assert bool(said) == bool(note)
