@@ -233,7 +233,7 @@ def test_weights_are_proven_with_the_code_that_made_them(folder: Path) -> None:
     [
         (
             (),
-            "expected the weights of 'net.py:classes', which is code; give the file that holds them: --weights FILE",
+            "the weights of 'net.py:classes', which is code; give the file that holds them: --weights FILE",
         ),
         (("--weights", "odd.pth"), "with 'conv1.0.weight' of shape (16, 3, 3, 3), 'odd.pth' has no tensor of that"),
         (
