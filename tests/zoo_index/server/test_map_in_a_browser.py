@@ -14,6 +14,7 @@ from nets import block_stack
 from serving import Server, serving
 
 from zoo_index.commands.main import cli
+from zoo_index.reports.html.map import map_page
 
 __all__ = ["browser"]  # a fixture
 
@@ -87,6 +88,60 @@ def test_the_file_is_searched_filtered_and_opened(browser: Any, file: Path) -> N
         page.click("#reset")
         page.check("#available")
         assert page.inner_text("#told") == "1 of 7 architectures"
+
+
+def many_families(place: Path, n: int) -> Path:
+    """A map of families of 2, 3, ... architectures, the largest one first."""
+    family = [i for i in range(n) for _ in range(n + 1 - i)]
+    places = [[100 + 9800 * (i % 25) // 25, 100 + 9800 * (i // 25) // 25] for i in range(len(family))]
+    columns = {key: [0] * len(family) for key in ("catalogue", "weights")}
+    points = {
+        "name": [f"net{i}" for i in range(len(family))],
+        "x": [x for x, _ in places],
+        "y": [y for _, y in places],
+        "family": family,
+        "params": [10**6] * len(family),
+        "top1": [None] * len(family),
+        "offers": [[0]] * len(family),
+        **columns,
+    }
+    names = [f"family{i:02}" for i in range(n)]
+    summary = {"architectures": len(family), "families": names, "licenses": ["mit"], "catalogues": ["timm"]}
+    place.write_text(map_page({"map": {**summary, "kind": "points", "points": points, "hidden": 0}, "note": ""}))
+    return place
+
+
+def test_every_family_has_a_colour_when_it_is_asked_for(browser: Any, tmp_path: Path) -> None:
+    with opened(browser, many_families(tmp_path / "many.html", 30)) as visit:
+        page = visit.page
+        page.wait_for_function(READY)
+        dot = "(name) => document.querySelector(`[data-family=${name}] .dot`).style.background"
+        grey = page.evaluate(dot, "family29")
+        assert page.inner_text("#legend .about").startswith("Grey: 10 smaller families, 65 architectures")
+        assert page.evaluate(dot, "family19") != grey
+        page.hover("[data-family=family29]")
+        assert page.evaluate(dot, "family29") != grey
+        page.mouse.move(5, 5)
+        assert page.evaluate(dot, "family29") == grey
+        for name in ("family00", "family28", "family29"):
+            page.click(f"[data-family={name}]")
+        page.mouse.move(5, 5)
+        colours = {page.evaluate(dot, name) for name in ("family00", "family28", "family29")}
+        assert len(colours - {grey}) == 3
+        assert page.inner_text("#told") == "36 of 495 architectures"
+        page.click("#reset")
+        assert page.evaluate(dot, "family29") == grey
+        page.fill("#family", "LY2")
+        assert page.locator("#legend .family").count() == 10
+        assert page.evaluate(dot, "family29") != grey
+        page.wait_for_function("() => zoo.labels.length && zoo.labels.every((text) => text.startsWith('family2'))")
+        page.fill("#family", "family27")
+        page.keyboard.press("Enter")
+        assert page.inner_text("#told") == "4 of 495 architectures"
+        page.keyboard.press("Escape")
+        assert page.locator("#legend .family").count() == 30
+        page.fill("#family", "nothing")
+        assert page.inner_text("#legend") == "No family has this in its name."
 
 
 def test_what_is_not_there_is_said_to_be_missing(browser: Any, file: Path) -> None:

@@ -45,7 +45,8 @@ to the next, Enter opens it, plus and minus zoom, 0 shows all, shift and arrow k
 </div>
 </section>
 <section class="card" aria-label="Families">
-<h2>Families</h2>
+<div class="row head"><h2>Families</h2><label class="visually-hidden" for="family">Find a family</label>
+<input id="family" class="grow" type="search" placeholder="Find a family" autocomplete="off" maxlength="100"></div>
 <div id="legend" class="legend"></div>
 </section>
 </aside>
@@ -60,7 +61,7 @@ aria-expanded="false" aria-controls="found" aria-autocomplete="list" maxlength="
 
 _MAP = (
     *("map_facts", "map_points", "map_geometry", "map_colours", "map_labels", "map_paint"),
-    *("map_sight", "map_panel", "map_search", "map_filters", "map"),
+    *("map_sight", "map_panel", "map_search", "map_legend", "map_filters", "map"),
 )
 """What the map is put together of, in this order: each file uses those before it."""
 

@@ -14,8 +14,23 @@ function readPalette() {
   palette.font = getComputedStyle(document.body).fontFamily;
   probe.remove();
 }
-const hasColour = (family) => family < N_COLOURS;
-const colourOf = (family) => (hasColour(family) ? (isDark() ? DARK : LIGHT)[family] : palette.other);
+
+// The largest families have colours. A smaller one gets one while it is chosen or pointed at: one that none of those has.
+let lent = new Map();
+function lend() {
+  const asked = [...new Set([...atlas.chosen, ...atlas.lit])];
+  const free = LIGHT.map((_, i) => i).filter((i) => !asked.includes(i));
+  const before = lent;
+  lent = new Map();
+  for (const family of asked.filter((one) => one >= N_COLOURS)) {
+    const kept = free.indexOf(before.get(family));
+    const [colour] = free.splice(Math.max(kept, 0), 1);
+    if (colour !== undefined) lent.set(family, colour);
+  }
+}
+const numberOf = (family) => (family < N_COLOURS ? family : lent.get(family));
+const hasColour = (family) => numberOf(family) !== undefined;
+const colourOf = (family) => (hasColour(family) ? (isDark() ? DARK : LIGHT)[numberOf(family)] : palette.other);
 
 // The page goes dark with the reader's system, or by its button.
 function recolour() {
@@ -26,4 +41,5 @@ new MutationObserver(recolour).observe(document.documentElement, { attributes: t
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
 readPalette();
 
-Object.assign(atlas, { palette, hasColour, colourOf });
+atlas.listeners.push(lend);
+Object.assign(atlas, { N_COLOURS, palette, lend, hasColour, colourOf });

@@ -1,6 +1,6 @@
-// The filters beside the map: lists to choose from, families in the legend, and how much passes them.
-const { make, data, atlas } = zoo;
-const { at, wanted, isWhole, chosen } = atlas;
+// The filters beside the map: lists to choose from, and how much passes them.
+const { data, atlas } = zoo;
+const { at, wanted, isWhole } = atlas;
 const CHOICES = ["license", "catalogue", "least", "most"];
 
 function say() {
@@ -13,23 +13,15 @@ function say() {
   ].filter(Boolean).join(" · ");
 }
 
-function legend() {
-  const list = atlas.map.families.map((name, family) => ({ name, family, n: atlas.counts[family] })).filter((one) => one.n || chosen.has(one.family));
-  at("legend").replaceChildren(...list.map((one) => make("button", {
-    type: "button", class: "family", "aria-pressed": String(chosen.has(one.family)), "data-family": one.name, title: one.name,
-    onclick: () => { chosen.has(one.family) ? chosen.delete(one.family) : chosen.add(one.family); changed(); },
-  }, make("span", { class: "dot", style: `background:${atlas.colourOf(one.family)}` }), make("span", { class: "grow" }, one.name), make("span", { class: "n" }, one.n.toLocaleString("en")))));
-}
-
-function changed() { atlas.refilter(); atlas.reask(); }
+const changed = () => { atlas.refilter(); atlas.reask(); };
 for (const id of [...CHOICES, "available"]) at(id).addEventListener("change", changed);
 at("reset").addEventListener("click", () => {
   for (const id of CHOICES) at(id).value = "";
   at("available").checked = false;
   at("search").value = "";
-  chosen.clear();
+  atlas.unchoose();
   atlas.unlist();
   changed();
 });
 
-atlas.listeners.push(say, legend);
+atlas.listeners.push(say);

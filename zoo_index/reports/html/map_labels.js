@@ -1,6 +1,7 @@
 // Names on the map. A family is written where most of it is; close by, architectures are named.
 const { atlas } = zoo;
 const { view, size, toX, toY, radius, palette } = atlas;
+const ALL = { has: () => true };
 const MOST_NAMED = 60; // architectures in sight that are all named
 
 let anchors = { of: null, list: [] };
@@ -43,7 +44,7 @@ function writer(paper, taken) {
 }
 
 function paintLabels(paper, shown) {
-  const { map, focus, selected, near, byName, counts, chosen } = atlas;
+  const { map, focus, selected, near, byName, counts, chosen, lit } = atlas;
   const taken = [], write = writer(paper, taken);
   paper.textAlign = "center"; paper.textBaseline = "middle"; paper.lineJoin = "round";
   const writeSmall = (p) => write(p.name, toX(p.x), toY(p.y), radius(p) + 9, 11, 500, palette.ink, 0.9);
@@ -53,7 +54,7 @@ function paintLabels(paper, shown) {
     for (const p of shown) if (p !== focus && p !== selected && !(selected && near.has(p.name))) writeSmall(p);
   } else {
     const most = Math.round((size.w < 600 ? 12 : 24) * view.zoom ** 1.2); // the largest families, more of them close by
-    const anchored = (atlas.drawnCells.length ? cellAnchors() : anchorsOf()).filter((one) => counts[one.family] && (!chosen.size || chosen.has(one.family)));
+    const anchored = (atlas.drawnCells.length ? cellAnchors() : anchorsOf()).filter(({ family }) => counts[family] && (lit.size ? lit : chosen.size ? chosen : ALL).has(family));
     for (const a of anchored.slice(0, most)) {
       const [high, weight, colour] = atlas.hasColour(a.family) ? [13, 650, palette.ink] : [11.5, 500, palette.soft];
       write(map.families[a.family], toX(a.x), toY(a.y), 13, high, weight, colour, 0.85);

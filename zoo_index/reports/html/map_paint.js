@@ -39,12 +39,15 @@ function paint() {
 }
 
 function paintPoints(inside, shown) {
-  const isSearched = atlas.wanted().search && atlas.isWhole(), hits = [];
-  for (const p of inside) if (!p.shown) disc(toX(p.x), toY(p.y), 1.6, palette.soft, 0.18);
-  for (const p of [...shown].sort((a, b) => b.params - a.params)) {
+  const isSearched = atlas.wanted().search && atlas.isWhole(), hits = [], { lit } = atlas;
+  const isLit = (p) => lit.has(p.family) && p.passes;
+  const isDim = (p) => (lit.size ? !isLit(p) : isSearched);
+  for (const p of inside) if (!p.shown && !isLit(p)) disc(toX(p.x), toY(p.y), 1.6, palette.soft, 0.18);
+  const painted = lit.size ? [...shown, ...inside.filter((p) => !p.shown && isLit(p))] : [...shown];
+  for (const p of painted.sort((a, b) => isDim(b) - isDim(a) || b.params - a.params)) {
     if (p.hit) { hits.push(p); continue; }
-    disc(toX(p.x), toY(p.y), radius(p), colourOf(p.family), isSearched ? 0.16 : 0.82);
-    if (!isSearched) outline(0.8, palette.page, 0.9);
+    disc(toX(p.x), toY(p.y), radius(p), colourOf(p.family), isDim(p) ? 0.16 : 0.82);
+    if (!isDim(p)) outline(0.8, palette.page, 0.9);
   }
   for (const p of hits) { disc(toX(p.x), toY(p.y), radius(p) + 1.5, colourOf(p.family), 1); outline(1.5, palette.ink, 0.85); }
 }
@@ -53,7 +56,7 @@ function paintCells() {
   const most = Math.max(...atlas.drawnCells.map((c) => c.n)), step = (Math.min(size.w, size.h) / CELLS) * 0.62;
   for (const c of atlas.drawnCells) {
     c.px = toX(c.x); c.py = toY(c.y); c.r = 1.6 + step * Math.sqrt(c.n / most);
-    disc(c.px, c.py, c.r, colourOf(c.family), 0.35 + 0.5 * c.share);
+    disc(c.px, c.py, c.r, colourOf(c.family), atlas.lit.size && !atlas.lit.has(c.family) ? 0.1 : 0.35 + 0.5 * c.share);
   }
 }
 

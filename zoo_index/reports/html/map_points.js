@@ -13,6 +13,7 @@ const atlas = {
   byName: new Map(),
   counts: [], // by family, of those that pass all other filters
   chosen: new Set(), // numbers of families; none for all
+  lit: new Set(), // families that the reader points at or looks for in the legend; none for all
   focus: null, // what the pointer or the keys are at
   selected: null, // what the panel is about
   near: new Map(), // its sources and targets by name
@@ -45,9 +46,9 @@ function refilter() {
     atlas.counts = map.families.map(() => 0);
     let shown = 0;
     for (const p of points) {
-      const passes = admits(p, w);
-      if (passes) atlas.counts[p.family] += 1;
-      p.shown = passes && (!chosen.size || chosen.has(p.family));
+      p.passes = admits(p, w);
+      if (p.passes) atlas.counts[p.family] += 1;
+      p.shown = p.passes && (!chosen.size || chosen.has(p.family));
       p.hit = Boolean(w.search) && p.shown && p.low.includes(w.search);
       shown += p.shown;
     }
