@@ -148,6 +148,8 @@ def _judged(ran: Sequence[tuple[Ran, Ran]]) -> Function:
     else:
         found = Function("unknown", reason=what)
     read = _read(ran)
+    if read is None and not outputs and what.startswith(_OTHER_SIZES):
+        return Function("unknown", reason=f"{what}; {_NOT_READ}")
     if read is None or (found.verdict == "unknown" and outputs):
         return found
     inner = _compared(read)
@@ -159,7 +161,9 @@ def _judged(ran: Sequence[tuple[Ran, Ran]]) -> Function:
     return found
 
 
+_OTHER_SIZES = "outputs are of other sizes"
 _READ = "compared is what the last layers read"
+_NOT_READ = "what the last layers read cannot be compared either"
 _VOID = "the source's outputs are all zero"
 
 
@@ -183,7 +187,7 @@ def _outputs(ran: Sequence[tuple[Ran, Ran]]) -> tuple[list[_Pair], str]:
         chosen = next(names, None)
         if chosen is None:
             sizes = " and ".join("x".join(map(str, shapes[side][mains[side]])) for side in (0, 1))
-            return [], f"outputs are of other sizes: {sizes}"
+            return [], f"{_OTHER_SIZES}: {sizes}"
         mains = list(chosen)
     what = f"compared is {mains[0] or 'the output'} with {mains[1] or 'the output'}"
     return [_pair([x[mains[0]] for x in ours], [x[mains[1]] for x in theirs])], what

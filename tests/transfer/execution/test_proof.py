@@ -124,6 +124,14 @@ def test_of_other_classes_what_the_last_layers_read_is_compared() -> None:
     assert prove(source, target).verdict == "other"
 
 
+def test_of_other_classes_and_widths_nothing_can_be_compared() -> None:
+    found = prove(nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 5)), nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 3)))
+    assert found.verdict == "unknown"
+    assert found.reason == (
+        "outputs are of other sizes: 1x5 and 1x3; what the last layers read cannot be compared either"
+    )
+
+
 def test_a_head_that_was_left_is_told_from_a_body_that_differs() -> None:
     torch.manual_seed(0)
     found = function(perturbed(Conv(40)), Conv(40), options=transfer.Options(head=False))
