@@ -152,6 +152,41 @@ def test_pointing_at_a_block_lights_what_it_is_matched_with(browser: Any, pages:
         assert page.locator(".lit").count() == 0
 
 
+def test_the_colour_of_a_ribbon_is_its_similarity_on_the_scale(browser: Any, tmp_path: Path) -> None:
+    source = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 16, 3), nn.Linear(16, 4))
+    target = nn.Sequential(nn.Conv2d(3, 9, 3), nn.Conv2d(9, 30, 5), nn.Conv2d(30, 17, 3), nn.Linear(17, 9))
+    zoo_index.save_html(transfer.plan(source, target), tmp_path / "plan.html")
+    with opened(browser, tmp_path / "plan.html") as visit:
+        page = visit.page
+        assert page.inner_text(".legend .scale").split() == ["0", "0.5", "1"]
+        found = page.evaluate(
+            """() => {
+                const paths = [...document.querySelectorAll(".ribbons path:not(.bare)")];
+                const scale = (i) => { // the colours between which the scale runs
+                    const probe = document.createElement("i");
+                    probe.style.color = `var(--q${i})`;
+                    document.body.append(probe);
+                    return getComputedStyle(probe).color.match(/[0-9.]+/g).map(Number);
+                };
+                const parts = (path) => { // as rgb(0, 0, 255) or color(srgb 0 0 1)
+                    const { fill } = getComputedStyle(path), numbers = fill.match(/[0-9.]+/g).map(Number);
+                    return numbers.slice(0, 3).map((n) => (fill.startsWith("rgb") ? n : 255 * n));
+                };
+                return {
+                    stops: [...Array(8).keys()].map(scale),
+                    ribbons: paths.map((path) => [path.ribbon.score, parts(path)]),
+                };
+            }"""
+        )
+        scores = {score for score, _ in found["ribbons"]}
+        assert len(scores) > 1
+        for score, colour in found["ribbons"]:
+            i = min(int(7 * score), 6)
+            part = 7 * score - i
+            mixed = [(1 - part) * a + part * b for a, b in zip(*found["stops"][i : i + 2], strict=True)]
+            assert colour == pytest.approx(mixed, abs=1)
+
+
 def test_tensors_are_filtered_and_sorted(browser: Any, pages: Path) -> None:
     with opened(browser, pages / "plan.html") as visit:
         page = visit.page

@@ -1,8 +1,13 @@
 // Ribbons between rows that are matched: their colour is the similarity, their thickness how much is taken.
 const { make, HEIGHT } = zoo;
-const N_COLOURS = 8;
+const LAST = 7; // of the colours of the scale, as diagram.css has them
 
-const colour = (score) => (score === null ? "qn" : `q${Math.min(Math.floor(score * N_COLOURS), N_COLOURS - 1)}`);
+// The colour of a similarity from 0 to 1, mixed of the two colours of the scale that it lies between.
+function tint(score) {
+  if (score === null) return "var(--soft)";
+  const place = Math.min(Math.max(score, 0), 1) * LAST, i = Math.min(Math.floor(place), LAST - 1);
+  return `color-mix(in srgb, var(--q${i + 1}) ${(100 * (place - i)).toFixed(1)}%, var(--q${i}))`;
+}
 
 // One ribbon for each two rows that are shown, of all that goes from one to the other.
 function ribbons(links, source, target, rows) {
@@ -54,16 +59,17 @@ function path(ribbon) {
   const curve = ribbon.n
     ? `M0 ${f(a)}C45 ${f(a)} 55 ${f(c)} 100 ${f(c)}L100 ${f(d)}C55 ${f(d)} 45 ${f(b)} 0 ${f(b)}Z`
     : `M0 ${f((a + b) / 2)}C45 ${f((a + b) / 2)} 55 ${f((c + d) / 2)} 100 ${f((c + d) / 2)}`;
-  const made = make("path", { d: curve, class: ribbon.n ? colour(ribbon.score) : "bare" });
+  const made = make("path", { d: curve, class: ribbon.n ? null : "bare" });
+  made.style.setProperty("--tint", tint(ribbon.score));
   made.ribbon = ribbon;
   return made;
 }
 
 // What the colours and lines mean.
 function legend() {
-  const steps = Array.from({ length: N_COLOURS }, (_, i) => make("i", { class: `q${i}` }));
-  return make("div", { class: "legend", role: "img", "aria-label": "Colour of a ribbon: similarity of the layers, from 0, pale, to 1, strong. Thickness: number of values. Dashed: matched, and nothing was taken." },
-    make("span", { class: "soft" }, "similarity 0"), make("span", { class: "steps" }, ...steps), make("span", { class: "soft" }, "1"),
+  return make("div", { class: "legend", role: "img", "aria-label": "Colour of a ribbon: similarity of the layers, from 0, yellow, to 1, blue. Thickness: number of values. Dashed: matched, and nothing was taken." },
+    make("span", { class: "soft" }, "similarity"),
+    make("span", { class: "scale" }, ...["0", "0.5", "1"].map((one) => make("span", { class: "soft" }, one))),
     make("span", { class: "soft wide-only" }, " · thicker: more values · "),
     make("i", { class: "dashes" }), make("span", { class: "soft" }, "matched, nothing taken"));
 }
