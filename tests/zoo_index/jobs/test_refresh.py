@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import made_catalogue
 import nets
 import pytest
-from forked_cli import run_cli
-from indexes import SMALL_ZOO, address
+from indexes import SMALL_ZOO
+from refreshing import REFRESH, forked, only_in_a_file, refreshed
 from safetensors.torch import save_file
-from sqlalchemy import select, update
 
-from zoo_index.catalogues.catalogue import CATALOGUES, CatalogueEntry, Request, open_catalogue
+from zoo_index.catalogues.catalogue import CatalogueEntry, Request, open_catalogue
 from zoo_index.catalogues.description import FEATURES
 from zoo_index.catalogues.timm_catalogue import aliases, build
 from zoo_index.database import runs
-from zoo_index.database.clock import now
-from zoo_index.database.schema import LEASE
-from zoo_index.database.store import Store
 from zoo_index.engines import open_engine
-from zoo_index.errors import CatalogueError, LeaseHeldError, LeaseLostError, UnknownNameError
-from zoo_index.jobs import lease as lease_module
+from zoo_index.errors import CatalogueError, UnknownNameError
 from zoo_index.jobs import workers
-from zoo_index.jobs.refresh import RefreshReport, refresh
+from zoo_index.jobs.refresh import refresh
 from zoo_index.zoo.zoo import Zoo
-
-ROOT = Path(__file__).parents[3]
 
 
 def names(path: Path | str, table: str = "architecture", catalogue: str = "timm") -> set[str]:
@@ -94,32 +80,6 @@ def test_unknown_timm_names_get_the_nearest(zoo: Zoo) -> None:
 
 
 # --- a catalogue that changes ----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A catalogue that `made_catalogue.write` changes."""
-    monkeypatch.setenv("MADE_CATALOGUE", str(tmp_path / "made.json"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "tests" / "support", ROOT / "tests", ROOT))))
-    monkeypatch.setitem(CATALOGUES, "made", "made_catalogue")
-
-
-@pytest.fixture
-def made(catalogue: None, store: Store) -> Iterator[Zoo]:
-    """A zoo beside that catalogue, on every kind of database."""
-    zoo = Zoo(address(store))
-    yield zoo
-    zoo.store.close()
-
-
-only_in_a_file = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-"""For tests of what the kind of database makes no difference to."""
-
-
-def refreshed(zoo: Zoo, engine: str = "inline", seconds: float | None = None, **options: Any) -> RefreshReport:
-    return refresh(
-        zoo.store, engine=open_engine(engine, **options), seconds=seconds, catalogues=["made"], progress=None
-    )
 
 
 def test_each_night_tells_what_changed(made: Zoo) -> None:
@@ -243,76 +203,6 @@ def test_an_old_revision_stands_while_the_new_one_cannot_be_built(made: Zoo) -> 
     assert [entry["name"] for entry in made.entries()] == ["a.x"]
 
 
-def command(zoo: Zoo, *arguments: str) -> list[str]:
-    """Run the command line on the made catalogue, in a process of its own that heeds interrupts."""
-    code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from zoo_index.catalogues import catalogue\n"
-        "catalogue.CATALOGUES['made'] = 'made_catalogue'\n"
-        "from zoo_index.jobs import refresh\n"
-        "refresh.refresh.__kwdefaults__['catalogues'] = ('made',)\n"
-        "from zoo_index.commands.main import main; main()"
-    )
-    return [sys.executable, "-c", code, "--db", address(zoo.store), *arguments]
-
-
-def forked(zoo: Zoo, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """The same in a copy of this process."""
-
-    def read_the_made_catalogue() -> None:
-        assert refresh.__kwdefaults__ is not None
-        refresh.__kwdefaults__["catalogues"] = ("made",)
-
-    return run_cli("--db", address(zoo.store), *arguments, before=read_the_made_catalogue)
-
-
-REFRESH = ("index", "refresh", "--no-snapshot", "-j", "2", "--json")
-
-
-@pytest.mark.parametrize(
-    ("how", "store"),
-    [
-        (signal.SIGKILL, "sqlite"),
-        *(pytest.param(how, "sqlite", marks=pytest.mark.slow) for how in (signal.SIGINT, signal.SIGTERM)),
-        pytest.param(signal.SIGKILL, "postgresql", marks=pytest.mark.slow),
-    ],
-    indirect=["store"],
-)
-def test_a_refresh_that_is_stopped_goes_on(made: Zoo, how: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
-    import psutil
-
-    made_catalogue.write(networks={f"n{i:02d}": [3, 4 + i] for i in range(40)})
-    monkeypatch.setenv("MADE_SECONDS", "0.15")
-    with subprocess.Popen(
-        command(made, "-vv", *REFRESH), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as one:
-        assert one.stderr is not None
-        n_done = 0
-        for line in one.stderr:
-            n_done += " standardized " in line
-            if n_done == 28:
-                break
-        children = psutil.Process(one.pid).children(recursive=True)
-        assert children
-        one.send_signal(how)
-        message = one.stderr.read()  # ends when the last worker has closed it
-        assert one.stdout is not None
-        assert one.stdout.read() == ""
-    assert one.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[how], message
-    assert "Traceback" not in message
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert alive == []
-    assert made.view().entries.all == []  # readers see nothing of it
-    monkeypatch.setenv("MADE_SECONDS", "0")
-    report = refreshed(made)
-    assert report.resumed >= 10
-    assert report.resumed + report.standardized == 40
-    assert len(report.new) == 40
-    with made.store.reading() as connection:
-        statuses = [run["status"] for run in runs.last_runs(connection, 2)]
-    assert statuses == ["done", {signal.SIGKILL: "lost"}.get(how, "interrupted")]
-
-
 @only_in_a_file
 def test_partial_has_an_exit_status_of_its_own(made: Zoo) -> None:
     made_catalogue.write(networks={"a": [3, 4], "b": "raise"})
@@ -320,98 +210,6 @@ def test_partial_has_an_exit_status_of_its_own(made: Zoo) -> None:
     assert done.returncode == 3, done.stderr
     report = json.loads(done.stdout)
     assert (report["status"], list(report["failed"])) == ("partial", ["b"])
-
-
-# --- the lease -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
-def test_a_second_refresh_is_refused_while_a_live_one_is_at_it(made: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    made_catalogue.write(networks={f"n{i}": [3, 4 + i] for i in range(40)})
-    monkeypatch.setenv("MADE_SECONDS", "2")
-    with subprocess.Popen(
-        command(made, "-vv", *REFRESH), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as one:
-        assert one.stderr is not None
-        assert any(" standardized " in line for line in one.stderr)
-        two = forked(made, *REFRESH)
-        assert two.returncode == 75
-        assert f"process {one.pid} on " in two.stderr.decode()
-        assert "run 1 is at it since 20" in two.stderr.decode()
-        with pytest.raises(LeaseHeldError):
-            refreshed(made)
-        assert made.status()["last_run"]["status"] == "running"
-        one.kill()
-    # dead, it is taken over at once
-    assert made.status()["last_run"]["status"] == "lost"
-    monkeypatch.setenv("MADE_SECONDS", "0")
-    assert refreshed(made).status == "done"
-
-
-def test_a_holder_that_lost_its_lease_can_write_no_more(made: Zoo) -> None:
-    made_catalogue.write(networks={"a": [3, 4]})
-
-    def lose_it() -> None:
-        with lease_module.leased(made.store, detail="", versions={}) as held:
-            with made.store.writing() as connection:  # as if this process had been thought dead
-                connection.exec_driver_sql("UPDATE lease SET holder = ''")
-                runs.take(connection, "here")
-            with held.writing():
-                pytest.fail("a write under an old token must be refused")
-
-    with pytest.raises(LeaseLostError):
-        lose_it()
-    with made.store.reading() as connection:
-        assert runs.lease_row(connection)["holder"]  # the new holder still has it
-
-
-@pytest.mark.parametrize(
-    ("holder", "age", "is_dead"),
-    [
-        ("elsewhere", 59, False),
-        ("elsewhere", 61, True),
-        ("here", 86_400, False),  # a clock that jumped by a day kills nobody
-        ("gone", 0, True),
-        ("its number was given again", 0, True),
-    ],
-)
-def test_who_counts_as_dead(made: Zoo, holder: str, age: int, is_dead: bool) -> None:
-    from dataclasses import asdict
-
-    from transfer.processes import this_process
-
-    mine = this_process()
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    who = {
-        "elsewhere": replace(mine, machine="other"),
-        "here": mine,
-        "gone": replace(mine, pid=gone.pid),
-        "its number was given again": replace(mine, started=mine.started - 100),
-    }[holder]
-    with made.store.writing() as connection:
-        heartbeat = connection.execute(select(now())).scalar_one() - timedelta(seconds=age)
-        connection.execute(update(LEASE).values(holder=json.dumps(asdict(who)), heartbeat_utc=heartbeat))
-    with made.store.reading() as connection:
-        assert runs.lease_row(connection)["is_dead"] is is_dead
-
-
-@only_in_a_file
-def test_a_long_item_is_no_reason_to_count_as_dead(made: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_module, "_BEAT_SECONDS", 0.1)
-    with lease_module.leased(made.store, detail="", versions={}) as held:
-        with made.store.writing() as connection:
-            connection.exec_driver_sql("UPDATE lease SET heartbeat_utc = '2000-01-01 00:00:00'")
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with made.store.reading() as connection:
-                if runs.lease_row(connection)["heartbeat_utc"].year > 2000:
-                    break
-            time.sleep(0.05)
-        else:
-            pytest.fail("no heartbeat")
-        with held.writing() as connection:
-            held.end(connection, "done")
 
 
 # --- local entries ---------------------------------------------------------------------------------------
