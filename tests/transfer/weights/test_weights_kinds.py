@@ -1,18 +1,14 @@
-"""Checkpoints as they occur: of training scripts, other libraries, whole modules. All are read, none is run."""
+"""Weights as they occur: of modules, arrays, other libraries, in any element type. All are read, none is run."""
 
 from __future__ import annotations
 
-import argparse
-import io
 import pickle
-import struct
 import subprocess
 import sys
-import tracemalloc
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +18,10 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
+from weights_files import Configuration, assert_same, held
 
 from transfer.errors import CheckpointError
 from transfer.weights.checkpoint import open_checkpoint
-from transfer.weights.holdings import inspect
-
-State = dict[str, torch.Tensor]
-
-
-class AttributeDict(dict[str, Any]):
-    """As Lightning's, which is a dict of its own."""
-
-
-class Configuration:
-    """As anybody's."""
-
-    def __init__(self) -> None:
-        self.lr, self.path = 0.1, Path("here")
 
 
 class Detector(nn.Module):
@@ -59,166 +42,8 @@ class Detector(nn.Module):
         return x
 
 
-@pytest.fixture(scope="module")
-def module() -> nn.Module:
-    torch.manual_seed(3)
-    return nets.randomise(nets.conv_net(4, 2), 3)
-
-
-@pytest.fixture(scope="module")
-def optimizer(module: nn.Module) -> dict[str, Any]:
-    made = torch.optim.AdamW(module.parameters())
-    module(torch.ones(1, 3, 8, 8)).sum().backward()
-    made.step()
-    return made.state_dict()
-
-
-def held(path: Path, **options: Any) -> State:
-    checkpoint = open_checkpoint(path, **options)
-    with checkpoint.opened() as read:
-        found = {name: read(name).clone() for name in checkpoint.header}
-    for name, signature in checkpoint.header.items():
-        assert tuple(found[name].shape) == signature.shape
-        assert str(found[name].dtype) == f"torch.{signature.dtype}"
-    return found
-
-
-def assert_same(found: State, expected: State) -> None:
-    assert list(found) == list(expected)
-    for name, tensor in expected.items():
-        assert found[name].dtype == tensor.dtype, name
-        assert torch.equal(found[name], tensor), name
-
-
 def arrays(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
     return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
-
-
-def timm_training(module: nn.Module, optimizer: Any) -> Any:
-    return {
-        "epoch": 3,
-        "arch": "resnet18",
-        "state_dict": module.state_dict(),
-        "optimizer": optimizer,
-        "version": 2,
-        "args": argparse.Namespace(lr=0.1, opt="adamw", mean=(0.1, 0.2)),
-        "amp_scaler": {"scale": 65536.0},
-        "metric": np.float64(71.5),
-    }
-
-
-def lightning(module: nn.Module, optimizer: Any) -> Any:
-    return {
-        "epoch": 1,
-        "pytorch-lightning_version": "2.1.0",
-        "state_dict": module.state_dict(),
-        "callbacks": {"ModelCheckpoint{'monitor': None}": {"best": torch.tensor(1.0)}},
-        "optimizer_states": [optimizer],
-        "hparams_name": "kwargs",
-        "hyper_parameters": AttributeDict(configuration=Configuration(), path=Path("x")),
-    }
-
-
-def mmengine(module: nn.Module, optimizer: Any) -> Any:
-    return {
-        "meta": {"epoch": np.int64(3), "seed": np.float32(3)},
-        "state_dict": module.state_dict(),
-        "message_hub": {"log_scalars": [np.float64(1)]},
-        "optimizer": optimizer,
-    }
-
-
-def resemblyzer(module: nn.Module, optimizer: Any) -> Any:
-    return {"step": 3, "model_state": module.state_dict(), "optimizer_state": optimizer}
-
-
-def of_its_own(module: nn.Module, optimizer: Any) -> Any:
-    return {"run": {"weights of the best epoch": module.state_dict()}, "opt": [optimizer], "rng": torch.rand(5)}
-
-
-def a_pair(module: nn.Module, optimizer: Any) -> Any:
-    return module.state_dict(), {"epoch": 3}, Configuration()
-
-
-SCRIPTS = {
-    "timm": (timm_training, "state_dict"),
-    "lightning": (lightning, "state_dict"),
-    "mmengine": (mmengine, "state_dict"),
-    "resemblyzer": (resemblyzer, "model_state"),
-    "own": (of_its_own, "run.weights of the best epoch"),
-    "pair": (a_pair, "0"),
-}
-
-
-@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-@pytest.mark.parametrize(("make", "key"), SCRIPTS.values(), ids=SCRIPTS)
-def test_training_checkpoints(
-    tmp_path: Path, module: nn.Module, optimizer: Any, make: Callable[..., Any], key: str, legacy: bool
-) -> None:
-    torch.save(make(module, optimizer), tmp_path / "w.ckpt", _use_new_zipfile_serialization=not legacy)
-    assert_same(held(tmp_path / "w.ckpt"), module.state_dict())
-    assert (
-        f"takes {key!r} of the file, {len(module.state_dict())} tensors"
-        in open_checkpoint(tmp_path / "w.ckpt").note
-    )
-    assert_same(held(tmp_path / "w.ckpt", state=key), module.state_dict())
-
-
-def test_one_of_several_is_taken_by_name(tmp_path: Path, module: nn.Module) -> None:
-    other = nets.randomise(nets.conv_net(4, 2), 4).state_dict()
-    torch.save(
-        {"student": module.state_dict(), "teacher": other, "head": {"w.b": torch.rand(3)}}, tmp_path / "w.pth"
-    )
-    assert_same(held(tmp_path / "w.pth"), module.state_dict())
-    assert_same(held(tmp_path / "w.pth", state="teacher"), dict(other))
-    assert open_checkpoint(tmp_path / "w.pth").note.endswith("it also holds 'teacher', 'head'")
-    with pytest.raises(
-        CheckpointError, match=r"a state dict 'tutor' in .*, found 'student', 'teacher', 'head'; see: zoo"
-    ):
-        open_checkpoint(tmp_path / "w.pth", state="tutor")
-
-
-def moments(names: Iterable[str], *averages: str) -> dict[str, State]:
-    """Averages of an optimizer, larger than the network that they are beside."""
-    return {average: {name: torch.rand(200, 200) for name in names} for average in averages}
-
-
-def per_tensor(names: Iterable[str]) -> dict[str, State]:
-    return {name: {"exp_avg": torch.rand(200, 200), "exp_avg_sq": torch.rand(200, 200)} for name in names}
-
-
-OPTIMIZERS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
-    "optax": lambda names: {"opt_state": moments(names, "mu", "nu")},
-    "optax without a name": lambda names: {"tx": {"0": {"count": torch.tensor(3), **moments(names, "mu", "nu")}}},
-    "opt_state": lambda names: {"opt_state": moments(names, "exp_avg")},
-    "opt": lambda names: {"opt": {"state": per_tensor(names)}},
-    "adam": lambda names: {"adam": moments(names, "m", "v")},
-    "averages": lambda names: moments(names, "exp_avg", "exp_avg_sq"),
-    "averages of each tensor": lambda names: {"moments": per_tensor(names)},
-    "two": lambda names: {"g_optim": moments(names, "m"), "netGoptimizer": moments(names, "m")},
-}
-
-
-@pytest.mark.parametrize("is_tree", [False, True], ids=["state_dict", "tree"])
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_tensors_of_an_optimizer_are_never_taken(
-    tmp_path: Path, make: Callable[[list[str]], dict[str, Any]], is_tree: bool
-) -> None:
-    layers = {f"l{i}": {"weight": torch.rand(2, 2), "bias": torch.rand(2)} for i in range(2)}
-    flat = {f"{layer}.{name}": tensor for layer, held in layers.items() for name, tensor in held.items()}
-    content = {"params": layers if is_tree else flat, "step": 3, **make(["l0", "l1"] if is_tree else list(flat))}
-    torch.save(content, tmp_path / "w.pth")
-    assert_same(held(tmp_path / "w.pth"), flat)
-    states = inspect(tmp_path / "w.pth").states
-    assert [state.key for state in states if state.kind != "optimizer"] == ["params"]
-    with pytest.raises(CheckpointError, match="expected a state dict"):
-        open_checkpoint(tmp_path / "w.pth", state=next(s.key for s in states if s.kind == "optimizer"))
-
-
-def test_the_network_called_opt_is_no_optimizer(tmp_path: Path) -> None:
-    content = {"qformer": {"a.weight": torch.rand(2)}, "opt_model": {"a.weight": torch.rand(3)}}
-    torch.save(content, tmp_path / "w.pth")
-    assert_same(held(tmp_path / "w.pth"), content["opt_model"])
 
 
 WAYS: dict[str, Callable[[Any, Path], None]] = {
@@ -450,99 +275,3 @@ def test_a_quantized_state_dict_is_refused(tmp_path: Path) -> None:
         torch.save(made.state_dict(), tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="quantized"):
         open_checkpoint(tmp_path / "w.pth")
-
-
-# nothing is run ---------------------------------------------------------------------------------------------------
-
-CALLS = {
-    "GLOBAL": b"cculprit\nrun\n)R",
-    "STACK_GLOBAL": b"\x8c\x07culprit\x8c\x03run\x93)R",
-    "INST": b"(iculprit\nrun\n",
-    "OBJ": b"(cculprit\nrun\no",
-    "NEWOBJ": b"cculprit\nThing\n)\x81",
-    "NEWOBJ_EX": b"cculprit\nThing\n)}\x92",
-    "BUILD": b"cculprit\nThing\n)\x81}b",
-    "getattr": b"cbuiltins\ngetattr\ncculprit\nThing\nX\x03\0\0\0run\x86R)R",
-    "system": b"cos\nsystem\nX\x0c\0\0\0touch marker\x85R",
-    "eval": b"cbuiltins\neval\nX\x1a\0\0\0open('marker','w').close()\x85R",
-    "reduce": b"ctorch._tensor\n_rebuild_from_type_v2\n(cculprit\nrun\ncculprit\nThing\n)}tR",
-    "extension": b"\x82\x01)R",
-}
-
-
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_nothing_of_a_pickle_is_imported_or_called(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: bytes
-) -> None:
-    culprit = (
-        "open('marker', 'w').close()\ndef run(*_):\n    raise SystemError\nclass Thing:\n    __setstate__ = run\n"
-    )
-    (tmp_path / "culprit.py").write_text(culprit)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    values = struct.pack("<3f", 1, 2, 3)
-    array = (
-        b"X\x01\0\0\0acnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85C\x01b\x87R(K\1K\3\x85cnumpy\ndtype\n"
-        b"X\x02\0\0\0f4\x89\x88\x87R(K\3X\x01\0\0\0<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89C\x0c"
-        + values
-        + b"tb"
-    )
-    (tmp_path / "w.pkl").write_bytes(b"\x80\4}(" + array + b"X\x01\0\0\0z" + call + b"u.")
-    assert held(tmp_path / "w.pkl")["a"].tolist() == [1, 2, 3]
-    assert "culprit" not in sys.modules
-    assert not Path("marker").exists()
-
-
-def text(value: bytes) -> bytes:
-    return b"X" + struct.pack("<I", len(value)) + value
-
-
-N = 200_000
-ENCODED = b"c_codecs\nencode\n"
-STORAGE = b"ctorch.storage\n_load_from_bytes\n"
-ENTRIES = b"(" + b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(N // 10)) + b"d"
-LEGACY = io.BytesIO()
-torch.save(torch.zeros(N // 4).untyped_storage(), LEGACY, _use_new_zipfile_serialization=False)
-
-BOMBS = {  # what is kept, as often as it is asked for
-    "text": ENCODED + b"q\0" + text(b"a" * N) + b"q\1" + text(b"latin1") + b"q\2(" + b"h\0h\1h\2\x86R" * 1000,
-    "names": text(b"a" * N) + b"q\1(" + b"h\1h\1\x93" * 1000,
-    "list": b"cbuiltins\nlist\nq\0(" + b"N" * N + b"lq\1(" + b"h\0h\1\x85R" * 1000,
-    "dict": b"ccollections\nOrderedDict\nq\0" + ENTRIES + b"q\1(" + b"h\0h\1\x85R" * 1000,
-    "attributes": b"cm\nC\nq\0" + ENTRIES + b"q\1(" + b"h\0)\x81h\1b" * 1000,
-    "array": b"cnumpy\ndtype\n" + text(b"u1") + b"\x85Rq\0" + text(b"a" * N) + b"q\1"
-    b"cnumpy.core.multiarray\n_reconstruct\nq\2(" + b"h\2)R(K\1K\1\x85h\0Nh\1tb" * 1000,
-    "storage": STORAGE + b"q\0B" + struct.pack("<I", len(LEGACY.getvalue())) + LEGACY.getvalue() + b"q\1("
-    + b"h\0h\1\x85R" * 1000,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_a_pickle_that_copies_without_end_is_refused(tmp_path: Path, bomb: bytes) -> None:
-    (tmp_path / "w.pkl").write_bytes(b"\x80\4" + bomb + b"l.")
-    tracemalloc.start()
-    try:
-        with pytest.raises(
-            CheckpointError, match=r"found a pickle whose first [\d,]+ bytes make [\d,]+, more than weights need"
-        ):
-            open_checkpoint(tmp_path / "w.pkl")
-        assert tracemalloc.get_traced_memory()[1] < 30_000_000
-    finally:
-        tracemalloc.stop()
-
-
-def test_storages_do_not_nest_in_one_another(tmp_path: Path) -> None:
-    inner = b"\x80\2" + STORAGE + b"C\1a\x85R."
-    (tmp_path / "w.pkl").write_bytes(b"\x80\4" + STORAGE + b"C" + bytes([len(inner)]) + inner + b"\x85R.")
-    with pytest.raises(CheckpointError, match="something else than a storage"):
-        open_checkpoint(tmp_path / "w.pkl")
-
-
-@pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("value", [0, 200], ids=["ascii", "other"])
-def test_large_values_in_any_protocol_are_not_taken_for_that(tmp_path: Path, protocol: int, value: int) -> None:
-    values = np.full(3_000_000, value, np.uint8)
-    content = {"a": values, "b": values.tobytes(), "c": torch.from_numpy(values)}
-    (tmp_path / "w.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
-    expected = torch.from_numpy(values)
-    assert_same(held(tmp_path / "w.pkl"), {"a": expected, "c": expected})
