@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from transfer.errors import ZooError
 from zoo_index.catalogues.description import Description, describe, describe_network
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from transfer.structure.records import Architecture
     from transfer.weights.checkpoint import Checkpoint
 
-__all__ = ["describe_checkpoint", "describe_header"]
+__all__ = ["classes_in", "describe_checkpoint", "describe_header"]
 
 _NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -60,3 +61,14 @@ def describe_header(
     architecture = structure or standardize(checkpoint)
     n_params = sum(t.size for t in architecture.tensors() if t.role not in _NOT_PARAMETERS and t.is_continuous)
     return describe(name, architecture, None, n_params)
+
+
+def classes_in(checkpoint: Checkpoint) -> int:
+    """Return how many classes a checkpoint's network tells apart, 0 where its header does not tell it."""
+    from transfer.structure.standardization import standardize
+    from zoo_index.catalogues.classes import count_classes
+
+    try:
+        return count_classes(standardize(checkpoint))
+    except ZooError:  # whoever describes it is told why
+        return 0

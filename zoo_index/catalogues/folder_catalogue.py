@@ -17,7 +17,7 @@ from transfer.weights.checkpoint import open_checkpoint
 from transfer.weights.files import open_regular
 from transfer.weights.indexes import INDEX
 from zoo_index.catalogues.catalogue import Catalogue, CatalogueEntry, Collection, Request
-from zoo_index.catalogues.checkpoint import describe_checkpoint
+from zoo_index.catalogues.checkpoint import classes_in, describe_checkpoint
 from zoo_index.catalogues.description import Description
 from zoo_index.errors import CatalogueError
 from zoo_index.foundation.logs import LOGGER
@@ -128,9 +128,9 @@ def _entry(file: Path, name: str, collection: Collection, known: CatalogueEntry 
         n_bytes, modified_ns = sum(one.st_size for one in found), _time_of(found)
         stamp = (n_bytes, modified_ns, str(file))
         if known is not None and (known.n_bytes, known.modified_ns, known.path) == stamp:
-            revision = known.revision
+            revision, n_classes = known.revision, known.n_classes
         else:
-            open_checkpoint(file)
+            n_classes = classes_in(open_checkpoint(file))
             revision = _hash(files)
     except (OSError, CheckpointError) as error:
         LOGGER.info("passed over", extra={"details": {"file": str(file), "reason": str(error)}})
@@ -140,6 +140,7 @@ def _entry(file: Path, name: str, collection: Collection, known: CatalogueEntry 
         architecture=name,
         family=collection.name,
         license=collection.license,
+        n_classes=n_classes,
         path=str(file),
         n_bytes=n_bytes,
         revision=revision,

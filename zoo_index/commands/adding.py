@@ -70,7 +70,8 @@ def add_command(
     if as_json:
         print_json(entry)
     else:
-        say(f"added {entry['name']}: {entry['n_params']:,} parameters, from {entry['path']}")
+        classes = f", {entry['n_classes']:,} classes" if entry["n_classes"] else ""
+        say(f"added {entry['name']}: {entry['n_params']:,} parameters{classes}, from {entry['path']}")
 
 
 def _add_many(

@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from transfer.errors import InputError
+from transfer.weights.checkpoint import open_checkpoint
 from transfer.weights.files import check_path
 from zoo_index.catalogues.catalogue import CatalogueEntry
-from zoo_index.catalogues.checkpoint import describe_checkpoint
+from zoo_index.catalogues.checkpoint import classes_in, describe_checkpoint
 from zoo_index.database import descriptions, runs
 from zoo_index.database.publishing import Listing, next_architectures, publish, retire
 from zoo_index.database.store import Connection, Store
@@ -53,6 +54,7 @@ def add_checkpoint(
         architecture=name,
         license=license,
         family=family,
+        n_classes=classes_in(open_checkpoint(path)),
         path=str(path),
         n_bytes=path.stat().st_size if path.is_file() else None,
     )
