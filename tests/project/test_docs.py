@@ -208,10 +208,15 @@ with sync_playwright() as playwright:
         page.wait_for_load_state("networkidle")
         if page.evaluate("document.documentElement.scrollWidth") > 400:
             heard.append(f"{{path.name}} is wider than the screen")
-    page.goto(f"{{place}}/index.html")
-    page.click("label[for=__search]:visible")
-    page.locator("input.md-search__input").press_sequentially("optimizer")
-    page.wait_for_selector(".md-search-result__item", state="attached")
+    for index in (f"{{place}}/index.html", Path({str(site / "index.html")!r}).as_uri()):  # and from the folder
+        page.goto(index)
+        page.click("label[for=__search]:visible")
+        page.locator("input.md-search__input").press_sequentially("optimizer")
+        page.wait_for_selector(".md-search-result__item", state="attached")
+        page.locator(".md-search-result__item a").first.click()
+        page.wait_for_load_state()
+        if "optimizer" not in page.inner_text("article").lower():
+            heard.append(f"{{page.url}} has not what was searched")
     browser.close()
 print(json.dumps(heard))
 """
