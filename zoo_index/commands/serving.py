@@ -63,7 +63,13 @@ def explore_command(ctx: click.Context, /, html: Path, as_json: bool, **options:
 @click.option(
     "--allow-host", "allowed", multiple=True, help="A further name that the server goes by; may be repeated."
 )
-@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes that answer.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Processes that answer. With 1, questions about large networks hold up those about small ones.",
+)
 @click.option(
     "--waiting", type=click.IntRange(0, 10_000), default=128, show_default=True, help="Questions that may wait."
 )
