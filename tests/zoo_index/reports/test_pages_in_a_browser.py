@@ -148,6 +148,9 @@ def test_pointing_at_a_block_lights_what_it_is_matched_with(browser: Any, pages:
         assert len(lit) == 2
         assert "filled" in page.locator(".inspector").inner_text()
         assert page.locator(".ribbons path.lit").count() == 1
+        page.locator(".ribbons path").first.hover()
+        assert " elements copied" in page.locator(".inspector").inner_text()
+        assert "values" not in page.inner_text("body")  # tensors have elements, networks parameters
         page.mouse.move(5, 5)
         assert page.locator(".lit").count() == 0
 

@@ -67,10 +67,10 @@ function path(ribbon) {
 
 // What the colours and lines mean.
 function legend() {
-  return make("div", { class: "legend", role: "img", "aria-label": "Colour of a ribbon: similarity of the layers, from 0, yellow, to 1, blue. Thickness: number of values. Dashed: matched, and nothing was taken." },
+  return make("div", { class: "legend", role: "img", "aria-label": "Colour of a ribbon: similarity of the layers, from 0, yellow, to 1, blue. Thickness: number of elements. Dashed: matched, and nothing was taken." },
     make("span", { class: "soft" }, "similarity"),
     make("span", { class: "scale" }, ...["0", "0.5", "1"].map((one) => make("span", { class: "soft" }, one))),
-    make("span", { class: "soft wide-only" }, " · thicker: more values · "),
+    make("span", { class: "soft wide-only" }, " · thicker: more elements · "),
     make("i", { class: "dashes" }), make("span", { class: "soft" }, "matched, nothing taken"));
 }
 

@@ -10,12 +10,12 @@ const mono = (text) => make("bdi", { class: "mono" }, text);
 const similar = (score) => (score === null ? "" : `, similarity ${score.toFixed(2)}`);
 
 function ofRibbon(ribbon) {
-  const amount = ribbon.n ? `${plural(ribbon.n, "value")} copied` : "matched, and nothing was taken";
+  const amount = ribbon.n ? `${plural(ribbon.n, "element")} copied` : "matched, and nothing was taken";
   return [make("div", {}, mono(nameOf(ribbon.a)), " → ", mono(nameOf(ribbon.b))), make("div", { class: "soft" }, `${amount}${similar(ribbon.score)}`)];
 }
 
 function ofTarget(node, model) {
-  const first = make("div", {}, mono(nameOf(node)), " ", make("span", { class: "soft" }, node.tensor ? node.tensor.shape : `${plural(node.totals.n, "tensor")}, ${number(node.totals.size)} values`));
+  const first = make("div", {}, mono(nameOf(node)), " ", make("span", { class: "soft" }, node.tensor ? node.tensor.shape : `${plural(node.totals.n, "tensor")}, ${number(node.totals.size)} elements`));
   if (node.tensor) return [first, ...ofTensor(node.tensor, model)];
   const found = node.totals;
   const counts = zoo.STATUSES.filter((status) => found.tensors[status]).map((status) => make("span", { class: `tag ${status}` }, `${found.tensors[status]} ${status}`));
@@ -35,7 +35,7 @@ function ofTensor(tensor, model) {
 function ofSource(node) {
   const used = node.size ? node.used / node.size : 0;
   return [
-    make("div", {}, mono(nameOf(node)), " ", make("span", { class: "soft" }, node.tensor ? node.tensor.shape : `${number(node.size)} values`)),
+    make("div", {}, mono(nameOf(node)), " ", make("span", { class: "soft" }, node.tensor ? node.tensor.shape : `${number(node.size)} elements`)),
     make("div", {}, node.used ? `${percent(used)} of it is used` : "not used"),
     feeds(node),
   ];
@@ -52,7 +52,7 @@ function partners(node, other) {
     best.set(block, entry);
   }
   const found = [...best].sort((x, y) => y[1].n - x[1].n);
-  const shown = found.slice(0, 4).flatMap(([block, entry], i) => [i ? "; " : "", mono(block.label), `: ${plural(entry.n, "value")}${entry.weight ? similar(entry.sum / entry.weight) : ""}`]);
+  const shown = found.slice(0, 4).flatMap(([block, entry], i) => [i ? "; " : "", mono(block.label), `: ${plural(entry.n, "element")}${entry.weight ? similar(entry.sum / entry.weight) : ""}`]);
   return found.length > 4 ? [...shown, `; ${found.length - 4} more`] : shown;
 }
 

@@ -178,7 +178,7 @@ def interface_page(interface: Mapping[str, Any]) -> str:
                 for one in operation["parameters"]
             )
             table = (
-                f'<div class="scroll"><table><tr><th>Parameter</th><th>In</th><th>Type</th><th>Meaning</th></tr>'
+                f'<div class="scroll"><table><tr><th>Name</th><th>In</th><th>Type</th><th>Meaning</th></tr>'
                 f"{rows}</table></div>"
                 if rows
                 else ""

@@ -39,7 +39,7 @@ function blocks(list) {
     const times = one.times > 1 ? `${one.times} × ` : "";
     const head = one.is_block ? `${times}block of ${one.layers.length} layers` : `${times}${one.layers[0]}`;
     const line = [make("span", { class: "what" }, head), make("span", { class: "meter", "aria-hidden": "true" },
-      make("span", { style: `width:${(100 * share).toFixed(1)}%` })), make("span", { class: "value" }, count(one.times * one.params))];
+      make("span", { style: `width:${(100 * share).toFixed(1)}%` })), make("span", { class: "value", title: "elements of its tensors" }, count(one.times * one.params))];
     if (!one.is_block) return make("li", {}, make("div", { class: "line" }, ...line));
     return make("li", {}, make("details", {}, make("summary", { class: "line" }, ...line),
       make("ul", { class: "layers mono" }, one.layers.map((text) => make("li", {}, text)))));
