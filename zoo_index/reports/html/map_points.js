@@ -66,7 +66,7 @@ function take(answer, keep = false) {
   if (answer.kind === "points") {
     const c = answer.points;
     for (let i = 0; i < c.name.length; i++)
-      points.push({ i, name: c.name[i], low: c.name[i].toLowerCase(), x: c.x[i] / 1e4, y: c.y[i] / 1e4, family: c.family[i], catalogue: c.catalogue[i], params: c.params[i], weights: c.weights[i], top1: c.top1[i], offers: c.offers[i], shown: true, hit: false });
+      points.push({ i, name: c.name[i], low: c.name[i].toLowerCase(), x: c.x[i] / 1e4, y: c.y[i] / 1e4, family: c.family[i], catalogue: c.catalogue[i], params: c.params[i], weights: c.weights[i], top1: c.top1[i], offers: c.offers[i], passes: true, shown: true, hit: false });
     points = points.filter((p) => p.x >= 0);
   }
   atlas.points = points;
