@@ -154,6 +154,51 @@ not at all:
 """
 
 
+def server() -> str:
+    figures = result("server")
+    asked = {
+        "by_name": "sources for an architecture of the index, each asked once",
+        "sent": "sources for an architecture that is sent, each once",
+        "again": "the same questions again",
+    }
+    rows = [
+        [
+            what,
+            f"{found['requests']:,}",
+            f"{found['requests_per_s']:.1f}" if found["requests_per_s"] < 100 else f"{found['requests_per_s']:.0f}",
+            *(seconds(found[key]) for key in ("median_s", "p99_s")),
+            megabytes(found["rss_bytes_after"]),
+        ]
+        for found, what in ((figures[key], what) for key, what in asked.items())
+    ]
+    maps = [
+        [
+            f"{found['architectures']:,}",
+            seconds(found["layout_s"]),
+            seconds(found["median_s"]),
+            with_limit(found["p95_s"], figures["limits"]["map_p95_s"]),
+        ]
+        for found in (figures["map"], *figures["generated_maps"])
+    ]
+    few = figures["with_ten_waiting"]
+    return f"""## The server
+
+{figures["clients"]} clients that ask all the time, {figures["workers"]} workers, on the cores of the
+clients. {origin(figures, "starlette", "uvicorn", "numba", "numpy", "SQLAlchemy")} Server and workers took
+{megabytes(figures["rss_bytes_before"])} before.
+
+{table(["question", "requests", "a second", "median", "p99", "memory after"], rows)}
+
+Each got its answer. Where only ten might wait, {few["answered"]} of {few["requests"]} were answered and the
+others got 503 at once.
+
+The map, one client asking. The first is the shipped index, the others are generated; "made" is done once for each
+refresh:
+
+{table(["architectures", "made in", "median", "p95 (limit)"], maps)}
+"""
+
+
 def shortlists() -> str:
     figures = result("shortlist")
     rows = [
@@ -305,7 +350,7 @@ def curves(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parts = [ranking(), command_line(), growing(), shortlists(), transfer()]
+    parts = [ranking(), command_line(), growing(), shortlists(), transfer(), server()]
     if (RESULTS / "question.json").exists():
         parts.insert(1, question())
     if (RESULTS / "cuda.json").exists():  # nobody has to have a GPU
