@@ -11,7 +11,7 @@ import pytest
 from browser import browser, opened
 from click.testing import CliRunner
 from nets import block_stack
-from serving import Server, serving
+from serving import COMMAND, Server, serving
 
 from zoo_index.commands.main import cli
 from zoo_index.reports.html.map import map_page
@@ -303,6 +303,30 @@ def test_addresses_that_lead_nowhere_say_where_to_go(browser: Any, server: Serve
             "Failed to load resource: the server responded with a status of 404 (Not Found)"
         ]
         visit.complaints.clear()  # of the page that is not there, as it has to be
+
+
+FEW = "import zoo_index.server.atlas as atlas; atlas.Atlas.picture.__kwdefaults__['most'] = 3; "
+"""A server that shows more than three architectures as cells, as one of a large index does more than 5,000."""
+
+
+@pytest.mark.slow
+def test_of_a_large_index_the_server_sends_what_is_in_sight(browser: Any, small_index: Path) -> None:
+    with serving(small_index, command=FEW + COMMAND) as large, opened(browser, f"{large.url}/") as visit:
+        page = visit.page
+        page.wait_for_function(READY)
+        assert page.inner_text("#told") == "7 architectures · a dot is many of them: zoom in"
+        page.hover("[data-family=resnet]")
+        page.wait_for_function("() => zoo.labels.join() === 'resnet'")
+        page.click("[data-family=resnet]")
+        page.wait_for_function("() => document.getElementById('told').textContent === '1 of 7 architectures'")
+        page.mouse.move(5, 5)
+        page.wait_for_function("() => zoo.labels.join() === 'test_resnet'")
+        page.click("#reset")
+        page.wait_for_function("() => document.getElementById('told').textContent.includes('a dot is many')")
+        page.fill("#search", "test_vit2")
+        page.locator("#found button").first.click()
+        page.wait_for_selector("#facts .weights li")
+        page.wait_for_function("() => zoo.labels.includes('test_vit2')")
 
 
 @pytest.fixture(scope="module")
