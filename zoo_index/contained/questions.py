@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from transfer.errors import CheckpointError, ZooError
+from transfer.errors import ZooError
 from transfer.execution.coverage import check_least
 from transfer.weights.files import cannot_write, private_folder, put_in_place
 from zoo_index.contained.child import Child
+from zoo_index.contained.replies import check_outline, checked, checked_plan, described
 from zoo_index.recommending.targets import name_for, split_code
 from zoo_index.transferring.sources import check_sources
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from zoo_index.zoo.zoo import Zoo
 
 __all__ = ["plan", "recommend", "resolved", "similarity", "standardized", "transfer_to_file"]
-
-T = TypeVar("T")
 
 _CAN_CONTAIN = os.name == "posix"
 """Elsewhere the code runs in the command's own process."""
@@ -91,7 +90,7 @@ def recommend(
         def plan_there(name: str) -> dict[str, Any] | str:
             child.ask("plan_with", entry=zoo.indexed(name), method=measure)
             told = child.answer()
-            return told if isinstance(told, str) else _checked_plan(child, told, drawn=True)
+            return told if isinstance(told, str) else checked_plan(child, told, drawn=True)
 
         return answer, _plans(answer, n_plans, plan_there)
 
@@ -115,7 +114,10 @@ def resolved(open_zoo: Callable[[], Zoo], target: str, *, measure: str, example:
     """Answer as `Zoo.resolved`; see `recommend`."""
     if not _is_code(target):
         return open_zoo().resolved(target, measure=measure, example=example)
-    return _standardized(open_zoo, target, measure, example)[1]
+    with Child(target) as child:
+        _ask_about(child, "target", target, example)
+        open_zoo().get_ready(measure)
+        return _told(child)
 
 
 def standardized(open_zoo: Callable[[], Zoo], target: str, *, example: str | None) -> Resolved:
@@ -125,16 +127,6 @@ def standardized(open_zoo: Callable[[], Zoo], target: str, *, example: str | Non
     with Child(target) as child:
         _ask_about(child, "target", target, example)
         return _told(child)
-
-
-def _standardized(
-    open_zoo: Callable[[], Zoo], target: str, measure: str, example: str | None
-) -> tuple[Zoo, Resolved]:
-    with Child(target) as child:
-        _ask_about(child, "target", target, example)
-        zoo = open_zoo()
-        zoo.get_ready(measure)
-        return zoo, _told(child)
 
 
 def similarity(
@@ -188,7 +180,7 @@ def plan(
         child.ask("plan", sources=roles, names=names, method=method, options=asdict(options), drawn=drawn)
         for _ in asked:
             child.answer()
-        return _checked_plan(child, child.answer(), drawn)
+        return checked_plan(child, child.answer(), drawn)
 
 
 def transfer_to_file(
@@ -249,10 +241,10 @@ def transfer_to_file(
 
         def left(places: Sequence[Place]) -> Architecture:
             child.ask("left", places=list(map(asdict, places)), options=asdict(options))
-            return _checked(child, from_values, child.answer())
+            return checked(child, from_values, child.answer())
 
         places = find_sources(
-            zoo, lambda: _described(child), named, left, n=sources, method=method, filters=filters, weights=weights
+            zoo, lambda: described(child), named, left, n=sources, method=method, filters=filters, weights=weights
         )
         file = Path(os.path.abspath(folder), "weights.safetensors")
         child.ask(
@@ -269,9 +261,9 @@ def transfer_to_file(
             **others,
         )
         made: dict[str, Any] = child.answer()
-        _checked(child, ShownReport.from_json, made)
-        _check_outline(child, made, drawn)
-        _checked(child, open_checkpoint, file)
+        checked(child, ShownReport.from_json, made)
+        check_outline(child, made, drawn)
+        checked(child, open_checkpoint, file)
         try:
             put_in_place(file, output)
         except OSError as error:
@@ -283,22 +275,6 @@ def _values(found: Outlined, source: str, drawn: bool) -> dict[str, Any]:
     from transfer.planning.outline import outlined
 
     return outlined(found, source) if drawn else found.to_json()
-
-
-def _checked_plan(child: Child, answer: Any, drawn: bool) -> dict[str, Any]:
-    from zoo_index.reports.shown import ShownPlan
-
-    _checked(child, ShownPlan.from_json, answer)
-    _check_outline(child, answer, drawn)
-    values: dict[str, Any] = answer
-    return values
-
-
-def _check_outline(child: Child, answer: Mapping[str, Any], drawn: bool) -> None:
-    from zoo_index.reports.outlines import ShownOutline
-
-    if drawn:
-        _checked(child, ShownOutline.from_json, answer.get("outline"))
 
 
 def _named(codes: Mapping[str, tuple[str, str | None]]) -> str:
@@ -313,28 +289,4 @@ def _ask_about(child: Child, role: str, spec: str, example: str | None) -> None:
 
 def _told(child: Child) -> Resolved:
     child.answer()
-    return _described(child)
-
-
-def _described(child: Child) -> Resolved:
-    return _checked(child, _resolved, child.answer())
-
-
-def _resolved(values: Any) -> Resolved:
-    """Read what the process tells of a network; a ValueError for anything else."""
-    from transfer.structure.notation import from_values
-    from zoo_index.recommending.resolve import Resolved
-
-    match values:
-        case {"name": str(name), "n_params": int(n_params), "forms": {"paper": paper, "dpiat": dpiat}}:
-            forms = {form.form: form for form in map(from_values, (paper, dpiat))}
-            if set(forms) == {"paper", "dpiat"}:
-                return Resolved(name, n_params, forms)
-    raise ValueError("expected a network")
-
-
-def _checked(child: Child, read: Callable[[Any], T], values: Any) -> T:
-    try:
-        return read(values)
-    except (ValueError, CheckpointError) as error:
-        raise child.refuse(error) from error
+    return described(child)
