@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,6 +37,8 @@ def add_command(
 ) -> None:
     """Add a CHECKPOINT, all checkpoints in a folder, or what a hub has, to the index as sources.
 
+    A file has one entry: added again, it is brought up to date, or takes the new name.
+
     A folder is looked through again at every refresh: new, changed and removed files are noticed.
 
     hub:QUERY adds repositories of the Hugging Face Hub, of which only the headers are read:
@@ -65,13 +68,27 @@ def add_command(
         called = checkpoint.resolve().name if name is None else name
         _add_many(ctx, partial(zoo_of(ctx).add_folder, checkpoint, called, license=license_), as_json)
         return
-    name = checkpoint.stem if name is None else name
     entry = zoo_of(ctx).add(checkpoint, name, license=license_, family=family)
     if as_json:
         print_json(entry)
     else:
-        classes = f", {entry['n_classes']:,} classes" if entry["n_classes"] else ""
-        say(f"added {entry['name']}: {entry['n_params']:,} parameters{classes}, from {entry['path']}")
+        _tell_added(entry)
+
+
+def _tell_added(entry: Mapping[str, Any]) -> None:
+    """Say what was added, and that it, or a file that holds the same, is there already."""
+    name, before = entry["name"], entry["replaced"]
+    classes = f", {entry['n_classes']:,} classes" if entry["n_classes"] else ""
+    what = f"{name}: {entry['n_params']:,} parameters{classes}, from {entry['path']}"
+    say(f"{'brought up to date' if name in before else 'added'} {what}")
+    gone = [other for other in before if other != name]
+    if gone:
+        say(f"it takes the place of {', '.join(gone)}, which was the same file")
+    if entry["alike"]:
+        say(
+            f"the same content is already there as {', '.join(entry['alike'])}: both will be recommended; "
+            f"to take this one out: zoo remove {shlex.quote(name)}"
+        )
 
 
 def _add_many(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from transfer.errors import InputError
@@ -17,25 +18,53 @@ from zoo_index.errors import UnknownNameError
 from zoo_index.foundation.plain_text import check_name
 from zoo_index.index.naming import check_entry_name, check_is_free
 from zoo_index.index.upkeep import embed
+from zoo_index.jobs.known_files import alike, entries_at, size_of
 
-__all__ = ["add_checkpoint", "remove_entry"]
+__all__ = ["Added", "add_checkpoint", "remove_entry"]
 
 _CATALOGUE = "local"
 
 
+@dataclass(frozen=True)
+class Added:
+    """What became of a file that was added.
+
+    Parameters
+    ----------
+    name : str
+        Of its entry.
+    replaced : tuple of str
+        Names of the entries that were of this file before; one that keeps its name is among them.
+    alike : tuple of str
+        Names of entries of other files that hold the same.
+    """
+
+    name: str
+    replaced: tuple[str, ...]
+    alike: tuple[str, ...]
+
+
 def add_checkpoint(
-    store: Store, checkpoint: Path, name: str, *, license: str | None = None, family: str = ""
-) -> None:
+    store: Store, checkpoint: Path, name: str | None = None, *, license: str | None = None, family: str = ""
+) -> Added:
     """Standardize a checkpoint's header and store it as an entry, with its vector, in one transaction.
+
+    A file has one entry: one that is there already is brought up to date.
 
     Parameters
     ----------
     store : Store
     checkpoint : Path
-    name : str
-        Must not be taken.
+    name : str, optional
+        Must not be taken by another file. By default what this file is called already, else its name without
+        suffix.
     license : str, optional
     family : str
+        Licence and family stay as they are where the file is there already and none is given.
+
+    Returns
+    -------
+    Added
 
     Raises
     ------
@@ -44,24 +73,38 @@ def add_checkpoint(
     CheckpointError
         If the file cannot be read.
     """
-    check_entry_name(name)
+    if name is not None:
+        check_entry_name(name)
     check_name(license or "", "a licence")
     check_name(family, "a family")
     path = _resolve(checkpoint)
+    if store.exists():
+        with store.reading() as connection:
+            name = name or next(iter(entries_at(connection, _CATALOGUE, path)), None)
+    if name is None:
+        name = checkpoint.stem
+        check_entry_name(name)
     description = describe_checkpoint(name, path)
-    entry = CatalogueEntry(
-        name=name,
-        architecture=name,
-        license=license,
-        family=family,
-        n_classes=classes_in(open_checkpoint(path)),
-        path=str(path),
-        n_bytes=path.stat().st_size if path.is_file() else None,
-    )
-    listing = Listing(_CATALOGUE, [entry], is_whole=False)
+    n_classes, n_bytes, same_content = classes_in(open_checkpoint(path)), size_of(path), alike(store, path)
     with store.writing() as connection:
-        check_is_free(connection, name)
+        before = entries_at(connection, _CATALOGUE, path)
+        if name not in before:
+            check_is_free(connection, name)
+        old_license, old_family = before.get(name) or next(iter(before.values()), (None, ""))
+        entry = CatalogueEntry(
+            name=name,
+            architecture=name,
+            license=old_license if license is None else license,
+            family=family or old_family,
+            n_classes=n_classes,
+            path=str(path),
+            n_bytes=n_bytes,
+        )
+        listing = Listing(_CATALOGUE, [entry], is_whole=False)
         run = runs.start_run(connection, "add", detail=str(path))
+        for other in before:
+            if other != name:
+                retire(connection, _CATALOGUE, other, run)
         descriptions.prepare(connection, _CATALOGUE, "", [description])
 
         def same() -> AbstractContextManager[Connection]:
@@ -69,7 +112,9 @@ def add_checkpoint(
 
         embedded = embed(same, same, next_architectures(connection, [listing]))
         _, generation = publish(connection, [listing], basis=embedded.new_basis, run=run)
-        runs.end_run(connection, run, "done", n_planned=1, n_done=1, n_new=1, generation=generation)
+        is_new = {} if before else {"n_new": 1}
+        runs.end_run(connection, run, "done", n_planned=1, n_done=1, **is_new, generation=generation)
+    return Added(name, tuple(before), tuple(same_content))
 
 
 def remove_entry(store: Store, name: str) -> None:

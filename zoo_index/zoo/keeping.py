@@ -138,14 +138,23 @@ class Keeper:
         return report
 
     def add(
-        self, checkpoint: str | os.PathLike[str], name: str, *, license: str | None = None, family: str = ""
+        self,
+        checkpoint: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        license: str | None = None,
+        family: str = "",
     ) -> dict[str, Any]:
-        """Add a local checkpoint as a source and return its entry (see `addition.add_checkpoint`)."""
+        """Add a local checkpoint as a source and return its entry (see `addition.add_checkpoint`).
+
+        With the entry go ``replaced``, what entries of this file were called before, and ``alike``, the names of
+        other entries whose files hold the same.
+        """
         from zoo_index.jobs.addition import add_checkpoint
 
         self._started()
-        add_checkpoint(self.store, Path(checkpoint), name, license=license, family=family)
-        return self.entry(name)
+        added = add_checkpoint(self.store, Path(checkpoint), name, license=license, family=family)
+        return {**self.entry(added.name), "replaced": list(added.replaced), "alike": list(added.alike)}
 
     def add_folder(
         self,

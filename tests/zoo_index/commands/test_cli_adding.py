@@ -1,0 +1,89 @@
+"""One weights file is one source, however often it is added, and copies of it are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from nets import mlp
+from safetensors.torch import save_file
+
+from zoo_index.commands.main import cli
+from zoo_index.zoo.zoo import Zoo
+
+
+@pytest.fixture(autouse=True)
+def folder(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a weights file and an index."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOO_DB", zoo.store.name)
+    torch.save(mlp(3, 4, 2).state_dict(), "best.pth")
+    return tmp_path
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def listed() -> dict[str, Any]:
+    entries = json.loads(run("list", "--catalogue", "local", "--json"))["entries"]
+    return {entry["name"]: entry for entry in entries}
+
+
+def test_a_file_that_is_added_again_stays_one_entry(zoo: Zoo) -> None:
+    assert run("add", "best.pth", "--license", "mit", "--family", "mine").startswith("added best: ")
+    torch.save(mlp(3, 4, 5).state_dict(), "best.pth")
+    assert run("add", "./best.pth").startswith("brought up to date best: ")
+    entry = listed()["best"]
+    assert (list(listed()), entry["n_classes"]) == (["best"], 5)
+    assert (entry["license"], entry["family"]) == ("mit", "mine")
+    assert [result.name for result in zoo.recommend("best.pth", k=20).results].count("best") == 1
+    assert zoo.verify() == []
+
+
+def test_another_name_for_a_file_takes_the_place_of_the_first(zoo: Zoo) -> None:
+    run("add", "best.pth", "--license", "mit")
+    said = run("add", "best.pth", "--name", "mine")
+    assert said.startswith("added mine: ")
+    assert "it takes the place of best, which was the same file" in said
+    assert {name: entry["license"] for name, entry in listed().items()} == {"mine": "mit"}
+    assert "brought up to date mine: " in run("add", "best.pth")  # it has a name already
+    os.symlink("best.pth", "last.pth")
+    assert "brought up to date mine: " in run("add", "last.pth")
+    assert list(listed()) == ["mine"]
+    assert zoo.verify() == []
+
+
+def test_a_name_that_another_file_has_is_refused() -> None:
+    shutil.copy("best.pth", "other.pth")
+    run("add", "best.pth")
+    assert "'best' is taken" in run("add", "other.pth", "--name", "best", code=2)
+    assert listed()["best"]["path"].endswith("best.pth")
+
+
+def test_of_a_copy_the_names_of_what_holds_the_same_are_told() -> None:
+    run("add", "best.pth")
+    shutil.copy("best.pth", "copy.pth")
+    said = run("add", "copy.pth")
+    assert "the same content is already there as best: both will be recommended" in said
+    assert "to take this one out: zoo remove copy" in said
+    assert json.loads(run("add", "best.pth", "--json"))["alike"] == ["copy"]
+    Path("copy.pth").unlink()
+    assert "same content" not in run("add", "best.pth")
+
+
+def test_files_of_the_same_size_are_told_apart() -> None:
+    state = mlp(3, 4, 2).state_dict()
+    save_file(state, "one.safetensors")
+    save_file({name: tensor + 1 for name, tensor in state.items()}, "other.safetensors")
+    assert Path("one.safetensors").stat().st_size == Path("other.safetensors").stat().st_size
+    run("add", "one.safetensors")
+    assert "same content" not in run("add", "other.safetensors")
