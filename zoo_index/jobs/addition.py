@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transfer.errors import InputError
 from transfer.weights.checkpoint import open_checkpoint
@@ -12,13 +13,14 @@ from transfer.weights.files import check_path
 from zoo_index.catalogues.catalogue import CatalogueEntry
 from zoo_index.catalogues.checkpoint import classes_in, describe_checkpoint
 from zoo_index.database import descriptions, runs
+from zoo_index.database.local_files import entries_at
 from zoo_index.database.publishing import Listing, next_architectures, publish, retire
 from zoo_index.database.store import Connection, Store
 from zoo_index.errors import UnknownNameError
 from zoo_index.foundation.plain_text import check_name
 from zoo_index.index.naming import check_entry_name, check_is_free
 from zoo_index.index.upkeep import embed
-from zoo_index.jobs.known_files import alike, entries_at, size_of
+from zoo_index.jobs.same_content import alike, size_of
 
 __all__ = ["Added", "add_checkpoint", "remove_entry"]
 
@@ -80,22 +82,23 @@ def add_checkpoint(
     path = _resolve(checkpoint)
     if store.exists():
         with store.reading() as connection:
-            name = name or next(iter(entries_at(connection, _CATALOGUE, path)), None)
+            known = entries_at(connection, _CATALOGUE, str(path))
+            name = name or (known[0]["name"] if known else None)
     if name is None:
         name = checkpoint.stem
         check_entry_name(name)
     description = describe_checkpoint(name, path)
     n_classes, n_bytes, same_content = classes_in(open_checkpoint(path)), size_of(path), alike(store, path)
     with store.writing() as connection:
-        before = entries_at(connection, _CATALOGUE, path)
+        before = {row["name"]: row for row in entries_at(connection, _CATALOGUE, str(path))}
         if name not in before:
             check_is_free(connection, name)
-        old_license, old_family = before.get(name) or next(iter(before.values()), (None, ""))
+        stands: dict[str, Any] = before.get(name) or next(iter(before.values()), {"license": None, "family": ""})
         entry = CatalogueEntry(
             name=name,
             architecture=name,
-            license=old_license if license is None else license,
-            family=family or old_family,
+            license=stands["license"] if license is None else license,
+            family=family or stands["family"],
             n_classes=n_classes,
             path=str(path),
             n_bytes=n_bytes,

@@ -1,0 +1,44 @@
+"""Whether a weights file holds what another one holds, of which there is an entry."""
+
+from __future__ import annotations
+
+import filecmp
+from pathlib import Path
+
+from transfer.errors import ZooError
+from zoo_index.database.local_files import entries_of_size
+from zoo_index.database.store import Store
+from zoo_index.hub.availability import parts_of
+
+__all__ = ["alike", "size_of"]
+
+_CATALOGUES = ("local", "folder")
+
+
+def alike(store: Store, path: Path) -> list[str]:
+    """Name the entries whose file has the same content, or is the same one in a folder that was added.
+
+    Only files of the same size are read, up to the first difference.
+    """
+    size = size_of(path)
+    if size is None:
+        return []
+    with store.reading() as connection:
+        rows = entries_of_size(connection, _CATALOGUES, size)
+    others = [row for row in rows if (row["catalogue"], row["path"]) != ("local", str(path))]
+    return [row["name"] for row in others if _are_equal(path, Path(row["path"]))]
+
+
+def size_of(path: Path) -> int | None:
+    """Count the bytes of a weights file, of several with an index all; None of a folder."""
+    if not path.is_file():
+        return None
+    return sum(file.stat().st_size for file in (path, *parts_of(path)))
+
+
+def _are_equal(one: Path, other: Path) -> bool:
+    try:
+        pairs = zip([one, *parts_of(one)], [other, *parts_of(other)], strict=True)
+        return all(filecmp.cmp(a, b, shallow=False) for a, b in pairs)
+    except (OSError, ValueError, ZooError):  # one is gone, or has other parts
+        return False
