@@ -277,7 +277,8 @@ def test_a_safe_file_with_damaged_bytes_never_gives_another_error(tmp_path: Path
 
 
 def test_no_code_of_ours_unpickles() -> None:
-    for path in [*(ROOT / "transfer").rglob("*.py"), *(ROOT / "zoo_index").glob("*.py")]:
+    own = (ROOT / "zoo_index" / "engines").glob("*.py")  # what processes of one program tell each other
+    for path in {*(ROOT / "transfer").rglob("*.py"), *(ROOT / "zoo_index").rglob("*.py")}.difference(own):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "torch", "torch.serialization"):
                 assert not any(alias.name.startswith("load") for alias in node.names), path
