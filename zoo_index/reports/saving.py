@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.errors import InputError, OutputError
-from transfer.weights.files import cannot_write, check_writable, replacing
+from transfer.weights.files import cannot_write, check_writable, put_in_place
+from transfer.weights.temporaries import beside
 
 if TYPE_CHECKING:
     from transfer.execution.reports import TransferReport
@@ -127,6 +128,7 @@ def _checked(path: Path, suffixes: tuple[str, ...], option: str) -> Path:
         raise InputError(f"expected a file that ends in {wanted} with {option}, got '{path}'")
     try:
         check_writable(path)
+        check_writable(_behind(path))
     except OutputError as error:
         raise _of(option, error) from error
     return path
@@ -138,6 +140,7 @@ def write(path: Path, make: Callable[[Path], object], option: str) -> None:
     Parameters
     ----------
     path : Path
+        Of a symbolic link what it leads to is written, and the link stays.
     make : callable
         Writes to the path that it is given, which has the same suffix.
     option : str
@@ -149,10 +152,32 @@ def write(path: Path, make: Callable[[Path], object], option: str) -> None:
         If it cannot be written.
     """
     try:
-        with replacing(path) as place:
-            make(place)
+        place = _behind(path)
+        with beside(place) as folder:
+            temporary = folder / path.name  # what a link leads to may have another suffix
+            temporary.touch()
+            make(temporary)
+            put_in_place(temporary, place)
     except OSError as error:
         raise _of(option, cannot_write(path, error)) from error
+    except OutputError as error:
+        raise _of(option, error) from error
+
+
+def _behind(path: Path) -> Path:
+    """Return what a symbolic link leads to, which need not be there; a path that is none as it is.
+
+    Raises
+    ------
+    OutputError
+        If it leads to nothing but itself.
+    """
+    if not path.is_symlink():
+        return path
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise OutputError(f"expected a file as output, '{path}' is a link that leads to itself; name a file")
+    return place
 
 
 def write_text(path: Path, text: str, option: str) -> None:
