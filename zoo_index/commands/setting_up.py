@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from zoo_index.commands.options import json_option
 from zoo_index.database.opening import default_place, is_address, without_password
 from zoo_index.foundation.plain_text import plain
 from zoo_index.foundation.settings import OPTION, SETTINGS, Found, Setting, load_settings, project_file, user_file
+from zoo_index.foundation.terminal import width_of
 
 __all__ = ["SETTING_UP", "apply_settings", "completion", "welcome"]
 
@@ -121,16 +124,19 @@ def completion(shell: str) -> None:
     print_lines(script.splitlines())
 
 
-_WELCOME = """\
-zoo finds the pretrained network that is the best start for yours, and copies
-its weights across.
+_WELCOME = "zoo finds the pretrained network that is the best start for yours, and copies its weights across."
 
-  zoo recommend --target mynet.py            which pretrained network fits best?
-  zoo plan --target mynet.py --source NAME   what would be copied?
-  zoo transfer --target mynet.py --auto      copy it into mynet.safetensors
+_FIRST = {
+    "zoo recommend --target mynet.py": "which pretrained network fits best?",
+    "zoo plan --target mynet.py --source NAME": "what would be copied?",
+    "zoo transfer --target mynet.py --auto": "copy it into mynet.safetensors",
+}
+"""Commands to begin with, and what each is for."""
 
-{index}
-All commands: zoo --help.  Examples of one: zoo COMMAND --help."""
+_MORE = "All commands: zoo --help.  Examples of one: zoo COMMAND --help."
+
+_WIDTH = 80
+"""Columns of what is said to somebody who gave no command; a terminal may have fewer."""
 
 
 def welcome(ctx: click.Context) -> None:
@@ -147,7 +153,22 @@ def welcome(ctx: click.Context) -> None:
         index = f"Index: '{place}' holds nothing that can be used yet. What to do: zoo doctor."
     else:
         index = "Index: none yet. The first question makes one, in seconds and without a network."
-    print_lines(_WELCOME.format(index=plain(index)).splitlines())
+    width = min(width_of(sys.stdout), _WIDTH) if sys.stdout.isatty() else _WIDTH
+    print_lines(_welcome_lines(plain(index), width))
+
+
+def _welcome_lines(index: str, width: int) -> list[str]:
+    """Lay out what is said; where two columns do not fit, what a command is for stands below it."""
+    room = max(map(len, _FIRST))
+    is_wide = 2 + room + 3 + max(map(len, _FIRST.values())) <= width
+    commands = []
+    for command, meaning in _FIRST.items():
+        commands += [f"  {command:{room}}   {meaning}"] if is_wide else [f"  {command}", f"      {meaning}"]
+    return [*_wrap(_WELCOME, width), "", *commands, "", *_wrap(index, width), *_wrap(_MORE, width)]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 SETTING_UP = (settings_command, completion)

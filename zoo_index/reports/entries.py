@@ -15,7 +15,10 @@ from zoo_index.reports.page import Page, in_bytes
 
 __all__ = ["csv_lines", "show_entries", "show_entry"]
 
-_DROPPED = ("task", "dataset", "family", "classes", "size", "downloads", "input", "license", "top1", "params")
+_DROPPED = (
+    *("task", "dataset", "family", "classes", "size", "downloads"),
+    *("input", "license", "top1", "params", "weights"),
+)
 """Columns that a narrow terminal does without, the first ones first."""
 
 _MOST_OTHERS = 6

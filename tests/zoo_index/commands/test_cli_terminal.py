@@ -56,6 +56,17 @@ def test_everything_fits_a_terminal_of_80_columns(command: tuple[str, ...]) -> N
         assert any("efficientnet_lite0.ra_in1k " in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    "command", [(), ("list",), ("show", "efficientnet_lite0"), ("index", "status")], ids=" ".join
+)
+def test_a_narrow_terminal_gets_narrow_lines(command: tuple[str, ...]) -> None:
+    code, sent = run_in_terminal(*command, columns=60)
+    assert code == 0, sent
+    assert [line for line in on_screen(sent) if len(line) > 60] == []
+    if not command:
+        assert "zoo plan --target mynet.py --source NAME\n" in sent.replace("\r", "")
+
+
 @pytest.mark.parametrize("columns", [60, 80, 100, 150])
 def test_columns_are_left_out_before_names_are_broken(columns: int, capsys: pytest.CaptureFixture[str]) -> None:
     class Narrow(Page):
