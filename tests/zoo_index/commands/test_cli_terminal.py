@@ -121,7 +121,8 @@ def test_the_first_use_shows_how_far_it_is(folder: Path) -> None:
     assert "/s  " in sent
     assert " left" in sent
     lines = on_screen(sent)
-    assert lines[0].startswith("entry")
+    assert lines[0] == "made a new index at new.db from the shipped snapshot (1,263 architectures)"
+    assert lines[1].startswith("entry")
     assert not any("copying" in line for line in lines)
 
 
