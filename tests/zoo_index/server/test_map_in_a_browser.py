@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from browser import browser, opened
 from click.testing import CliRunner
 from nets import block_stack
+from safetensors.torch import save_file
 from serving import COMMAND, Server, serving
 
 from zoo_index.commands.main import cli
@@ -273,6 +275,12 @@ def test_the_page_of_sources_says_what_to_take_and_what_it_cannot_read(
         assert "expected a .safetensors file or what zoo standardize wrote" in wrong.inner_text()
         page.set_input_files("#file", str(tmp_path / "arch.json"))
         assert not wrong.is_visible()
+        save_file({"odd.weight": torch.ones(3, 3, 3, 3, 3, 3, 3)}, tmp_path / "odd$&.safetensors")
+        page.set_input_files("#file", str(tmp_path / "odd$&.safetensors"))
+        page.click("#question button.main")
+        wrong.wait_for()
+        assert "like those of 'odd$&.safetensors'" in wrong.inner_text()
+        visit.complaints.clear()  # of the status, which is as it has to be
         page.fill("#name", "test_vit")
         page.keyboard.press("Enter")
         page.wait_for_selector(".ranking")

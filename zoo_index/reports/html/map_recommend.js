@@ -115,14 +115,16 @@ at("question").addEventListener("submit", async (event) => {
   if (running) running.abort();
   running = new AbortController();
   at("answer").replaceChildren(make("p", { class: "soft" }, "Comparing …"));
+  const file = at("file").files[0];
   try {
-    const file = at("file").files[0];
     const body = JSON.stringify({ ...(await target()), k: Number(at("k").value), filters: filters() });
     const answer = await ask("api/recommend", { method: "POST", headers: { "Content-Type": "application/json" }, body }, running.signal);
     show(answer, file ? file.name : "");
   } catch (error) {
     at("answer").replaceChildren();
-    complain(error);
+    // the name of a file is not sent: the server calls what it holds the target
+    const isNamed = !file || !error.message.includes("'target'");
+    complain(isNamed ? error : new Error(error.message.replaceAll("'target'", () => `'${file.name}'`)));
   }
 });
 
