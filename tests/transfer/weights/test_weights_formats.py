@@ -355,18 +355,16 @@ def test_only_the_pages_that_are_used_are_read_and_none_copied(tmp_path: Path) -
     if not Path("/proc/self/status").exists():
         pytest.skip("needs /proc")
     rows = 2**15
-    names = ("w.safetensors", "w.pth", "module.pt")
-    for name in names:
-        content = {"a.weight": torch.zeros(rows, 1024), "b.weight": torch.zeros(rows, 16)}
-        module = nn.ModuleDict({"a": nn.Linear(1024, rows, bias=False), "b": nn.Linear(16, rows, bias=False)})
-        if name == "w.pth":
-            torch.save(content, tmp_path / name)
-        elif name == "module.pt":  # whole, and the reader has no code of it
-            torch.save(module, tmp_path / name)
-        else:
-            safetensors.torch.save_file(content, tmp_path / name)
+    content = {"a.weight": torch.zeros(rows, 1024), "b.weight": torch.zeros(rows, 16)}
+    module = nn.ModuleDict({name: nn.Module() for name in "ab"})
+    for name in "ab":
+        module[name].weight = nn.Parameter(content[f"{name}.weight"])
+    safetensors.torch.save_file(content, tmp_path / "w.safetensors")
+    torch.save(content, tmp_path / "w.pth")
+    torch.save(module, tmp_path / "module.pt")  # whole, and the reader has no code of it
+    paths = [str(tmp_path / name) for name in ("w.safetensors", "w.pth", "module.pt")]
     script = """
-import sys, torch
+import os, sys, torch
 from transfer.weights.checkpoint import open_checkpoint
 
 def memory():
@@ -374,20 +372,26 @@ def memory():
     kb = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith("Rss")}
     return kb["RssAnon"] / 1024, kb["RssFile"] / 1024
 
-with open_checkpoint(sys.argv[1]).opened() as read:
-    read("b.weight").sum()  # whatever is loaded on first use
-    anon, file = memory()
-    total = read("a.weight", (slice(0, 1024), slice(0, 1024))).sum()
-    few = memory()
-    total = read("a.weight").sum()
-    whole = memory()
-print(few[0] - anon, few[1] - file, whole[0] - anon, whole[1] - file)
+def measure(path):
+    with open_checkpoint(path).opened() as read:
+        read("b.weight").sum()  # whatever is loaded on first use
+        anon, file = memory()
+        total = read("a.weight", (slice(0, 1024), slice(0, 1024))).sum()
+        few = memory()
+        total = read("a.weight").sum()
+        whole = memory()
+    print(few[0] - anon, few[1] - file, whole[0] - anon, whole[1] - file, flush=True)
+
+for path in sys.argv[1:]:  # each in a process of its own; torch is imported once for all
+    if os.fork() == 0:
+        measure(path)
+        os._exit(0)
+    os.wait()
 """
-    for name in names:
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / name)], capture_output=True, text=True, check=True
-        )
-        few_anon, few_file, whole_anon, whole_file = map(float, done.stdout.split())
+    done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
+    figures = [list(map(float, line.split())) for line in done.stdout.splitlines()]
+    assert len(figures) == len(paths), done.stderr
+    for few_anon, few_file, whole_anon, whole_file in figures:
         assert few_anon < 16
         assert few_file < 64
         assert whole_anon < 16
