@@ -32,9 +32,13 @@ def show_holdings(page: Page, found: Holdings, *, verbose: bool) -> None:
         for state in found.states
     ]
     if rows:
-        columns = ("state dict", "kind", "tensors", "values", "size", "types", "")
+        columns = ("state dict", "kind", "tensors", "elements", "size", "types", "")
         page.table(
-            columns, rows, ("tensors", "values", "size"), whole=("state dict",), drop=("types", "values", "kind")
+            columns,
+            rows,
+            ("tensors", "elements", "size"),
+            whole=("state dict",),
+            drop=("types", "elements", "kind"),
         )
     if verbose and found.tensors:
         page.table(

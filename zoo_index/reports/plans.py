@@ -37,7 +37,7 @@ def show_plan(page: Page, plan: ShownPlan, *, source: str, target: str, verbose:
     page.line(
         *_pair(source, target),
         f" by {plan.method}: similarity {plan.similarity:.3f}, "
-        f"{percent(plan.coverage)} of the target's elements would be written",
+        f"{percent(plan.coverage)} of the target's parameters would be written",
     )
     _show_supplies(page, plan)
     _show_tensors(page, plan.tensors, verbose=verbose)
@@ -53,7 +53,7 @@ def show_report(page: Page, report: ShownReport, *, verbose: bool) -> None:
     page.line(
         *_pair(report.source, report.target),
         f" by {report.method}: similarity {report.similarity:.3f}, "
-        f"{percent(report.coverage)} of the target's elements written, {report.seconds:.2f} s on {report.device}",
+        f"{percent(report.coverage)} of the target's parameters written, {report.seconds:.2f} s on {report.device}",
     )
     _show_supplies(page, report)
     _show_tensors(page, report.tensors, verbose=verbose)
@@ -88,7 +88,7 @@ def _show_supplies(page: Page, plan: ShownPlan) -> None:
     """Say who supplies what, where there are several sources."""
     for i, supply in enumerate(plan.supplies):
         has = f", {supply.similarity:.0%} of the layers that were left" if i else ""
-        page.line("  ", (supply.name, "bold"), f": {percent(supply.coverage)} of the target's elements{has}")
+        page.line("  ", (supply.name, "bold"), f": {percent(supply.coverage)} of the target's parameters{has}")
 
 
 def _show_note(page: Page, note: str) -> None:

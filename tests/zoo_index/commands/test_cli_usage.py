@@ -119,3 +119,13 @@ def test_two_networks_are_compared_however_they_are_given(words: tuple[str, ...]
 )
 def test_one_network_or_three_are_not_compared(words: tuple[str, ...], said: str) -> None:
     assert said in run("similarity", *words, code=2)
+
+
+def test_networks_have_parameters_and_tensors_have_elements() -> None:
+    torch.save(mlp(3, 4, 2).state_dict(), "old.pth")
+    said = run("inspect", "old.pth")
+    assert "elements" in said
+    assert "values" not in said
+    said = run("plan", "-t", "test_vit", "-s", "test_vit")
+    assert "100.0% of the target's parameters would be written" in said
+    assert "elements" in said
