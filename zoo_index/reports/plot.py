@@ -38,6 +38,21 @@ __all__ = ["draw_plan", "draw_ranking"]
 _WIDTH = 3.5
 """Inches: a column of a paper in two columns."""
 
+_EDGE, _TOP, _AXIS = 0.06, 0.36, 0.24
+"""Inches of a ranking that stay free at the edges, above the bars for title and legend, and below for the axis."""
+
+_BAR = 0.08
+"""Inches from one bar to the next of a source."""
+
+_MOST_BESIDE = 1.6
+"""Inches of a name that still stands beside its bars."""
+
+_MOST_ABOVE = 28
+"""Sources whose names may stand above their bars: of more, the picture would not fit a page."""
+
+_MOST_LETTERS = 150
+"""Of one line; so many do not fit, whichever they are."""
+
 _FOOT, _MARGIN = 0.44, 0.66
 """Inches below the blocks, for the words that explain, and below and above them together."""
 
@@ -193,6 +208,8 @@ def _draw_keys(figure: Figure, axes: Axes, statuses: set[str], height: float, co
 def draw_ranking(answer: Recommendations, path: Path) -> None:
     """Draw the similarity and the coverage of the sources of a ranking.
 
+    Names stand beside their bars, or above them where one is long.
+
     Parameters
     ----------
     answer : Recommendations
@@ -200,27 +217,61 @@ def draw_ranking(answer: Recommendations, path: Path) -> None:
         Ends in ``.png``, ``.svg`` or ``.pdf``.
     """
     results = answer.results[:MOST_ROWS]
-    height = 0.22 * len(results) + 0.62
-    with _figure(path, _WIDTH, height) as figure:
-        axes = figure.add_axes((0.44, 0.3 / height, 0.53, (height - 0.6) / height))
-        places = range(len(results))
-        similarities = [result.similarity for result in results]
-        axes.barh([y - 0.18 for y in places], similarities, 0.34, color="#1f7f93", label="similarity")
-        axes.barh(
-            [y + 0.18 for y in places], [r.coverage for r in results], 0.34, color="#b9c7cc", label="coverage"
-        )
-        axes.set(xlim=(0, 1), ylim=(len(results) - 0.4, -0.6), yticks=list(places))
-        axes.set_yticklabels([_cut(plain(result.name), 30) for result in results])
+    with _figure(path, _WIDTH, 1.0) as figure:
+        names = [_fitted(figure, plain(result.name), _WIDTH - 4 * _EDGE) for result in results]
+        is_above = len(names) <= _MOST_ABOVE and any(_width(figure, name) > _MOST_BESIDE for name in names)
+        if not is_above:
+            names = [_fitted(figure, name, _MOST_BESIDE) for name in names]
+        widest = max((_width(figure, name) for name in names), default=0.0)
+        step, middle = (0.34, 0.23) if is_above else (0.22, 0.11)
+        left = 2 * _EDGE if is_above else widest + 2 * _EDGE
+        length = max(len(results), 1) * step
+        height = _TOP + length + _AXIS
+        figure.set_size_inches(_WIDTH, height)
+        place = (left / _WIDTH, _AXIS / height, (_WIDTH - 2 * _EDGE - left) / _WIDTH, length / height)
+        axes = figure.add_axes(place)
+        middles = [i * step + middle for i in range(len(results))]
+        for key, shift, colour in (("similarity", -_BAR / 2, "#1f7f93"), ("coverage", _BAR / 2, "#b9c7cc")):
+            sizes = [getattr(result, key) for result in results]
+            axes.barh([y + shift for y in middles], sizes, 0.95 * _BAR, color=colour, label=key)
+        axes.set(xlim=(0, 1), ylim=(length, 0), yticks=[])
+        for name, y in zip(names, middles, strict=True):
+            at = (left, y - 0.13) if is_above else (left - _EDGE / 2, y)
+            figure.text(
+                at[0] / _WIDTH,
+                1 - (_TOP + at[1]) / height,
+                name,
+                va="center",
+                ha="left" if is_above else "right",
+            )
         axes.tick_params(length=2, width=0.4)
-        axes.tick_params(axis="y", length=0)
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
-        title = f"Sources for {_cut(plain(str(answer.target['name'])), 40)}"
-        figure.text(0.01, 1 - 0.12 / height, title, fontweight="bold", va="center")
+        title = _fitted(figure, f"Sources for {plain(str(answer.target['name']))}", _WIDTH - 2 * _EDGE, "bold")
+        figure.text(_EDGE / _WIDTH, 1 - 0.12 / height, title, fontweight="bold", va="center")
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="upper right", ncols=2, frameon=False, borderpad=0.1, handlelength=1, fontsize=6
-        )
+        corner = (1 - _EDGE / _WIDTH, 1 - 0.2 / height)
+        style = {"frameon": False, "borderpad": 0.1, "borderaxespad": 0.0, "handlelength": 1, "fontsize": 6}
+        figure.legend(handles, labels, loc="upper right", bbox_to_anchor=corner, ncols=2, **style)
+
+
+def _width(figure: Figure, text: str, weight: str = "normal") -> float:
+    """Inches that a text takes in a figure."""
+    drawn_text = figure.text(0, 0, text, fontweight=weight)
+    size = drawn_text.get_window_extent().width / figure.dpi
+    drawn_text.remove()
+    return float(size)
+
+
+def _fitted(figure: Figure, text: str, room: float, weight: str = "normal") -> str:
+    """Cut a text to a width in inches, if it has to be."""
+    most = min(len(text), _MOST_LETTERS)
+    size = _width(figure, _cut(text, most), weight)
+    if size > room:  # letters differ in width: begin above what they take on average
+        most = min(most, int(1.2 * most * room / size) + 2)
+    while most > 1 and _width(figure, _cut(text, most), weight) > room:
+        most -= 1
+    return _cut(text, most)
 
 
 @contextmanager

@@ -89,6 +89,23 @@ def test_a_ranking_is_drawn_in_its_order(tmp_path: Path) -> None:
     assert "Sources for mine $x^" in said
 
 
+@pytest.mark.parametrize("longest", ["short.in1k", "vit_betwixt_patch16_reg4_gap_256.sbb2_e200_in12k_ft_in1k"])
+def test_names_of_a_ranking_have_the_room_they_need(tmp_path: Path, longest: str) -> None:
+    names = ["first", longest, "third"]
+    for name in ("a.svg", "b.svg", "a.png"):
+        zoo_index.save_plot(ranking(*names), tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert set(names) <= set(texts(tmp_path / "a.svg"))
+    picture = imread(tmp_path / "a.png")
+    assert picture.shape[1] == 1050
+    assert all((edge == 1).all() for edge in (picture[:, :4], picture[:, -4:], picture[:4], picture[-4:]))
+
+
+def test_long_rankings_fit_a_page(tmp_path: Path) -> None:
+    zoo_index.save_plot(ranking(*(f"{i:02}{'a' * 80}" for i in range(60))), tmp_path / "a.png")
+    assert imread(tmp_path / "a.png").shape[0] < 3200
+
+
 def test_what_cannot_be_drawn_is_refused_and_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
