@@ -24,6 +24,7 @@ from zoo_index.database.opening import open_store
 from zoo_index.database.schema import STATE
 from zoo_index.database.store import Store
 from zoo_index.engines import open_engine
+from zoo_index.jobs.refresh import refresh
 from zoo_index.zoo.zoo import Zoo
 
 __all__ = ["browser", "postgres_server", "postgres_url"]  # fixtures
@@ -65,7 +66,9 @@ def code_runs_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 def small_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with a few architectures of timm."""
     path = tmp_path_factory.mktemp("index") / "zoo.db"
-    Zoo(path).refresh(only=SMALL_ZOO, use_snapshot=False, engine=open_engine("inline"))
+    zoo = Zoo(path)
+    refresh(zoo.store, engine=open_engine("inline"), only=SMALL_ZOO, seconds=None)
+    zoo.store.close()
     return path
 
 
