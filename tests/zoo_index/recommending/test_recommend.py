@@ -187,8 +187,9 @@ def test_an_added_checkpoint_is_a_source(zoo: Zoo, tmp_path: Path) -> None:
     assert report.source == "mine"
     for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+    save_module(source, tmp_path / "other.safetensors", {})
     with pytest.raises(InputError, match="'mine' is taken"):
-        zoo.add(tmp_path / "mine.safetensors", "mine")
+        zoo.add(tmp_path / "other.safetensors", "mine")
 
 
 class Backwards(nn.Module):
