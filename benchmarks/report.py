@@ -183,14 +183,15 @@ def server() -> str:
     few = figures["with_ten_waiting"]
     return f"""## The server
 
-{figures["clients"]} clients that ask all the time, {figures["workers"]} workers, on the cores of the
-clients. {origin(figures, "starlette", "uvicorn", "numba", "numpy", "SQLAlchemy")} Server and workers took
-{megabytes(figures["rss_bytes_before"])} before.
+{figures["clients"]} clients ask all the time, on the same cores as the server and its {figures["workers"]} workers.
+{origin(figures, "starlette", "uvicorn", "numba", "numpy", "SQLAlchemy")}
+Server and workers took {megabytes(figures["rss_bytes_before"])} before.
 
 {table(["question", "requests", "a second", "median", "p99", "memory after"], rows)}
 
-Each got its answer. Where only ten might wait, {few["answered"]} of {few["requests"]} were answered and the
-others got 503 at once.
+Each got its answer. A new question takes a core for some 0.2 s, most of it for the coverage of the ten sources; so
+fifty clients wait for each other. Where only ten might wait, {few["answered"]} of {few["requests"]} were answered
+and the others got 503 at once.
 
 The map, one client asking. The first is the shipped index, the others are generated; "made" is done once for each
 refresh:

@@ -188,7 +188,7 @@ def test_bad_targets_of_questions(folder: Path, target: str) -> None:
         ("text.pth", ["'text.pth' is none of these, it starts with b'no weight"]),
         ("evil.pth", ["expected a state dict", "in 'evil.pth'", "'a' and no tensors", "save one with"]),
         ("evil_legacy.pth", ["in 'evil_legacy.pth', found an object of", "no tensors"]),
-        ("net.py", ["'net.py' is none of these"]),
+        ("net.py", ["expected the weights of 'net.py', which is code", "--weights FILE"]),
     ],
 )
 def test_bad_sources(folder: Path, source: str, parts: list[str]) -> None:
