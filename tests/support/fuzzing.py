@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from transfer.errors import ZooError
 
 EXECUTIONS = {
-    "safetensors": (2000, 100_000),
+    "safetensors": (1000, 100_000),
     "torch zip": (500, 60_000),
     "torch zip bytes": (500, 20_000),
     "torch legacy": (500, 30_000),

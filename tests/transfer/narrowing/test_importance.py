@@ -86,7 +86,7 @@ def permuted(model: nn.Module, groups: tuple[Group, ...]) -> dict[str, torch.Ten
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("name", "side", "least"), nets.every_nth_fast(NETWORKS, 2))
+@pytest.mark.parametrize(("name", "side", "least"), nets.every_nth_fast(NETWORKS, 3))
 def test_permuting_every_group_leaves_the_function_as_it_is(name: str, side: int, least: float) -> None:
     model = network(name)
     groups = groups_of(model)

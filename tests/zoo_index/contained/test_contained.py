@@ -191,6 +191,7 @@ def answer(target: str, *, is_gone: bool = False) -> dict[str, object]:
     return {key: value for key, value in found.items() if key not in ("seconds", "target")}
 
 
+@pytest.mark.slow
 def test_code_that_changes_much_is_answered_like_code_that_does_not(folder: Path) -> None:
     """It forks and comes back twice, prints 200 MB, leaves daemons, and changes all that it can reach."""
     Path("plain.py").write_text(NET)
@@ -322,7 +323,7 @@ main.main()
     assert time.monotonic() - begun < PATIENCE / 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_a_command_that_is_killed_while_the_file_is_written(folder: Path, number: int) -> None:
     """The code is asked for its extra state when it is saved; the folder holds what was written so far."""
     Path("net.py").write_text(

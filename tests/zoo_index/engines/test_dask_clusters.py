@@ -42,7 +42,7 @@ def test_an_item_that_takes_its_dask_worker_down_is_lost_alone(cluster: str) -> 
     assert all_done(found)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "nosuch://x", "  "])
+@pytest.mark.parametrize("address", [pytest.param("127.0.0.1:1", marks=pytest.mark.slow), "nosuch://x", "  "])
 def test_a_scheduler_that_is_not_there_is_named(address: str) -> None:
     started = time.monotonic()
     with pytest.raises(
@@ -104,6 +104,7 @@ def lonely_scheduler(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[byt
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_cannot_work_is_not_waited_for(
     lonely_scheduler: tuple[str, subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,7 +104,7 @@ def test_an_interrupt_ends_the_workers(engine: str, cluster: str) -> None:
         ("local-1", ("sleep", 500.0)),
         ("local-1", ("hold", None)),
         ("local-2", ("sleep", 500.0)),
-        ("dask", ("sleep", 500.0)),
+        pytest.param("dask", ("sleep", 500.0), marks=pytest.mark.slow, id="dask-sleep"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )

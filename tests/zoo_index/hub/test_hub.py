@@ -208,7 +208,7 @@ def test_good_weights_are_kept_as_the_hub_keeps_them(hub: Hub, run: Any, zoo: Zo
         (lambda h: h.answer(206, b"x" * 99, **HUB), ["another part of the file"], 1),
         (lambda h: h.wfile.write(b"nonsense\r\n\r\n"), ["broke off after 0 bytes"], 3),
         (lambda h: h.connection.close(), ["broke off after 0 bytes"], 3),
-        (stalled, ["fell silent after 0 bytes"], 3),
+        pytest.param(stalled, ["fell silent after 0 bytes"], 3, marks=pytest.mark.slow),
     ],
 )
 def test_faults_are_named_and_leave_nothing(

@@ -223,7 +223,7 @@ def networks(night: int) -> dict[str, Any]:
     return {"version": str(night), "networks": {f"n{i}_{night}": [3, 4 + i] for i in range(N_NETWORKS)}}
 
 
-@pytest.mark.parametrize(("n_readers", "seconds"), [(3, 3.0), pytest.param(8, 30.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("n_readers", "seconds"), [(3, 2.0), pytest.param(8, 30.0, marks=pytest.mark.slow)])
 def test_readers_see_whole_generations_while_others_are_made(store: Store, n_readers: int, seconds: float) -> None:
     refreshed(store, networks(0))
     place = address(store)
