@@ -22,7 +22,9 @@ GATEKEEPERS = {
     "psycopg": set(),  # SQLAlchemy loads it
     "sklearn": {"zoo_index/index/embedding.py", "zoo_index/index/layout.py"},
     "scipy": {"zoo_index/index/layout.py"},
-    "starlette": {f"zoo_index/server/{name}.py" for name in ("api", "application", "guarding", "pages")},
+    "starlette": {
+        f"zoo_index/server/{name}.py" for name in ("api", "application", "endpoints", "guarding", "pages")
+    },
     "uvicorn": {"zoo_index/server/connections.py", "zoo_index/server/running.py"},
     "click": {
         f"zoo_index/commands/{name}.py"

@@ -6,58 +6,21 @@ Every endpoint is declared here once; requests are read by the declaration, and 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from zoo_index.server import parameters, schemas
-from zoo_index.server.parameters import Parameter
+from zoo_index.server.endpoints import Endpoint
+from zoo_index.server.openapi import openapi
 from zoo_index.server.problems import ProblemError, problem
 from zoo_index.server.service import Service
 
-__all__ = ["ENDPOINTS", "Endpoint", "problem_response"]
-
-Handler = Callable[[Service, Request, dict[str, Any]], Awaitable[Response]]
+__all__ = ["ENDPOINTS", "problem_response"]
 
 _JSON, _BYTES = "application/json", "application/octet-stream"
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One thing that can be asked.
-
-    Parameters
-    ----------
-    method : {'GET', 'POST'}
-    path : str
-    summary, description : str
-    handler : callable
-    answer : dict
-        JSON Schema of the body of a success.
-    parameters : tuple of Parameter
-        Of the query.
-    body : str
-        Media type of what is sent; empty where nothing is.
-    is_open : bool
-        Whether no token is asked for.
-    problems : tuple of int
-        Statuses of errors that are its own.
-    """
-
-    method: Literal["GET", "POST"]
-    path: str
-    summary: str
-    description: str
-    handler: Handler
-    answer: dict[str, Any]
-    parameters: tuple[Parameter, ...] = ()
-    body: str = ""
-    is_open: bool = False
-    problems: tuple[int, ...] = ()
 
 
 def _json(values: Any) -> Response:
@@ -144,8 +107,6 @@ def _answered(status: int, content: bytes) -> Response:
 
 
 async def _openapi(service: Service, request: Request, values: dict[str, Any]) -> Response:
-    from zoo_index.server.openapi import openapi
-
     return _json(openapi(ENDPOINTS))
 
 

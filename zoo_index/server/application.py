@@ -14,7 +14,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from zoo_index.foundation.logs import LOGGER
-from zoo_index.server.api import ENDPOINTS, Endpoint, problem_response
+from zoo_index.server.api import ENDPOINTS, problem_response
+from zoo_index.server.endpoints import Endpoint
 from zoo_index.server.guarding import Guard
 from zoo_index.server.limits import Limits
 from zoo_index.server.pages import missing_page, page_routes, wants_page

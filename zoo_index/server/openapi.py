@@ -1,15 +1,13 @@
-"""The OpenAPI document, made of the declarations in `api`."""
+"""The OpenAPI document, made of the declarations of `api`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo_index.server import schemas
-
-if TYPE_CHECKING:
-    from zoo_index.server.api import Endpoint
+from zoo_index.server.endpoints import Endpoint
 
 __all__ = ["openapi"]
 
