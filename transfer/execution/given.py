@@ -15,6 +15,7 @@ from transfer.errors import InputError
 from transfer.planning.several import called, numbered
 from transfer.weights.checkpoint import Checkpoint, open_checkpoint
 from transfer.weights.reading import Reader, StateReader
+from transfer.weights.renaming import named_like
 
 if TYPE_CHECKING:
     from transfer.structure.records import Architecture
@@ -101,10 +102,18 @@ def given_sources(
     names = _each(name, len(sources), "source_name", is_list=are_several)
     networks = [_network(one, ema=ema) for one in sources]
     found = [str(name or called(network)) for name, network in zip(names, networks, strict=True)]
+    networks = [_named_like(*both) for both in zip(networks, structures, strict=True)]
     return [
         Given(network, network if structure is None else structure, name)
         for network, structure, name in zip(networks, structures, numbered(found), strict=True)
     ]
+
+
+def _named_like(network: Network, structure: object) -> Network:
+    """Give the tensors of a file the names of its module, where that has one for each."""
+    if isinstance(network, Checkpoint) and isinstance(structure, nn.Module):
+        return named_like(network, structure)[0]
+    return network
 
 
 def _each(values: Any, n: int, what: str, *, is_list: bool) -> list[Any]:

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,18 @@ class Checkpoint:
         What is read are views of the mapped file, wherever tensors lie in it as they are in memory.
         """
         yield StateReader(self._load)
+
+    def holding(self, tensors: Mapping[str, str | Stored]) -> Checkpoint:
+        """Return the same file with other names, in the order of these.
+
+        Parameters
+        ----------
+        tensors : mapping of str to str or Stored
+            What each name stands for: a name of now, or a tensor that the file does not have.
+        """
+        held = {name: self._tensors[what] if isinstance(what, str) else what for name, what in tensors.items()}
+        header = {name: tensor.signature for name, tensor in held.items()}
+        return replace(self, header=header, _tensors=held, is_ordered=True)
 
     def _load(self, name: str) -> torch.Tensor:
         stored = self._tensors[name]

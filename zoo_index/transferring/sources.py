@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transfer.errors import InputError, MethodError
 from transfer.structure.headers import header_of
 from transfer.weights.checkpoint import Checkpoint, open_checkpoint
+from transfer.weights.renaming import named_like
 from zoo_index.catalogues.catalogue import open_catalogue
 from zoo_index.database.entries import Entry
 from zoo_index.errors import NothingFoundError, UnknownNameError
@@ -144,7 +145,8 @@ def find_source(
     if entry is None:
         if weights is not None:
             raise InputError(
-                f"expected an entry of the index with --weights, '{source}' is a file; leave --weights out"
+                f"expected an entry of the index, or code (net.py:Net), with --weights, '{source}' is a file; "
+                "leave --weights out"
             )
         if filters != Filters():
             raise InputError(
@@ -204,7 +206,7 @@ def open_source(place: Place, *, ema: bool = False, state: str | None = None) ->
     structure: nn.Module | Architecture | None = None
     note = ""
     if place.code:
-        structure = _built(place.code, checkpoint)
+        structure, checkpoint = _fitted(place.code, checkpoint)
     elif place.entry is not None:
         structure = structure_of(place.entry, checkpoint)
     if structure is None:
@@ -214,18 +216,18 @@ def open_source(place: Place, *, ema: bool = False, state: str | None = None) ->
     return Source(place.name, checkpoint, structure, "; ".join(filter(None, (checkpoint.note, note))))
 
 
-def _built(code: str, checkpoint: Checkpoint) -> nn.Module:
-    """Build the network that a file is said to hold the weights of."""
+def _fitted(code: str, checkpoint: Checkpoint) -> tuple[nn.Module, Checkpoint]:
+    """Build the network that a file is said to hold the weights of, and give these its names."""
     module = build_target(code, device="meta")
-    for name, (shape, _) in header_of(module).items():
-        found = checkpoint.header.get(name)
-        if found is None or found.shape != shape:
-            got = "no tensor of that name" if found is None else f"one of shape {found.shape}"
-            raise InputError(
-                f"expected the weights of '{code}', with {name!r} of shape {shape}, '{checkpoint.path}' has {got}; "
-                "name the code that made the file, or take the file alone: --source FILE"
-            )
-    return module
+    fitted, missing = named_like(checkpoint, module)
+    if missing:
+        shape, found = header_of(module)[missing].shape, checkpoint.header.get(missing)
+        got = "no tensor of that name" if found is None else f"one of shape {found.shape}"
+        raise InputError(
+            f"expected the weights of '{code}', with {missing!r} of shape {shape}, '{checkpoint.path}' has {got}; "
+            "name the code that made the file, or take the file alone: --source FILE"
+        )
+    return module, fitted
 
 
 def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module | None:
