@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from transfer.structure.layers import is_weighted
@@ -34,13 +35,11 @@ def as_executed(items: Sequence[Item], order: Mapping[str, int]) -> tuple[Item, 
     places = _places(items, order)
     owner = {layer.path: i for i, item in enumerate(items) for layer in item.layers}
     spans = {i: _span(item, places) for i, item in enumerate(items) if isinstance(item, Block)}
-    strangers = [
-        (places[layer.path], owner[layer.path]) for item in items for layer in item.layers if not _is_bare(layer)
-    ]
-    spans = {
-        i: (start, end)
-        for i, (start, end) in spans.items()
-        if not any(start < place < end and other != i for place, other in strangers)
+    everything = _sorted_places((layer for item in items for layer in item.layers), places)
+    spans = {  # without those that layers of others lie in
+        i: span
+        for i, span in spans.items()
+        if _n_within(everything, span) == _n_within(_sorted_places(items[i].layers, places), span)
     }
 
     def key(layer: Layer) -> tuple[_Place, int]:
@@ -58,6 +57,15 @@ def as_executed(items: Sequence[Item], order: Mapping[str, int]) -> tuple[Item, 
         is_block = isinstance(items[i], Block) and sum(map(is_weighted, run)) >= 2
         found += [Block(run)] if is_block else run
     return tuple(found)
+
+
+def _sorted_places(layers: Iterable[Layer], places: Mapping[str, _Place]) -> list[_Place]:
+    return sorted(places[layer.path] for layer in layers if not _is_bare(layer))
+
+
+def _n_within(places: Sequence[_Place], span: tuple[_Place, _Place]) -> int:
+    start, end = span
+    return max(bisect_left(places, end) - bisect_right(places, start), 0)
 
 
 def _is_bare(layer: Layer) -> bool:

@@ -1,7 +1,7 @@
 """A weights file under the names of the module that it is of.
 
-Training scripts wrap the module, so that all names begin with ``module.``; tied tensors are saved under one of their
-names; batch norms of old files do not count batches.
+Training scripts wrap the module, so that all names begin with ``module.``; tied tensors are saved under one of
+their names; batch norms of old files do not count batches.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ _N_COMPARED = 32
 _MOST_READ = 16
 """Files of sources that are read once more, in the order of the target: that takes 25 ms for 200 layers each."""
 
-_MOST_PAIRS_READ = 1 << 20
-"""Pairs of layers, one of such a file and one of the target, from which on no further file is read."""
+_MOST_PAIRS_READ = 1 << 21
+"""Pairs of layers, one of such a file and one of the target, in all that are read."""
 
 _COVERAGE = Options(channels="leading", rescale=False, quiet_head=False)
 """Which channels are taken and what they are multiplied by makes no difference to how much is covered."""
@@ -161,15 +161,13 @@ def recommend(
                 known[id_], wanted, float(scores[row]), least=least, trees=trees, is_ordered=id_ not in unordered
             )
         if are_named(wanted):
+            n_pairs = _MOST_PAIRS_READ
             files = best[[id_ in unordered for id_ in ids]]
-            n_pairs = 0
-            for row in files[np.argsort(-scores[files], kind="stable")][:_MOST_READ]:
-                if n_pairs > _MOST_PAIRS_READ:
-                    break
-                n_pairs += int(chosen.n_scoring[row]) * wanted.n_scoring
-                sides = _read(weights_of(row), wanted, find)
+            for row in files[np.argsort(-scores[files], kind="stable")]:
+                sides = _read(weights_of(row), wanted, n_pairs, find) if len(read) < _MOST_READ else None
                 if sides is not None:
                     read[int(chosen.ids[row])] = sides
+                    n_pairs -= sides.source.n_scoring * wanted.n_scoring
                     plain = plain_similarity(sides.source, wanted)
                     scores[row] = best_similarity(sides.source, wanted, plain, trees=trees, is_ordered=False)
         best = leading(best, scores, k)
@@ -207,10 +205,12 @@ def _likeness(entry: Entry, target: Resolved, agreed: float) -> float:
     return 2.0 if target.name in (entry["name"], entry["architecture"]) else agreed
 
 
-def _read(entries: Sequence[Entry], target: Architecture, find: Callable[[Entry], Path | None]) -> Sides | None:
+def _read(
+    entries: Sequence[Entry], target: Architecture, most_pairs: int, find: Callable[[Entry], Path | None]
+) -> Sides | None:
     """Read the first file that there is of some weights of one architecture."""
     path = next(filter(None, map(find, entries)), None)
-    return None if path is None else read_file(path, target)
+    return None if path is None else read_file(path, target, most_pairs)
 
 
 def _covered(source: Architecture | None, read: Sides | None, target: Resolved) -> tuple[float, Verdict | None]:

@@ -211,6 +211,9 @@ class Backwards(nn.Module):
 def test_a_file_that_tells_no_order_is_ranked_as_it_is_planned(zoo: Zoo, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
+    for i in range(20):  # files that tell their order are not read in its place
+        torch.save(Backwards(3, 8, 12, 24, 37 + i).state_dict(), tmp_path / f"e{i}.pth")
+        zoo.add(tmp_path / f"e{i}.pth")
     file = tmp_path / "mine.safetensors"
     save_file({name: t.clone() for name, t in Backwards(3, 8, 12, 24, 36).state_dict().items()}, file)
     zoo.add(file, "mine")
