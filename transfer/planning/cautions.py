@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transfer.alignment.any_order import was_run
 from transfer.alignment.matching import Alignment, LayerPair
 from transfer.structure.layers import is_lookup, is_weighted, out_width
 from transfer.structure.records import Layer
@@ -10,12 +11,15 @@ __all__ = ["cautions"]
 
 _HEADS = (
     "the source does not tell how many heads its attention has: if they are not as wide as the target's, they are "
-    "mixed; name the code of the source as well: -s net.py:Net --weights FILE, in Python source_structure="
+    "mixed; "
 )
+_CODE = "name the code of the source as well: -s net.py:Net --weights FILE, in Python source_structure="
+_ATTRIBUTE = "an attribute num_heads of the module tells it"
 _ROWS = (
-    "{name} has {n_source:,} rows in the source and {n_target:,} in the target: rows are taken by number, which is "
-    "right if a number means the same in both, as with one tokenizer"
+    "tables of other lengths in the source: {tables}; rows are taken by number, which is right where a number "
+    "means the same in both (a position, a word of one tokenizer)"
 )
+_MOST_TABLES = 3
 
 
 def cautions(alignment: Alignment) -> list[str]:
@@ -33,25 +37,29 @@ def cautions(alignment: Alignment) -> list[str]:
     """
     found = []
     if any(map(_are_heads_unknown, alignment.pairs)):
-        found.append(_HEADS)
-    tables = [pair for pair in alignment.pairs if _are_rows_left(pair)]
+        found.append(_HEADS + (_ATTRIBUTE if was_run(alignment.source) else _CODE))
+    tables = sorted(filter(_are_rows_left, alignment.pairs), key=lambda pair: -_n_rows(pair.target))
     if tables:
-        largest = max(tables, key=lambda pair: _n_rows(pair.target))
-        name = largest.target.tensors[0].name
-        found.append(_ROWS.format(name=name, n_source=_n_rows(largest.source), n_target=_n_rows(largest.target)))
+        each = (
+            f"{pair.target.tensors[0].name} has {_n_rows(pair.target):,} rows, there are {_n_rows(pair.source):,}"
+            for pair in tables[:_MOST_TABLES]
+        )
+        found.append(_ROWS.format(tables=", ".join(each)))
     return found
 
 
 def _are_heads_unknown(pair: LayerPair) -> bool:
+    """Whether an attention of known heads is fed by a linear layer of other width, of which they are not known."""
     source, target = pair.source, pair.target
-    is_attention = target.n_heads > 0 and is_weighted(source) and is_weighted(target)
+    is_attention = target.n_heads > 0 and is_weighted(target) and source.kind == "linear"
     return is_attention and not source.n_heads and out_width(source) != out_width(target)
 
 
 def _are_rows_left(pair: LayerPair) -> bool:
     """Whether both are tables that rows are looked up in, and one has more of them."""
-    are_tables = is_lookup(pair.target) and len(pair.source.dims or ()) == 2
-    return are_tables and _n_rows(pair.source) != _n_rows(pair.target)
+    source, target = pair.source, pair.target
+    are_tables = is_lookup(target) and len(source.dims or ()) == 2 and (is_lookup(source) or not source.facts)
+    return are_tables and _n_rows(source) != _n_rows(target)
 
 
 def _n_rows(layer: Layer) -> int:

@@ -87,7 +87,7 @@ def _tell_added(entry: Mapping[str, Any]) -> None:
     if entry["alike"]:
         say(
             f"the same content is already there as {', '.join(entry['alike'])}: both will be recommended; "
-            f"to take this one out: zoo remove {shlex.quote(name)}"
+            f"to take this one out: zoo remove {'-- ' * name.startswith('-')}{shlex.quote(name)}"
         )
 
 

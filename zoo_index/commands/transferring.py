@@ -88,10 +88,13 @@ def plan_command(
     if as_json:
         print_json({"source": source, "target": target, **plan})
     else:
+        from zoo_index.recommending.targets import split_code
         from zoo_index.reports.plans import show_plan
         from zoo_index.reports.shown import ShownPlan
 
         call = shlex.join(["zoo", "transfer", "-t", target, *(word for one in sources for word in ("-s", one))])
+        if any(split_code(one) for one in sources):
+            call += " --weights FILE"
         show_plan(page(), ShownPlan.from_json(plan), source=source, target=target, verbose=verbose, call=call)
     pictures.tell(quiet=as_json)
 

@@ -19,7 +19,8 @@ def check_entry_name(name: str) -> None:
     """
     if not name or name != name.strip() or set(name) & set("/\\:."):
         raise InputError(
-            f"expected a name without '/', '\\', ':', '.' (which sets off a tag) and outer spaces, got {name!r}"
+            f"expected a name without '/', '\\', ':', '.' (which sets off a tag) and outer spaces, got {name!r}; "
+            "give another one: --name"
         )
     check_name(name, "a name")
 

@@ -27,6 +27,22 @@ class Attention(nn.Module):
         return self.head(self.proj(x).mean(1))
 
 
+class Unsaid(Attention):
+    """Keeps the number under a name of its own."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
+        del self.num_heads
+        self.h = heads
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.words(ids) + self.places(torch.arange(ids.shape[1]))
+        n, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(n, t, 3, self.h, -1).permute(2, 0, 3, 1, 4)
+        x = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, c)
+        return self.head(self.proj(x).mean(1))
+
+
 IDS = torch.zeros(1, 4, dtype=torch.long)
 
 
@@ -36,9 +52,11 @@ IDS = torch.zeros(1, 4, dtype=torch.long)
         (Attention(12, 3), ""),  # tells its heads
         (Attention(12, 3).state_dict(), "if they are not as wide as the target's, they are mixed"),
         (Attention(24, 3).state_dict(), ""),  # as wide as the target: nothing is cut
-        (Attention(24, 6, 30), "words.weight has 30 rows in the source and 20 in the target: rows are taken by"),
+        (Attention(24, 6, 30), "words.weight has 20 rows, there are 30; rows are taken by number"),
+        (Unsaid(12, 3), "they are mixed; an attribute num_heads of the module tells it"),
+        (nn.Sequential(nn.Conv2d(3, 72, 3), nn.Conv2d(72, 24, 1)).state_dict(), ""),  # no attention
     ],
-    ids=["module", "tensors", "equal widths", "more rows"],
+    ids=["module", "tensors", "equal widths", "more rows", "unsaid", "no attention"],
 )
 def test_what_is_taken_for_granted_is_said(source: nn.Module | dict[str, torch.Tensor], said: str) -> None:
     note = transfer.plan(source, Attention(24, 6), example=(IDS,)).note

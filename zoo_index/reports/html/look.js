@@ -27,6 +27,12 @@ function percent(share) {
 }
 
 // What a network is made of: blocks, and layers that are in none.
+// Where weights are: those of a file that is not there are nowhere else, structures have none.
+function where(isHere, catalogue) {
+  if (catalogue === "transformers") return "none";
+  return isHere ? "here" : catalogue === "local" || catalogue === "folder" ? "gone" : "hub";
+}
+
 function madeOf(blocks, single) {
   const some = (n, word) => (n ? `${n.toLocaleString("en-US")} ${word}${n === 1 ? "" : "s"}` : "");
   return [some(blocks, "block"), some(single, "single layer")].filter(Boolean).join(" and ") || "no layers";
@@ -46,4 +52,4 @@ if (theme) {
   say();
 }
 
-window.zoo = { data, make, count, percent, madeOf, decoded };
+window.zoo = { data, make, count, percent, madeOf, where, decoded };

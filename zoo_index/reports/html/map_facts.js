@@ -15,9 +15,9 @@ function neighbours(title, hint, list, link) {
 }
 
 function place(entry) {
-  if (entry.available) return "on this machine";
+  if (entry.available) return zoo.server ? "on the server" : "on this machine";
   if (entry.hub_id) return `hub: ${entry.hub_id}`;
-  return entry.url ? "hub" : "";
+  return entry.url ? "hub" : entry.catalogue && zoo.where(false, entry.catalogue) === "gone" ? "the file is gone" : "";
 }
 
 function weights(list) {

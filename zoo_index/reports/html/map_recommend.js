@@ -79,7 +79,7 @@ function show(answer, called) {
     make("td", { class: "number" }, percent(one.coverage)),
     make("td", { class: "number" }, count(one.params)),
     make("td", { class: "wide" }, one.license || "unknown"),
-    make("td", {}, one.available ? "here" : "hub")));
+    make("td", {}, zoo.where(one.available, one.catalogue))));
   const columns = [["#", "number"], ["Source", ""], ["Similarity", ""], ["Benefit", ""], ["Coverage", "number"], ["Parameters", "number"], ["Licence", ""], ["Weights", ""]];
   const table = make("table", { class: "ranking" }, make("thead", {}, make("tr", {}, columns.map(([text, kind]) => make("th", { class: kind }, text)))), make("tbody", {}, rows));
   at("answer").replaceChildren(make("div", { class: "card" },
