@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from transfer.weights.checkpoint import Checkpoint
 from transfer.weights.stored import LoadedTensor, Stored
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 __all__ = ["named_like"]
@@ -37,6 +36,8 @@ def named_like(checkpoint: Checkpoint, module: nn.Module) -> tuple[Checkpoint, s
     str
         The first tensor of the module that the file does not have; empty if it has all.
     """
+    import torch
+
     state = module.state_dict(keep_vars=True)
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     alike: dict[int, list[str]] = {}
