@@ -206,7 +206,7 @@ def open_source(place: Place, *, ema: bool = False, state: str | None = None) ->
     structure: nn.Module | Architecture | None = None
     note = ""
     if place.code:
-        structure, checkpoint = _fitted(place.code, checkpoint)
+        structure = _built(place.code, checkpoint)
     elif place.entry is not None:
         structure = structure_of(place.entry, checkpoint)
     if structure is None:
@@ -216,10 +216,10 @@ def open_source(place: Place, *, ema: bool = False, state: str | None = None) ->
     return Source(place.name, checkpoint, structure, "; ".join(filter(None, (checkpoint.note, note))))
 
 
-def _fitted(code: str, checkpoint: Checkpoint) -> tuple[nn.Module, Checkpoint]:
-    """Build the network that a file is said to hold the weights of, and give these its names."""
+def _built(code: str, checkpoint: Checkpoint) -> nn.Module:
+    """Build the network that a file is said to hold the weights of, and check that it does."""
     module = build_target(code, device="meta")
-    fitted, missing = named_like(checkpoint, module)
+    _, missing = named_like(checkpoint, module)
     if missing:
         shape, found = header_of(module)[missing].shape, checkpoint.header.get(missing)
         got = "no tensor of that name" if found is None else f"one of shape {found.shape}"
@@ -227,7 +227,7 @@ def _fitted(code: str, checkpoint: Checkpoint) -> tuple[nn.Module, Checkpoint]:
             f"expected the weights of '{code}', with {missing!r} of shape {shape}, '{checkpoint.path}' has {got}; "
             "name the code that made the file, or take the file alone: --source FILE"
         )
-    return module, fitted
+    return module
 
 
 def structure_of(entry: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module | None:

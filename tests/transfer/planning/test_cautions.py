@@ -10,9 +10,10 @@ import transfer
 
 
 class Attention(nn.Module):
-    def __init__(self, width: int, heads: int, rows: int = 20) -> None:
+    def __init__(self, width: int, heads: int, rows: int = 20, *, attribute: str = "num_heads") -> None:
         super().__init__()
-        self.num_heads = heads
+        self.attribute = attribute
+        setattr(self, attribute, heads)
         self.words = nn.Embedding(rows, width)
         self.places = nn.Embedding(8, width)
         self.qkv = nn.Linear(width, 3 * width)
@@ -22,23 +23,7 @@ class Attention(nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         x = self.words(ids) + self.places(torch.arange(ids.shape[1]))
         n, t, c = x.shape
-        q, k, v = self.qkv(x).reshape(n, t, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        x = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, c)
-        return self.head(self.proj(x).mean(1))
-
-
-class Unsaid(Attention):
-    """Keeps the number under a name of its own."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__(width, heads)
-        del self.num_heads
-        self.h = heads
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        x = self.words(ids) + self.places(torch.arange(ids.shape[1]))
-        n, t, c = x.shape
-        q, k, v = self.qkv(x).reshape(n, t, 3, self.h, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(x).reshape(n, t, 3, getattr(self, self.attribute), -1).permute(2, 0, 3, 1, 4)
         x = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, c)
         return self.head(self.proj(x).mean(1))
 
@@ -53,7 +38,7 @@ IDS = torch.zeros(1, 4, dtype=torch.long)
         (Attention(12, 3).state_dict(), "if they are not as wide as the target's, they are mixed"),
         (Attention(24, 3).state_dict(), ""),  # as wide as the target: nothing is cut
         (Attention(24, 6, 30), "words.weight has 20 rows, there are 30; rows are taken by number"),
-        (Unsaid(12, 3), "they are mixed; an attribute num_heads of the module tells it"),
+        (Attention(12, 3, attribute="h"), "they are mixed; an attribute num_heads of the module tells it"),
         (nn.Sequential(nn.Conv2d(3, 72, 3), nn.Conv2d(72, 24, 1)).state_dict(), ""),  # no attention
     ],
     ids=["module", "tensors", "equal widths", "more rows", "unsaid", "no attention"],
