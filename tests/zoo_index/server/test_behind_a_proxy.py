@@ -106,3 +106,13 @@ def test_a_slash_too_many_leads_to_the_page(server: Server) -> None:
     answer = server.ask("/recommend/")
     assert (answer.status, answer.headers["location"]) == (307, "../recommend")
     assert server.ask("/api/status/").status == 404
+
+
+@pytest.mark.parametrize("page", ["recommend", "api"])
+@pytest.mark.parametrize(
+    "query", ["name=resnet18", "name=a%26b%20%C3%A9&k=3", "name=%0d%0aX-Evil:%201", "a=b?c//d"]
+)
+def test_a_slash_too_many_keeps_the_query(server: Server, page: str, query: str) -> None:
+    answer = server.ask(f"/{page}/?{query}")
+    assert (answer.status, answer.headers["location"]) == (307, f"../{page}?{query}")
+    assert "x-evil" not in answer.headers
