@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,6 +60,18 @@ _PARTS = (
 """What can be left out, by the names of `transfer.Options`."""
 
 
+def _only_one(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Return the one value of an option; click alone would take the last of several without a word."""
+    if len(values) > 1 and not ctx.resilient_parsing:
+        option = max(parameter.opts, key=len)
+        raise click.UsageError(
+            f"expected one {option.lstrip('-')}, got {len(values)}: {', '.join(map(shlex.quote, values))}; "
+            f"give {option} once, or run the command once for each",
+            ctx,
+        )
+    return values[-1] if values else None
+
+
 def option_for_target(name: str, *, is_required: bool) -> Callable[[Command], Command]:
     """Make the option for the target, which a command gets as `name`."""
     return click.option(
@@ -66,6 +79,8 @@ def option_for_target(name: str, *, is_required: bool) -> Callable[[Command], Co
         "-t",
         name,
         required=is_required,
+        multiple=True,
+        callback=_only_one,
         shell_complete=complete_target,
         help="Your network: file.py, file.py:Name, package.module:Name, a timm name or a checkpoint.",
     )
@@ -81,7 +96,8 @@ def option_for_source(
         "-s",
         name,
         required=is_required,
-        multiple=takes_several,
+        multiple=True,
+        callback=None if takes_several else _only_one,
         shell_complete=complete_sources,
         help=f"Pretrained network by name, or a checkpoint.{more}",
     )

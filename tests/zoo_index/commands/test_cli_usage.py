@@ -121,6 +121,27 @@ def test_one_network_or_three_are_not_compared(words: tuple[str, ...], said: str
     assert said in run("similarity", *words, code=2)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("similarity", "-s", "a", "-s", "b c", "-t", "net.py"),
+            "Error: expected one source, got 2: a, 'b c'; give --source once, or run the command once for each",
+        ),
+        (
+            ("similarity", "-s", "a", "-t", "x.py", "--target", "y.py"),
+            "expected one target, got 2: x.py, y.py; give",
+        ),
+        (("recommend", "-t", "x.py", "-t", "y.py"), "expected one target, got 2: x.py, y.py; give --target once"),
+        (("plan", "-s", "a", "-t", "x.py", "-t", "y.py"), "expected one target, got 2: x.py, y.py"),
+        (("transfer", "--auto", "-t", "x.py", "-t", "x.py"), "expected one target, got 2: x.py, x.py"),
+        (("standardize", "-t", "x.py", "-t", "y.py", "-o", "a.json"), "expected one target, got 2: x.py, y.py"),
+    ],
+)
+def test_of_two_networks_none_is_taken_silently(words: tuple[str, ...], said: str) -> None:
+    assert said in run(*words, code=2)
+
+
 def test_networks_have_parameters_and_tensors_have_elements() -> None:
     torch.save(mlp(3, 4, 2).state_dict(), "old.pth")
     said = run("inspect", "old.pth")
