@@ -148,23 +148,9 @@ def build_without_weights(name: str) -> nn.Module:
     UnknownNameError
         As `build`.
     """
-    from torch import nn
+    from zoo_index.catalogues.without_weights import built_without_weights
 
-    from zoo_index.catalogues.uninitialised import Uninitialised
-
-    network = build(name)
-    saved = network.state_dict(keep_vars=True)
-    if all(key in saved for key, _ in network.named_buffers()):
-        return network
-    with Uninitialised():
-        real = build(name, device="cpu")
-    memo: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # what is registered twice stays one
-    for part in real.modules():
-        for key, parameter in part._parameters.items():
-            if parameter is not None:
-                made = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
-                part._parameters[key] = memo.setdefault(id(parameter), (parameter, made))[1]
-    return real
+    return built_without_weights(lambda device: build(name, device=device))
 
 
 def describe_entry(entry: CatalogueEntry) -> Description:

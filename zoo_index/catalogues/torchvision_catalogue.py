@@ -77,7 +77,7 @@ def build(name: str, *, device: str = "meta") -> nn.Module:
     import torch
 
     from transfer.tracing.given import give_example
-    from zoo_index.catalogues.uninitialised import Uninitialised
+    from zoo_index.catalogues.without_weights import Uninitialised
 
     models = _models()
     known = name.removeprefix(PREFIX).partition(".")[0]

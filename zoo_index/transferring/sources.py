@@ -218,7 +218,9 @@ def open_source(place: Place, *, ema: bool = False, state: str | None = None) ->
 
 def _built(code: str, checkpoint: Checkpoint) -> nn.Module:
     """Build the network that a file is said to hold the weights of, and check that it does."""
-    module = build_target(code, device="meta")
+    from zoo_index.catalogues.without_weights import built_without_weights
+
+    module = built_without_weights(lambda device: build_target(code, device=device))
     _, missing = named_like(checkpoint, module)
     if missing:
         shape, found = header_of(module)[missing].shape, checkpoint.header.get(missing)

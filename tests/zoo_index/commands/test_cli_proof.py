@@ -45,6 +45,19 @@ class Odd(nn.Module):
     def forward(self, image, scale):
         return self.fc(image.flatten(1)) * scale
 
+class Placed(nn.Module):
+    def __init__(self, n_classes=7):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(2))
+        self.fc = nn.Linear(16, n_classes)
+        self.register_buffer("weight", torch.linspace(0, 1, 62 * 62), persistent=False)
+
+    def forward(self, x):
+        return self.fc(self.body(x) @ self.weight)
+
+def placed():
+    return Placed(9)
+
 """
 EXAMPLE = """
 def example_input():
@@ -226,6 +239,14 @@ def test_weights_are_proven_with_the_code_that_made_them(folder: Path) -> None:
         made = json.loads(zoo("transfer", "-t", target, *named).stdout)
         assert (made["function"]["verdict"], made["source"]) == ("equal", "net.py:classes")
     assert load_file("a.safetensors").keys() == load_file("b.safetensors").keys()
+
+
+def test_code_computes_what_its_weights_do_not_hold(folder: Path) -> None:
+    torch.save(build_target("net.py:Placed").state_dict(), "placed.pth")
+    named = ("-s", "net.py:Placed", "--weights", "placed.pth", "-o", "b.safetensors", "--json")
+    made = json.loads(zoo("transfer", "-t", "net.py:placed", "--input", "3x64x64", *named).stdout)
+    assert made["function"]["verdict"] == "equal"
+    assert "read" in made["function"]["reason"]  # of other classes
 
 
 @pytest.mark.parametrize(
