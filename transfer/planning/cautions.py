@@ -15,6 +15,10 @@ _HEADS = (
 )
 _CODE = "name the code of the source as well: -s net.py:Net --weights FILE, in Python source_structure="
 _ATTRIBUTE = "an attribute num_heads of the module tells it"
+_OTHER_HEADS = (
+    "{target} has {n_target} heads of attention, in the source {n_source} share the same width: the rows are taken "
+    "as they are, and the attention computes something else; it starts closer with {n_source} heads"
+)
 _ROWS = (
     "tables of other lengths in the source: {tables}; rows are taken by number, which is right where a number "
     "means the same in both (a position, a word of one tokenizer)"
@@ -38,6 +42,10 @@ def cautions(alignment: Alignment) -> list[str]:
     found = []
     if any(map(_are_heads_unknown, alignment.pairs)):
         found.append(_HEADS + (_ATTRIBUTE if was_run(alignment.source) else _CODE))
+    for pair in filter(_are_heads_others, alignment.pairs):
+        heads = {"n_target": pair.target.n_heads, "n_source": pair.source.n_heads}
+        found.append(_OTHER_HEADS.format(target=pair.target.tensors[0].name, **heads))
+        break
     tables = sorted(filter(_are_rows_left, alignment.pairs), key=lambda pair: -_n_rows(pair.target))
     if tables:
         each = (
@@ -53,6 +61,15 @@ def _are_heads_unknown(pair: LayerPair) -> bool:
     source, target = pair.source, pair.target
     is_attention = target.n_heads > 0 and is_weighted(target) and source.kind == "linear"
     return is_attention and not source.n_heads and out_width(source) != out_width(target)
+
+
+def _are_heads_others(pair: LayerPair) -> bool:
+    """Whether the same channels are divided among another number of heads."""
+    source, target = pair.source, pair.target
+    if not (source.n_heads and target.n_heads) or source.n_heads == target.n_heads or is_lookup(target):
+        return False
+    width = out_width(target)
+    return out_width(source) == width and not width % source.n_heads and not width % target.n_heads
 
 
 def _are_rows_left(pair: LayerPair) -> bool:

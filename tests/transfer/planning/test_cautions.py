@@ -37,11 +37,12 @@ IDS = torch.zeros(1, 4, dtype=torch.long)
         (Attention(12, 3), ""),  # tells its heads
         (Attention(12, 3).state_dict(), "if they are not as wide as the target's, they are mixed"),
         (Attention(24, 3).state_dict(), ""),  # as wide as the target: nothing is cut
+        (Attention(24, 3), "qkv.weight has 6 heads of attention, in the source 3 share the same width"),
         (Attention(24, 6, 30), "words.weight has 20 rows, there are 30; rows are taken by number"),
         (Attention(12, 3, attribute="h"), "they are mixed; an attribute num_heads of the module tells it"),
         (nn.Sequential(nn.Conv2d(3, 72, 3), nn.Conv2d(72, 24, 1)).state_dict(), ""),  # no attention
     ],
-    ids=["module", "tensors", "equal widths", "more rows", "unsaid", "no attention"],
+    ids=["module", "tensors", "equal widths", "other heads", "more rows", "unsaid", "no attention"],
 )
 def test_what_is_taken_for_granted_is_said(source: nn.Module | dict[str, torch.Tensor], said: str) -> None:
     note = transfer.plan(source, Attention(24, 6), example=(IDS,)).note
