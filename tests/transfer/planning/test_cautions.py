@@ -48,3 +48,20 @@ def test_what_is_taken_for_granted_is_said(source: nn.Module | dict[str, torch.T
     note = transfer.plan(source, Attention(24, 6), example=(IDS,)).note
     assert said in note
     assert bool(said) == bool(note)
+
+
+class Both(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.Flatten(2))
+        self.text = Attention(24, 6)
+
+    def forward(self, image: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return self.image(image).mean() + self.text(ids)
+
+
+def test_what_is_taken_for_granted_of_a_further_source_is_said() -> None:
+    target, image = Both(), nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 3)).state_dict()
+    plan = transfer.plan([image, Attention(24, 6, 30)], target, example=(torch.rand(1, 3, 9, 9), IDS))
+    assert "text.words.weight has 20 rows, there are 30" in plan.note
+    assert not transfer.plan([image, Attention(24, 6)], target, example=(torch.rand(1, 3, 9, 9), IDS)).note
