@@ -14,6 +14,7 @@ from transfer.errors import InputError
 from zoo_index.commands.common import PARTIAL, page, print_json, say, zoo_of
 from zoo_index.commands.completing import complete_names, complete_values
 from zoo_index.commands.options import PATH, json_option
+from zoo_index.foundation.counting import counted
 from zoo_index.foundation.progress import advance
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def add_command(
 def _tell_added(entry: Mapping[str, Any]) -> None:
     """Say what was added, and that it, or a file that holds the same, is there already."""
     name, before = entry["name"], entry["replaced"]
-    classes = f", {entry['n_classes']:,} classes" if entry["n_classes"] else ""
-    what = f"{name}: {entry['n_params']:,} parameters{classes}, from {entry['path']}"
+    classes = f", {counted(entry['n_classes'], 'class')}" if entry["n_classes"] else ""
+    what = f"{name}: {counted(entry['n_params'], 'parameter')}{classes}, from {entry['path']}"
     say(f"{'brought up to date' if name in before else 'added'} {what}")
     gone = [other for other in before if other != name]
     if gone:

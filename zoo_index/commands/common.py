@@ -11,6 +11,7 @@ import click
 
 from transfer.errors import InputError
 from zoo_index.foundation import progress
+from zoo_index.foundation.counting import counted
 from zoo_index.foundation.plain_text import plain
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def zoo_of(ctx: click.Context) -> Zoo:
     zoo = open_zoo(root.obj)
     if root.params.get("db") is not None:
         made = f"made a new index at {zoo.store.name} from the shipped snapshot"
-        zoo.on_first_use = lambda n: complain(f"{made} ({n:,} architectures)")
+        zoo.on_first_use = lambda n: complain(f"{made} ({counted(n, 'architecture')})")
     return zoo
 
 

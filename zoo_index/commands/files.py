@@ -11,6 +11,7 @@ from transfer.weights.files import check_writable
 from zoo_index.commands.common import page, print_json, zoo_of
 from zoo_index.commands.completing import complete_names
 from zoo_index.commands.options import PATH, json_option, state_options
+from zoo_index.foundation.counting import counted
 from zoo_index.foundation.progress import step
 
 __all__ = ["FILES"]
@@ -73,7 +74,7 @@ def convert_command(file: Path, output: Path, ema: bool, state: str | None, as_j
             {"source": str(file), "output": str(output), "tensors": len(converted.header), "note": converted.note}
         )
     else:
-        page().line(f"{len(converted.header)} tensors saved to ", (str(output), "bold"))
+        page().line(f"{counted(len(converted.header), 'tensor')} saved to ", (str(output), "bold"))
         if converted.note:
             page().line((converted.note, "dim"))
 
@@ -118,7 +119,9 @@ def pack_command(ctx: click.Context, names: tuple[str, ...], output: Path, as_js
     else:
         from zoo_index.reports.page import in_bytes
 
-        page().line(f"{len(packed.entries)} entries, {in_bytes(packed.n_bytes)}, in ", (packed.output, "bold"))
+        page().line(
+            f"{counted(len(packed.entries), 'entry')}, {in_bytes(packed.n_bytes)}, in ", (packed.output, "bold")
+        )
 
 
 @click.command("unpack", short_help="Put what was packed in its place.")
@@ -139,7 +142,7 @@ def unpack_command(ctx: click.Context, file: Path, as_json: bool) -> None:
         print_json(asdict(unpacked))
     else:
         index = "the index of the pack is used" if unpacked.has_index else "the index that was here stays"
-        page().line(f"{len(unpacked.entries)} entries, {unpacked.n_files} new files; {index}")
+        page().line(f"{counted(len(unpacked.entries), 'entry')}, {counted(unpacked.n_files, 'new file')}; {index}")
 
 
 FILES = (inspect_command, convert_command, fetch_command, pack_command, unpack_command)

@@ -11,6 +11,7 @@ from transfer.weights.files import check_writable
 from zoo_index.commands.common import PARTIAL, page, print_json, say, zoo_of
 from zoo_index.commands.options import PATH, json_option
 from zoo_index.errors import LeaseHeldError
+from zoo_index.foundation.counting import counted
 from zoo_index.foundation.progress import advance, step
 
 __all__ = ["INDEX"]
@@ -136,7 +137,8 @@ def export_command(ctx: click.Context, folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(provenance)
     else:
-        say(f"snapshot of timm {provenance['timm']} ({provenance['architectures']} architectures) in {folder}")
+        n = counted(provenance["architectures"], "architecture")
+        say(f"snapshot of timm {provenance['timm']} ({n}) in {folder}")
 
 
 @index.command("verify", short_help="Check that the index is sound.")
@@ -207,8 +209,8 @@ def vacuum_command(ctx: click.Context, keep_days: float, as_json: bool) -> None:
         print_json(asdict(cleared))
     else:
         say(
-            f"deleted {cleared.architectures} architectures, {cleared.entries} entries, {cleared.blocks} blocks "
-            f"and {cleared.layers} layers"
+            f"deleted {counted(cleared.architectures, 'architecture')}, {counted(cleared.entries, 'entry')}, "
+            f"{counted(cleared.blocks, 'block')} and {counted(cleared.layers, 'layer')}"
         )
 
 

@@ -169,7 +169,7 @@ def _retyped(ctx: click.Context, sources: Sequence[str]) -> str:
         elif param.is_flag:
             words.append(option)
         else:
-            for one in (value or ()) if param.multiple else [value]:
+            for one in value if isinstance(value, tuple) else [value]:
                 words += [option, str(one)]
     if "named" in ctx.params:
         words += [word for name in sources for word in ("--source", name)]

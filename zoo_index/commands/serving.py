@@ -15,6 +15,7 @@ from zoo_index.commands.common import complain, print_json, say, zoo_of
 from zoo_index.commands.options import PATH, filter_options, filters_from, input_option, json_option, target_option
 from zoo_index.commands.usage import WithHints
 from zoo_index.foundation import progress
+from zoo_index.foundation.counting import counted
 
 if TYPE_CHECKING:
     from zoo_index.server.running import Place
@@ -48,7 +49,7 @@ def explore_command(ctx: click.Context, /, html: Path, as_json: bool, **options:
     if as_json:
         print_json({"architectures": n, "output": str(html)})
     else:
-        say(f"map of {n:,} architectures saved to {html}; open it in a browser")
+        say(f"map of {counted(n, 'architecture')} saved to {html}; open it in a browser")
 
 
 @click.command("serve", short_help="Show the index in a browser, and answer questions.")

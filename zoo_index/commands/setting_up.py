@@ -13,6 +13,7 @@ import click
 from zoo_index.commands.common import page, print_json, print_lines
 from zoo_index.commands.options import json_option
 from zoo_index.database.opening import default_place, is_address, without_password
+from zoo_index.foundation.counting import counted
 from zoo_index.foundation.plain_text import plain
 from zoo_index.foundation.settings import OPTION, SETTINGS, Found, Setting, load_settings, project_file, user_file
 from zoo_index.foundation.terminal import width_of
@@ -146,7 +147,8 @@ def welcome(ctx: click.Context) -> None:
     place = default_place() if ctx.obj is None else str(ctx.obj)
     found = amounts(place)
     if found is not None:
-        index = f"Index: {without_password(place)}, {found[1]:,} pretrained networks of {found[0]:,} architectures."
+        amount = f"{counted(found[1], 'pretrained network')} of {counted(found[0], 'architecture')}"
+        index = f"Index: {without_password(place)}, {amount}."
     elif is_address(place):
         index = f"Index: {without_password(place)}. Look at it: zoo index status."
     elif Path(place).exists():

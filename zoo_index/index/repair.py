@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zoo_index.database import queries, runs
 from zoo_index.database.clearing import drop_orphans, orphans
+from zoo_index.foundation.counting import counted
 from zoo_index.index import vectors
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def find_repairable(store: Store) -> list[str]:
     """Return what `repair` would put right in the database."""
     with store.reading() as connection:
         n = orphans(connection)
-    return [f"{n} vectors or entries are of architectures that are gone; run: zoo doctor --repair"] if n else []
+    return [f"vectors or entries of architectures that are gone: {n:,}; run: zoo doctor --repair"] if n else []
 
 
 def repair(store: Store) -> list[str]:
@@ -34,10 +35,12 @@ def repair(store: Store) -> list[str]:
     with store.writing() as connection:
         n = drop_orphans(connection)
         if n:
-            done.append(f"deleted {n} vectors and entries of architectures that are gone; run: zoo index refresh")
+            done.append(
+                f"deleted vectors and entries of architectures that are gone: {n:,}; run: zoo index refresh"
+            )
         n = runs.note_lost(connection)
         if n:
-            done.append(f"noted {n} unfinished runs as lost")
+            done.append(f"noted {counted(n, 'unfinished run')} as lost")
         stamp = vectors.Stamp(queries.identity(connection), queries.generation(connection))
     if vectors.is_altered(store.vector_path, stamp):
         for path in (store.vector_path, vectors.stamp_path(store.vector_path)):

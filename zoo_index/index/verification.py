@@ -7,6 +7,7 @@ from pathlib import Path
 from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import loading, queries
 from zoo_index.database.store import Store
+from zoo_index.foundation.counting import counted
 from zoo_index.foundation.progress import advance
 from zoo_index.index import vectors
 
@@ -48,7 +49,6 @@ def _outdated(rows: list[dict[str, str | None]]) -> list[str]:
         for row in gone
     ]
     if len(rows) > len(gone):
-        found.append(
-            f"{len(rows) - len(gone)} architectures are of an older standardization; run: zoo index refresh"
-        )
+        n = counted(len(rows) - len(gone), "architecture")
+        found.append(f"{n} of an older standardization; run: zoo index refresh")
     return found

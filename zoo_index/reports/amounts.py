@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zoo_index.foundation.counting import counted
 from zoo_index.recommending.answers import STRUCTURES
 
 __all__ = ["NUMBERS", "count", "made_of", "shape_of", "size_of", "where"]
@@ -25,7 +26,7 @@ def made_of(n_blocks: int, n_single: int) -> str:
     if not n_blocks:
         return "no blocks"
     named = [(n_blocks, "block"), (n_single, "single layer")]
-    return " and ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in named if n)
+    return " and ".join(counted(n, word) for n, word in named if n)
 
 
 def shape_of(shape: Sequence[int] | None) -> str:

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zoo_index.foundation.counting import counted
 from zoo_index.foundation.plain_text import plain
 from zoo_index.recommending.answers import STRUCTURES
 from zoo_index.reports.amounts import count, where
@@ -74,7 +75,7 @@ def show_entries(page: Page, entries: Sequence[Mapping[str, Any]], *, settings: 
     dropped = [column for column in _DROPPED if column in header]
     page.columns(header, rows, drop=dropped, numbers=("params", "size", "downloads", "top1"))
     n = len({entry["architecture_id"] for entry in entries})
-    page.line((f"{len(entries):,} entries of {n:,} architectures", "dim"))
+    page.line((f"{counted(len(entries), 'entry')} of {counted(n, 'architecture')}", "dim"))
     if settings:
         page.line((f"by your settings: {settings} (zoo settings)", "dim"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from zoo_index.foundation.counting import counted, noun
 from zoo_index.recommending.advising import Advice, advise
 from zoo_index.recommending.verdicts import percent
 from zoo_index.reports.amounts import NUMBERS, count, made_of, where
@@ -53,7 +54,7 @@ def show_recommendations(
     page.line(
         "target ",
         (target["name"], "bold"),
-        f": {count(target['params'])} parameters, {target['layers']} layers, "
+        f": {count(target['params'])} {noun(target['params'], 'parameter')}, {counted(target['layers'], 'layer')}, "
         f"{made_of(target['blocks'], target.get('single_layers', 0))}",
     )
     rows: list[list[Cell]] = [
@@ -91,8 +92,8 @@ def _explain(page: Page, answer: Recommendations, best: Advice | None) -> None:
     page.pairs(_MEANINGS.items())
     scored = "all" if answer.n_scored == answer.n_considered else f"{answer.n_scored:,} of them"
     page.line(
-        f"{answer.n_considered:,} architectures were considered, {scored} compared exactly by the measure "
-        f"{answer.measure}, in {answer.seconds:.2f} s"
+        f"{counted(answer.n_considered, 'architecture')} {'was' if answer.n_considered == 1 else 'were'} "
+        f"considered, {scored} compared exactly by the measure {answer.measure}, in {answer.seconds:.2f} s"
     )
     if best is not None:
         evidence = next(result.evidence for result in answer.results if result.rank == best.rank)

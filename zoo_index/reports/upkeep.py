@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo_index.catalogues.catalogue import RANKING_DATASET
+from zoo_index.foundation.counting import counted
 from zoo_index.reports.amounts import NUMBERS, count
 from zoo_index.reports.page import Cell, Page
 
@@ -42,16 +43,19 @@ def show_status(page: Page, status: Mapping[str, Any]) -> None:
     made = status["made_utc"]
     rows = {
         "index": status["index"],
-        "networks": f"{status['entries']:,} pretrained, of {status['architectures']:,} architectures",
-        "made of": f"{status['blocks']:,} different blocks, {status['layers']:,} different layers",
+        "networks": f"{status['entries']:,} pretrained, of {counted(status['architectures'], 'architecture')}",
+        "made of": f"{counted(status['blocks'], 'different block')}, "
+        f"{counted(status['layers'], 'different layer')}",
         "generation": f"{status['generation']}" + (f", made {made:%Y-%m-%d %H:%M} UTC" if made else ""),
     }
     for row in status["catalogues"]:
-        rows[f"from {row['catalogue']}"] = f"{row['architectures']:,} architectures ({row['catalogue_version']})"
+        rows[f"from {row['catalogue']}"] = (
+            f"{counted(row['architectures'], 'architecture')} ({row['catalogue_version']})"
+        )
     for dataset, n in status["metrics"].items():
-        rows[f"results on {dataset}"] = f"{n:,} weight sets"
-    counted = {"failures": "failed", "retired": "gone, kept for zoo index diff", "prepared": "not published yet"}
-    rows["also"] = ", ".join(f"{status[key]:,} {what}" for key, what in counted.items() if status[key])
+        rows[f"results on {dataset}"] = counted(n, "weight set")
+    kept = {"failures": "failed", "retired": "gone, kept for zoo index diff", "prepared": "not published yet"}
+    rows["also"] = ", ".join(f"{status[key]:,} {what}" for key, what in kept.items() if status[key])
     run = status["last_run"]
     if run:
         rows["last run"] = (
@@ -68,8 +72,9 @@ def show_refresh(page: Page, report: RefreshReport) -> None:
     if report.from_snapshot:
         page.line("started from the shipped snapshot, which fits the installed timm")
     page.line(
-        f"{len(report.new)} architectures new, {len(report.changed)} changed, {report.unchanged} unchanged, "
-        f"{len(report.retired)} retired, {len(report.failed)} failed; {report.entries_changed} entries changed; "
+        f"{counted(len(report.new), 'architecture')} new, {len(report.changed)} changed, "
+        f"{report.unchanged} unchanged, {len(report.retired)} retired, {len(report.failed)} failed; "
+        f"{counted(report.entries_changed, 'entry')} changed; "
         f"generation {report.generation}, run {report.run} {report.status}, {report.seconds:.1f} s"
     )
     for old, name in report.renamed.items():
@@ -124,9 +129,9 @@ def show_difference(page: Page, found: Difference) -> None:
     kinds = [
         (what, kind, getattr(found, prefix + what))
         for what in ("new", "changed", "retired")
-        for kind, prefix in (("architectures", ""), ("entries", "entries_"))
+        for kind, prefix in (("architecture", ""), ("entry", "entries_"))
     ]
-    counts = ", ".join(f"{len(names):,} {kind} {what}" for what, kind, names in kinds if names)
+    counts = ", ".join(f"{counted(len(names), kind)} {what}" for what, kind, names in kinds if names)
     page.line(f"generation {found.since} to {found.until}: {counts or 'nothing changed'}")
     for what, kind, names in kinds:
         for name in names[:_MOST_NAMES]:
@@ -140,7 +145,7 @@ def show_metrics(page: Page, report: MetricsReport) -> None:
     page.line(
         "results on ",
         (report.dataset, "bold"),
-        f" of {report.results} weight sets, {report.matched} in the index",
+        f" of {counted(report.results, 'weight set')}, {report.matched} in the index",
     )
     if report.unmatched:
         shown = ", ".join(report.unmatched[:5])

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zoo_index.foundation.counting import noun
 from zoo_index.foundation.logs import LOGGER
 from zoo_index.server.limits import Limits
 from zoo_index.server.problems import ProblemError, stopping
@@ -226,7 +227,9 @@ class Workers:
         except TimeoutError:
             await worker.end()
             raise ProblemError(
-                504, f"expected an answer within {seconds:g} seconds, it took longer; ask about a smaller network"
+                504,
+                f"expected an answer within {seconds:g} {noun(seconds, 'second')}, it took longer; "
+                "ask about a smaller network",
             ) from None
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             how = await worker.ended()

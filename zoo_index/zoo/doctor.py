@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.errors import ZooError
+from zoo_index.foundation.counting import counted
 from zoo_index.index.repair import find_repairable
 from zoo_index.index.snapshot import read_provenance, snapshot_fits
 from zoo_index.zoo.zoo import Zoo
@@ -55,7 +56,7 @@ def _snapshot() -> Finding:
     provenance = read_provenance()
     if provenance is None:
         return Finding("snapshot", "note", "none ships with this installation; zoo index refresh builds the index")
-    text = f"made for timm {provenance['timm']}, {provenance['architectures']} architectures"
+    text = f"made for timm {provenance['timm']}, {counted(provenance['architectures'], 'architecture')}"
     if snapshot_fits(provenance):
         return Finding("snapshot", "ok", text)
     return Finding("snapshot", "note", f"{text}; another timm is installed, zoo index refresh builds the index")
@@ -86,7 +87,11 @@ def _index(zoo: Zoo) -> list[Finding]:
     except ZooError as error:
         return [Finding("index", "problem", str(error))]
     findings = [
-        Finding("index", "ok", f"'{name}': {status['architectures']} architectures, {status['entries']} entries")
+        Finding(
+            "index",
+            "ok",
+            f"'{name}': {counted(status['architectures'], 'architecture')}, {counted(status['entries'], 'entry')}",
+        )
     ]
     findings += [Finding("index", "problem", text) for text in wrong]
     installed = metadata.version("timm")
@@ -96,8 +101,8 @@ def _index(zoo: Zoo) -> list[Finding]:
                 Finding(
                     "index",
                     "problem",
-                    f"{row['architectures']} architectures are of timm {row['catalogue_version']}, installed is "
-                    f"{installed}; run: zoo index refresh",
+                    f"{counted(row['architectures'], 'architecture')} of timm {row['catalogue_version']}, "
+                    f"installed is {installed}; run: zoo index refresh",
                 )
             )
     if status["last_run"] and status["last_run"]["status"] in ("lost", "interrupted", "failed"):
@@ -107,7 +112,8 @@ def _index(zoo: Zoo) -> list[Finding]:
             Finding(
                 "index",
                 "note",
-                f"{len(status['failed'])} architectures could not be standardized; see: zoo index status",
+                f"{counted(len(status['failed']), 'architecture')} could not be standardized; "
+                "see: zoo index status",
             )
         )
     findings += [Finding("index", "problem", text) for text in find_repairable(zoo.store)]
@@ -122,4 +128,4 @@ def _hub() -> Finding:
     cache: Path = hub_cache()
     n = sum(1 for _ in cache.glob("models--*")) if cache.is_dir() else 0
     offline = ", HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else ""
-    return Finding("hub cache", "ok", f"'{cache}': {n} models{offline}")
+    return Finding("hub cache", "ok", f"'{cache}': {counted(n, 'model')}{offline}")

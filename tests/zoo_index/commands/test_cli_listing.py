@@ -46,6 +46,11 @@ def test_patterns_pick_entries_by_their_names_or_their_architectures() -> None:
     assert listed("test_vit?.*") == ["test_vit2.r160_in1k"]
 
 
+def test_what_is_listed_is_counted() -> None:
+    last = [zoo("list", name).stdout.splitlines()[-1] for name in ("test_vit2", "test_vit*")]
+    assert last == ["1 entry of 1 architecture", "2 entries of 2 architectures"]
+
+
 def test_the_order_is_as_asked_and_what_is_unknown_comes_last() -> None:
     with closing(sqlite3.connect("zoo.db")) as connection, connection:
         for name, downloads in (("test_vit.r160_in1k", 5), ("test_resnet.r160_in1k", 50)):

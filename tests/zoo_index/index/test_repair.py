@@ -38,7 +38,7 @@ def test_what_is_harmed_is_found_and_put_right(zoo: Zoo) -> None:
     harm(zoo)
     found = problems(zoo)
     assert any(
-        "2 vectors or entries are of architectures that are gone; run: zoo doctor --repair" in text
+        "vectors or entries of architectures that are gone: 2; run: zoo doctor --repair" in text
         for text in found
     )
     assert any("was altered" in text for text in found)

@@ -146,6 +146,19 @@ def test_every_family_has_a_colour_when_it_is_asked_for(browser: Any, tmp_path: 
         assert page.inner_text("#legend") == "No family has this in its name."
 
 
+def test_of_one_thing_the_map_speaks_as_of_one(browser: Any, small_index: Path, tmp_path: Path) -> None:
+    arguments = ["--db", str(small_index), "explore", "--search", "test_vit2", "--html", str(tmp_path / "one.html")]
+    done = CliRunner().invoke(cli, arguments)
+    assert "map of 1 architecture saved" in done.output
+    with opened(browser, tmp_path / "one.html") as visit:
+        page = visit.page
+        page.wait_for_function(READY)
+        assert page.inner_text("#told") == "1 architecture · search=test_vit2"
+        page.fill("#search", "vit")
+        page.keyboard.press("Enter")
+        assert "1 set of weights" in page.inner_text("#facts")
+
+
 def test_what_is_not_there_is_said_to_be_missing(browser: Any, file: Path) -> None:
     with opened(browser, file) as visit:
         page = visit.page

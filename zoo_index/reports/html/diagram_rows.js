@@ -1,5 +1,5 @@
 // Rows of the diagram: a stage, block, layer or tensor each, with how much of it is filled or used.
-const { make, count, percent, tensorsOf, nameOf } = zoo;
+const { make, count, noun, percent, tensorsOf, nameOf } = zoo;
 
 const isSingle = (node) => node.level === 1 && node.index !== undefined; // a layer that is in no block
 const amountOf = (nodes) => { const single = nodes.filter(isSingle).length; return zoo.madeOf(nodes.length - single, single); };
@@ -10,7 +10,7 @@ function head(networks, isTarget) {
   return make("div", { class: `side-head ${isTarget ? "target" : "source"}` },
     make("span", { class: "soft" }, isTarget ? "Target" : one ? "Source" : `${networks.length} sources`),
     one ? make("bdi", { title: one.name }, one.name) : null,
-    one ? make("span", { class: "soft amount" }, `${count(one.size)} elements, ${amountOf(one.blocks)}`) : null);
+    one ? make("span", { class: "soft amount" }, `${count(one.size)} ${noun(one.size, "element")}, ${amountOf(one.blocks)}`) : null);
 }
 
 // Rows are made once and kept, so that the focus stays where it is.
@@ -44,8 +44,8 @@ function spoken(node) {
   const what = node.index !== undefined ? "layer" : node.tensor ? "tensor" : ["stage", "block"][node.level];
   const found = node.totals;
   if (node.tensor && found) return `tensor ${node.tensor.name}, ${node.tensor.shape}, ${node.tensor.status}`;
-  if (found) return `${what} ${nameOf(node)}, ${count(found.size)} elements, ${percent(found.written / (found.size || 1))} filled`;
-  return `${what} ${nameOf(node)}, ${count(node.size)} elements, ${percent(node.used / (node.size || 1))} used`;
+  if (found) return `${what} ${nameOf(node)}, ${count(found.size)} ${noun(found.size, "element")}, ${percent(found.written / (found.size || 1))} filled`;
+  return `${what} ${nameOf(node)}, ${count(node.size)} ${noun(node.size, "element")}, ${percent(node.used / (node.size || 1))} used`;
 }
 
 // Put the rows of a column into it, those of each network as a tree.

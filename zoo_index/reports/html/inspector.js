@@ -15,7 +15,7 @@ function ofRibbon(ribbon) {
 }
 
 function ofTarget(node, model) {
-  const first = make("div", {}, mono(nameOf(node)), " ", make("span", { class: "soft" }, node.tensor ? node.tensor.shape : `${plural(node.totals.n, "tensor")}, ${number(node.totals.size)} elements`));
+  const first = make("div", {}, mono(nameOf(node)), " ", make("span", { class: "soft" }, node.tensor ? node.tensor.shape : `${plural(node.totals.n, "tensor")}, ${plural(node.totals.size, "element")}`));
   if (node.tensor) return [first, ...ofTensor(node.tensor, model)];
   const found = node.totals;
   const counts = zoo.STATUSES.filter((status) => found.tensors[status]).map((status) => make("span", { class: `tag ${status}` }, `${found.tensors[status]} ${status}`));
@@ -35,7 +35,7 @@ function ofTensor(tensor, model) {
 function ofSource(node) {
   const used = node.size ? node.used / node.size : 0;
   return [
-    make("div", {}, mono(nameOf(node)), " ", make("span", { class: "soft" }, node.tensor ? node.tensor.shape : `${number(node.size)} elements`)),
+    make("div", {}, mono(nameOf(node)), " ", make("span", { class: "soft" }, node.tensor ? node.tensor.shape : `${plural(node.size, "element")}`)),
     make("div", {}, node.used ? `${percent(used)} of it is used` : "not used"),
     feeds(node),
   ];

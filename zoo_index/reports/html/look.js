@@ -20,21 +20,25 @@ function count(n) {
   return String(n);
 }
 
+const number = (n) => n.toLocaleString("en-US");
+const noun = (n, word) => (n === 1 ? word : `${word}${word.endsWith("s") ? "es" : "s"}`); // as it stands behind a number
+const plural = (n, word) => `${number(n)} ${noun(n, word)}`;
+
 function percent(share) {
   if (share > 0 && share < 0.0005) return "<0.1%";
   const shown = (100 * share).toFixed(1);
   return shown === "100.0" && share < 1 ? "99.9%" : `${shown}%`;
 }
 
-// What a network is made of: blocks, and layers that are in none.
 // Where weights are: those of a file that is not there are nowhere else, structures have none.
 function where(isHere, catalogue) {
   if (catalogue === "transformers") return "none";
   return isHere ? "here" : catalogue === "local" || catalogue === "folder" ? "gone" : "hub";
 }
 
+// What a network is made of: blocks, and layers that are in none.
 function madeOf(blocks, single) {
-  const some = (n, word) => (n ? `${n.toLocaleString("en-US")} ${word}${n === 1 ? "" : "s"}` : "");
+  const some = (n, word) => (n ? plural(n, word) : "");
   return [some(blocks, "block"), some(single, "single layer")].filter(Boolean).join(" and ") || "no layers";
 }
 
@@ -52,4 +56,4 @@ if (theme) {
   say();
 }
 
-window.zoo = { data, make, count, percent, madeOf, where, decoded };
+window.zoo = { data, make, count, number, noun, plural, percent, madeOf, where, decoded };

@@ -1,5 +1,5 @@
 // The map as the reader's hands use it: by mouse, by touch, by keys. It comes last, and begins.
-const { count, atlas } = zoo;
+const { count, noun, plural, atlas } = zoo;
 const { canvas, view, closest, cellAt, toX, toY } = atlas;
 
 // ---------- mouse and touch
@@ -40,8 +40,8 @@ function hover([px, py]) {
   const p = atlas.drawnCells.length ? null : closest(px, py), cell = p ? null : cellAt(px, py);
   if (p !== atlas.focus) { atlas.focus = p; atlas.draw(); }
   canvas.style.cursor = p || cell ? "pointer" : "";
-  if (p) atlas.hint(px, py, p.name, `${map.families[p.family]} · ${count(p.params)} parameters · ${p.weights} set${p.weights === 1 ? "" : "s"} of weights`);
-  else if (cell) atlas.hint(px, py, `${cell.n.toLocaleString("en")} architectures`, `${Math.round(100 * cell.share)}% ${map.families[cell.family]}`);
+  if (p) atlas.hint(px, py, p.name, `${map.families[p.family]} · ${count(p.params)} ${noun(p.params, "parameter")} · ${plural(p.weights, "set")} of weights`);
+  else if (cell) atlas.hint(px, py, plural(cell.n, "architecture"), `${Math.round(100 * cell.share)}% ${map.families[cell.family]}`);
   else atlas.unhint();
 }
 
@@ -65,7 +65,7 @@ function step(way) {
   atlas.focus = best;
   if (atlas.inSight(best.name)) atlas.draw();
   else atlas.look({ x: best.x, y: best.y });
-  atlas.hint(toX(best.x), toY(best.y), best.name, `${atlas.map.families[best.family]} · ${count(best.params)} parameters`);
+  atlas.hint(toX(best.x), toY(best.y), best.name, `${atlas.map.families[best.family]} · ${count(best.params)} ${noun(best.params, "parameter")}`);
   atlas.at("told").textContent = best.name;
 }
 

@@ -1,5 +1,5 @@
 // What is told of one architecture: neighbours both ways, weights, blocks.
-const { make, count, percent } = zoo;
+const { make, count, noun, plural } = zoo;
 
 function bytes(n) { return n === null || n === undefined ? "" : n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${(n / 1e6).toFixed(1)} MB`; }
 
@@ -25,10 +25,10 @@ function weights(list) {
     make("div", { class: "mono break" }, entry.name),
     make("div", { class: "soft small break" }, [
       entry.license || "licence unknown", entry.dataset && `trained on ${entry.dataset}`, entry.input_size,
-      entry.n_classes ? `${entry.n_classes} classes` : "", entry.top1 === null ? "" : `top-1 ${entry.top1.toFixed(1)}%`,
+      entry.n_classes ? plural(entry.n_classes, "class") : "", entry.top1 === null ? "" : `top-1 ${entry.top1.toFixed(1)}%`,
       bytes(entry.n_bytes), place(entry),
     ].filter(Boolean).join(" · "))));
-  return make("section", {}, make("h3", {}, `${list.length} set${list.length === 1 ? "" : "s"} of weights`), make("ul", { class: "weights" }, rows));
+  return make("section", {}, make("h3", {}, `${plural(list.length, "set")} of weights`), make("ul", { class: "weights" }, rows));
 }
 
 function blocks(list) {
@@ -37,7 +37,7 @@ function blocks(list) {
   const rows = list.map((one) => {
     const share = (one.times * one.params) / most;
     const times = one.times > 1 ? `${one.times} × ` : "";
-    const head = one.is_block ? `${times}block of ${one.layers.length} layers` : `${times}${one.layers[0]}`;
+    const head = one.is_block ? `${times}block of ${plural(one.layers.length, "layer")}` : `${times}${one.layers[0]}`;
     const line = [make("span", { class: "what" }, head), make("span", { class: "meter", "aria-hidden": "true" },
       make("span", { style: `width:${(100 * share).toFixed(1)}%` })), make("span", { class: "value", title: "elements of its tensors" }, count(one.times * one.params))];
     if (!one.is_block) return make("li", {}, make("div", { class: "line" }, ...line));
@@ -51,7 +51,7 @@ function facts(told, { link, close, href }) {
   const name = make("h2", { class: "name" }, href ? make("a", { href }, told.name) : told.name);
   const head = make("div", { class: "row head" }, make("div", { class: "grow" }, name),
     close ? make("button", { type: "button", class: "close", "aria-label": "Close", onclick: close }, "×") : null);
-  const chips = make("div", { class: "row chips" }, chip(`family: ${told.family}`), chip(`${count(told.params)} parameters`),
+  const chips = make("div", { class: "row chips" }, chip(`family: ${told.family}`), chip(`${count(told.params)} ${noun(told.params, "parameter")}`),
     chip(`catalogue: ${told.catalogue}`), told.top1 === null ? null : chip(`top-1 ${told.top1.toFixed(1)}%`, "published accuracy on ImageNet"));
   const near = make("div", { class: "two" },
     neighbours("Best sources for it", "Similarity: the part of it that each can supply", told.sources, link),

@@ -1,14 +1,14 @@
 // The filters beside the map: lists to choose from, and how much passes them.
-const { data, atlas } = zoo;
+const { data, atlas, number, plural } = zoo;
 const { at, wanted, isWhole } = atlas;
 const CHOICES = ["license", "catalogue", "least", "most"];
 
 function say() {
   const { map } = atlas, w = wanted();
-  const all = map.architectures.toLocaleString("en"), shown = (isWhole() ? map.nowShown : map.shown).toLocaleString("en");
+  const all = map.architectures, shown = isWhole() ? map.nowShown : map.shown;
   at("reset").hidden = !atlas.isFiltered(w) && !w.search;
   at("told").textContent = [
-    shown === all ? `${all} architectures` : `${shown} of ${all} architectures`,
+    shown === all ? plural(all, "architecture") : `${number(shown)} of ${plural(all, "architecture")}`,
     w.search && isWhole() ? `${atlas.points.filter((p) => p.hit).length} found` : "", atlas.cells ? "a dot is many of them: zoom in" : "", data.note || "",
   ].filter(Boolean).join(" · ");
 }

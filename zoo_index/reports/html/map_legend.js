@@ -29,7 +29,7 @@ const typed = () => input.value.trim().toLowerCase();
 function about(rest) {
   const n = rest.reduce((sum, one) => sum + one.n, 0);
   return make("p", { class: "soft about" }, make("span", { class: "dot", style: `background:${atlas.palette.other}` }),
-    make("span", {}, `Grey: ${rest.length} smaller famil${rest.length === 1 ? "y" : "ies"}, ${count(n)} architecture${n === 1 ? "" : "s"}. Click one to see it in colour.`));
+    make("span", {}, `Grey: ${rest.length} smaller famil${rest.length === 1 ? "y" : "ies"}, ${zoo.plural(n, "architecture")}. Click one to see it in colour.`));
 }
 
 function colour() {

@@ -1,5 +1,5 @@
 // Finding sources: for a name of the index, an architecture in JSON, or the header of a safetensors file.
-const { make, count, percent } = zoo;
+const { make, count, noun, plural, percent } = zoo;
 const { ask, pageOf, complain, calm, problem } = zoo.server;
 const at = (id) => document.getElementById(id);
 const MOST_HEADER = 8e6;
@@ -84,7 +84,7 @@ function show(answer, called) {
   const table = make("table", { class: "ranking" }, make("thead", {}, make("tr", {}, columns.map(([text, kind]) => make("th", { class: kind }, text)))), make("tbody", {}, rows));
   at("answer").replaceChildren(make("div", { class: "card" },
     make("h2", {}, "Sources for ", make("span", { class: "mono" }, called || t.name)),
-    make("p", { class: "soft" }, `${count(t.params)} parameters, ${t.layers} layers, ${t.blocks ? zoo.madeOf(t.blocks, t.single_layers) : "no blocks"}; ${answer.n_considered.toLocaleString("en")} architectures considered`),
+    make("p", { class: "soft" }, `${count(t.params)} ${noun(t.params, "parameter")}, ${plural(t.layers, "layer")}, ${t.blocks ? zoo.madeOf(t.blocks, t.single_layers) : "no blocks"}; ${plural(answer.n_considered, "architecture")} considered`),
     ...verdict(answer),
     make("div", { class: "scroll" }, table),
     best && best.evidence ? make("p", { class: "soft evidence" }, `Row ${best.rank}, `, make("span", { class: "mono break" }, best.name), `, has the benefit “${best.benefit}”: ${best.evidence}.`) : null));

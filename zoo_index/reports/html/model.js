@@ -156,9 +156,7 @@ function bar(parts, label) {
   return element;
 }
 
-const number = (n) => n.toLocaleString("en-US");
-const plural = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
 const tensorsOf = (node) => node.side.tensors.slice(node.first, node.end);
 const nameOf = (node) => (node.tensor ? node.tensor.name : node.path || node.label);
 
-Object.assign(zoo, { model, totals, pieces, bar, number, plural, tensorsOf, nameOf, STATUSES, MEANINGS });
+Object.assign(zoo, { model, totals, pieces, bar, tensorsOf, nameOf, STATUSES, MEANINGS });

@@ -73,10 +73,10 @@ function freshCard(model) {
   const whole = model.target.tensors.reduce((sum, one) => sum + one.counted, 0) || 1;
   const list = (found) => make("ul", { class: "reasons" }, ...found.slice(0, MOST_REASONS).map(({ reason, tensors, size }) => make("li", {},
     make("details", {},
-      make("summary", {}, make("span", { class: "reason" }, reason), make("span", { class: "soft amount" }, `${plural(tensors.length, "tensor")}, ${number(size)} elements, ${percent(size / whole)}`)),
+      make("summary", {}, make("span", { class: "reason" }, reason), make("span", { class: "soft amount" }, `${plural(tensors.length, "tensor")}, ${plural(size, "element")}, ${percent(size / whole)}`)),
       make("ul", { class: "names" }, ...tensors.slice(0, 200).map((one) => make("li", {}, make("bdi", { class: "mono" }, one.name), make("span", { class: "soft" }, ` ${one.shape}`))),
         tensors.length > 200 ? make("li", { class: "soft" }, `and ${number(tensors.length - 200)} more`) : null)))),
-    found.length > MOST_REASONS ? make("li", { class: "soft" }, `and ${number(found.length - MOST_REASONS)} more reasons`) : null);
+    found.length > MOST_REASONS ? make("li", { class: "soft" }, `and ${plural(found.length - MOST_REASONS, "more reason")}`) : null);
   const fresh = groups((tensor) => tensor.status === "fresh");
   const part = groups((tensor) => tensor.status === "grown" && tensor.written < tensor.size);
   return card("What stayed fresh, and why",

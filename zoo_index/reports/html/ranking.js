@@ -1,11 +1,11 @@
 // The page of a ranking: what to take, the sources in a table, and what the best ones would feed.
-const { make, data, count, percent, number, plural, card } = zoo;
+const { make, data, count, percent, number, noun, plural, card } = zoo;
 const main = document.querySelector("main");
 const { target, results } = data;
 
 document.getElementById("title").replaceChildren(make("span", { class: "soft" }, "Sources for "), make("bdi", {}, target.name));
 document.getElementById("about").append(
-  `${count(target.params)} parameters, ${plural(target.layers, "layer")}, ${target.blocks ? zoo.madeOf(target.blocks, target.single_layers ?? 0) : "no blocks"} · ${number(data.considered)} architectures considered, ${data.scored === data.considered ? "all" : number(data.scored)} compared exactly by ${data.measure}, in ${data.seconds.toFixed(2)} s`);
+  `${count(target.params)} ${noun(target.params, "parameter")}, ${plural(target.layers, "layer")}, ${target.blocks ? zoo.madeOf(target.blocks, target.single_layers ?? 0) : "no blocks"} · ${plural(data.considered, "architecture")} considered, ${data.scored === data.considered ? "all" : number(data.scored)} compared exactly by ${data.measure}, in ${data.seconds.toFixed(2)} s`);
 
 const best = results.find((result) => result.rank === data.best) ?? results[0];
 const useful = data.benefit === "strong" || data.benefit === "some";

@@ -21,7 +21,7 @@ main.append(make("section", { class: "card hero" },
   make("div", { class: "tiles" },
     zoo.tile("Similarity", data.similarity.toFixed(3), data.expected || "How much the two networks have in common, from 0 to 1."),
     zoo.functionTile(data.function),
-    zoo.tile("Left as initialised", percent(fresh / (found.size || 1)), `${number(fresh)} of ${number(found.size)} elements; ${plural(found.tensors.fresh, "tensor")} got nothing.`)),
+    zoo.tile("Left as initialised", percent(fresh / (found.size || 1)), `${number(fresh)} of ${plural(found.size, "element")}; ${plural(found.tensors.fresh, "tensor")} got nothing.`)),
   data.evidence ? make("details", { class: "evidence" }, make("summary", {}, "What the expectation rests on"), make("p", {}, data.evidence)) : null,
   data.note ? make("p", { class: "note warn" }, data.note) : null));
 
