@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from transfer.alignment.any_order import in_common
+from transfer.alignment.matching import plain_similarity
 from transfer.alignment.scaling import scaled_similarity
 from transfer.alignment.towers import Subtree, find_towers
 from transfer.structure.records import Architecture
@@ -15,7 +16,7 @@ __all__ = ["best_similarity"]
 def best_similarity(
     source: Architecture,
     target: Architecture,
-    plain: float,
+    plain: float | None = None,
     *,
     least: float = 0.0,
     trees: Sequence[Subtree] | None = None,
@@ -27,8 +28,8 @@ def best_similarity(
     ----------
     source, target : Architecture
         In the same form; in the ``paper`` form this is `plain`.
-    plain : float
-        Their similarity at true widths, as one network.
+    plain : float, optional
+        Their similarity at true widths, as one network, if it is known.
     least : float
         What is not above this is not looked for at other widths.
     trees : sequence of Subtree, optional
@@ -41,6 +42,7 @@ def best_similarity(
     float
         In [0, 1], at least `plain`.
     """
+    plain = plain_similarity(source, target) if plain is None else plain
     if not is_ordered and target.form == "dpiat":
         plain = max(plain, in_common(source, target).similarity)
     whole = scaled_similarity(source, target, plain, least=least)

@@ -139,8 +139,16 @@ class _Pair(NamedTuple):
     target: list[torch.Tensor]
 
 
+class _Outputs(NamedTuple):
+    """Outputs that can be compared; which they are if not all, or why there are none."""
+
+    pairs: list[_Pair]
+    what: str = ""
+    are_of_other_sizes: bool = False
+
+
 def _judged(ran: Sequence[tuple[Ran, Ran]]) -> Function:
-    outputs, what = _outputs(ran)
+    outputs, what, are_of_other_sizes = _outputs(ran)
     if outputs:
         found = _worst([_compared(pair) for pair in outputs], what)
         if found.verdict in ("equal", "near") and not _is_void(outputs):
@@ -148,7 +156,7 @@ def _judged(ran: Sequence[tuple[Ran, Ran]]) -> Function:
     else:
         found = Function("unknown", reason=what)
     read = _read(ran)
-    if read is None and not outputs and what.startswith(_OTHER_SIZES):
+    if read is None and are_of_other_sizes:
         return Function("unknown", reason=f"{what}; {_NOT_READ}")
     if read is None or (found.verdict == "unknown" and outputs):
         return found
@@ -161,7 +169,6 @@ def _judged(ran: Sequence[tuple[Ran, Ran]]) -> Function:
     return found
 
 
-_OTHER_SIZES = "outputs are of other sizes"
 _READ = "compared is what the last layers read"
 _NOT_READ = "what the last layers read cannot be compared either"
 _VOID = "the source's outputs are all zero"
@@ -172,25 +179,24 @@ def _is_void(outputs: Sequence[_Pair]) -> bool:
     return not any(bool(tensor.any()) for pair in outputs for tensor in pair.source)
 
 
-def _outputs(ran: Sequence[tuple[Ran, Ran]]) -> tuple[list[_Pair], str]:
-    """Pair the outputs, and say which they are, or why there are none."""
+def _outputs(ran: Sequence[tuple[Ran, Ran]]) -> _Outputs:
     ours, theirs = ([named_outputs(both[side].result) for both in ran] for side in (0, 1))
     for who, found in (("source", ours), ("target", theirs)):
         if not found[0]:
-            return [], f"the {who} returns no tensor of numbers"
+            return _Outputs([], f"the {who} returns no tensor of numbers")
     shapes = [{name: _shape(x) for name, x in found[0].items()} for found in (ours, theirs)]
     if shapes[0] == shapes[1]:
-        return [_pair([x[name] for x in ours], [x[name] for x in theirs]) for name in shapes[0]], ""
+        return _Outputs([_pair([x[name] for x in ours], [x[name] for x in theirs]) for name in shapes[0]])
     mains = [_main(ran[0][side].result, shapes[side]) for side in (0, 1)]
     if shapes[0][mains[0]] != shapes[1][mains[1]]:
         names = ((a, b) for b in shapes[1] for a in shapes[0] if shapes[0][a] == shapes[1][b])
         chosen = next(names, None)
         if chosen is None:
             sizes = " and ".join("x".join(map(str, shapes[side][mains[side]])) for side in (0, 1))
-            return [], f"{_OTHER_SIZES}: {sizes}"
+            return _Outputs([], f"outputs are of other sizes: {sizes}", are_of_other_sizes=True)
         mains = list(chosen)
     what = f"compared is {mains[0] or 'the output'} with {mains[1] or 'the output'}"
-    return [_pair([x[mains[0]] for x in ours], [x[mains[1]] for x in theirs])], what
+    return _Outputs([_pair([x[mains[0]] for x in ours], [x[mains[1]] for x in theirs])], what)
 
 
 def _main(result: object, names: dict[str, tuple[int, ...]]) -> str:

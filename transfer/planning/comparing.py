@@ -42,5 +42,4 @@ def similarity(source: NetworkLike, target: NetworkLike, *, measure: str = "dpia
     if form == "paper":
         return plain_similarity(standardize(source, method=form), standardize(target, method=form))
     sides = read_sides(source, target)
-    plain = plain_similarity(sides.source, sides.target)
-    return best_similarity(sides.source, sides.target, plain, is_ordered=was_run(sides.source))
+    return best_similarity(sides.source, sides.target, is_ordered=was_run(sides.source))

@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 
 from transfer.alignment.any_order import Common, in_common, was_run
 from transfer.alignment.matching import match, plain_similarity
-from transfer.alignment.similarity import best_similarity
-from transfer.alignment.towers import subtrees
 from transfer.options import Options
 from transfer.planning.plans import plan_alignment
 from transfer.planning.sides import Sides
-from transfer.structure.behaviour import agreement
 from transfer.structure.records import Architecture, Block, Form
 from zoo_index.database.entries import Entries, Entry
 from zoo_index.errors import NothingFoundError
@@ -25,9 +22,9 @@ from zoo_index.foundation.garbage import without_collections
 from zoo_index.index import embedding
 from zoo_index.index.search import Search
 from zoo_index.recommending.answers import Filters, Recommendation, Recommendations
-from zoo_index.recommending.candidates import find_candidates
-from zoo_index.recommending.files import are_named, read_file
-from zoo_index.recommending.ordering import by_quality, leading, order_sources, tied
+from zoo_index.recommending.candidates import Candidates, find_candidates
+from zoo_index.recommending.closer import compare_closely
+from zoo_index.recommending.ordering import by_quality, leading, order_sources
 from zoo_index.recommending.resolve import Resolved
 from zoo_index.recommending.unknown_values import unknown_values
 from zoo_index.recommending.verdicts import Verdict, verdict
@@ -39,12 +36,6 @@ _MOST_TIED = 128
 
 _N_COMPARED = 32
 """Sources, the best ones at their true widths, that are compared at the scale that suits them best."""
-
-_MOST_READ = 16
-"""Files of sources that are read once more, in the order of the target: that takes 25 ms for 200 layers each."""
-
-_MOST_PAIRS_READ = 1 << 21
-"""Pairs of layers, one of such a file and one of the target, in all that are read."""
 
 _COVERAGE = Options(channels="leading", rescale=False, quiet_head=False)
 """Which channels are taken and what they are multiplied by makes no difference to how much is covered."""
@@ -90,26 +81,12 @@ def recommend(
     """
     started = time.perf_counter()
     wanted = target.forms[form]
-    try:
-        found = find_candidates(
-            search,
-            entries,
-            wanted,
-            k=k,
-            exact=exact,
-            admits=lambda entry: filters.admits(entry) and (not filters.available or find(entry) is not None),
-            filters=filters.describe(),
-        )
-    except NothingFoundError as error:
-        unknown = unknown_values(filters, entries.all)
-        if not unknown:
-            raise
-        raise NothingFoundError(
-            f"expected sources that pass the filters ({filters.describe()}), found none; {'; '.join(unknown)}"
-        ) from error
+    found = _candidates(search, entries, wanted, k=k, exact=exact, filters=filters, find=find)
     chosen = found.table
     scores = embedding.target_row(wanted, chosen)
     weights: dict[int, list[Entry]] = {}
+    agreements: dict[int, float] = {}
+    read: dict[int, Sides] = {}
 
     def weights_of(row: int) -> list[Entry]:
         id_ = int(chosen.ids[row])
@@ -134,8 +111,9 @@ def recommend(
         )
         return rows[places]
 
-    agreements: dict[int, float] = {}
-    read: dict[int, Sides] = {}
+    def file_of(row: int) -> Path | None:
+        return next(filter(None, map(find, weights_of(row))), None)
+
     n_compared = max(2 * k, _N_COMPARED)
     best = leading(np.flatnonzero(scores > 0), scores, n_compared)
     if len(best) > max(n_compared, _MOST_TIED):
@@ -146,34 +124,8 @@ def recommend(
             "train this one from random initialisation"
         )
     if form == "dpiat":
-        regrouped = embedding.grouped_otherwise(wanted, chosen, scores)
-        best = np.union1d(best, regrouped)
-        trees = subtrees(wanted)
-        ids = chosen.ids[best].tolist()
-        known = (search.architectures if len(trees) > 1 else search.shapes)(ids, form)  # towers are found by names
-        unordered = search.by_header(ids)
-        for row in regrouped:
-            scores[row] = plain_similarity(known[int(chosen.ids[row])], wanted)
-        # what is below cannot be among the first k
-        least = float(np.sort(scores[best])[-k]) if len(best) >= k else 0.0
-        for row, id_ in zip(best, ids, strict=True):
-            scores[row] = best_similarity(
-                known[id_], wanted, float(scores[row]), least=least, trees=trees, is_ordered=id_ not in unordered
-            )
-        if are_named(wanted):
-            n_pairs = _MOST_PAIRS_READ
-            files = best[[id_ in unordered for id_ in ids]]
-            for row in files[np.argsort(-scores[files], kind="stable")]:
-                sides = _read(weights_of(row), wanted, n_pairs, find) if len(read) < _MOST_READ else None
-                if sides is not None:
-                    read[int(chosen.ids[row])] = sides
-                    n_pairs -= sides.source.n_scoring * wanted.n_scoring
-                    plain = plain_similarity(sides.source, wanted)
-                    scores[row] = best_similarity(sides.source, wanted, plain, trees=trees, is_ordered=False)
-        best = leading(best, scores, k)
-        known = search.architectures(chosen.ids[best].tolist(), form)
-        for row in tied(best, scores):
-            agreements[row] = agreement(known[int(chosen.ids[row])], wanted)
+        closer = compare_closely(search, chosen, wanted, best, scores, k=k, file_of=file_of)
+        best, scores, read, agreements = closer.rows, closer.scores, closer.read, closer.agreements
     best = order(best)[:k]
     ids = chosen.ids[best].tolist()
     sources = search.architectures(ids, "dpiat") if "dpiat" in target.forms else {}
@@ -200,17 +152,39 @@ def recommend(
     )
 
 
+def _candidates(
+    search: Search,
+    entries: Entries,
+    target: Architecture,
+    *,
+    k: int,
+    exact: bool,
+    filters: Filters,
+    find: Callable[[Entry], Path | None],
+) -> Candidates:
+    """Find the sources to score; where there are none, say which values of the filters the index does not have."""
+    try:
+        return find_candidates(
+            search,
+            entries,
+            target,
+            k=k,
+            exact=exact,
+            admits=lambda entry: filters.admits(entry) and (not filters.available or find(entry) is not None),
+            filters=filters.describe(),
+        )
+    except NothingFoundError as error:
+        unknown = unknown_values(filters, entries.all)
+        if not unknown:
+            raise
+        raise NothingFoundError(
+            f"expected sources that pass the filters ({filters.describe()}), found none; {'; '.join(unknown)}"
+        ) from error
+
+
 def _likeness(entry: Entry, target: Resolved, agreed: float) -> float:
     """How likely a source of equal shapes computes what the target does; 2 for the target itself."""
     return 2.0 if target.name in (entry["name"], entry["architecture"]) else agreed
-
-
-def _read(
-    entries: Sequence[Entry], target: Architecture, most_pairs: int, find: Callable[[Entry], Path | None]
-) -> Sides | None:
-    """Read the first file that there is of some weights of one architecture."""
-    path = next(filter(None, map(find, entries)), None)
-    return None if path is None else read_file(path, target, most_pairs)
 
 
 def _covered(source: Architecture | None, read: Sides | None, target: Resolved) -> tuple[float, Verdict | None]:

@@ -72,7 +72,7 @@ def network_of(spec: NetworkSpec, entries: Entries, example: object = None) -> A
 def open_entry(entry: Mapping[str, Any], example: object = None) -> Any:
     """Open the network of an entry: its file as a checkpoint, else by its name, as its catalogue builds it.
 
-    An index may come from elsewhere (`packing.unpack`), so nothing that it names is run, whatever it is called:
+    An index may come from elsewhere (`unpacking.unpack`), so nothing that it names is run, whatever it is called:
     code is only what a user typed.
 
     Parameters

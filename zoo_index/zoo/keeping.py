@@ -256,7 +256,7 @@ class Keeper:
         return pack(self.store, [view.entries.find(name) for name in names], Path(output))
 
     def unpack(self, file: str | os.PathLike[str]) -> Unpacked:
-        """Put what was packed where it is looked for (see `packing.unpack`).
+        """Put what was packed where it is looked for (see `unpacking.unpack`).
 
         Weights that are of no hub are added to the index as a folder, ``packed``.
         """
