@@ -17,6 +17,7 @@ from transfer.structure.standardization import check_form
 from zoo_index.database.opening import default_place
 from zoo_index.foundation.progress import advance_bytes, step
 from zoo_index.recommending.answers import Filters
+from zoo_index.zoo.adding import Adder
 from zoo_index.zoo.asking import Asker
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def open_zoo(place: str | os.PathLike[str] | None = None) -> Zoo:
     return Zoo(place if place is not None else default_place())
 
 
-class Zoo(Asker):
+class Zoo(Asker, Adder):
     """Index of pretrained networks.
 
     Parameters
