@@ -22,7 +22,7 @@ from zoo_index.recommending.advising import advise
 from zoo_index.recommending.answers import Filters
 from zoo_index.recommending.recommend import recommend
 from zoo_index.recommending.resolve import Resolved
-from zoo_index.server.details import blocks_of
+from zoo_index.server.details import blocks_of, order_of
 from zoo_index.server.limits import MOST_NAME, MOST_RESULTS, MOST_SEARCH, MOST_SMALL_LAYERS
 from zoo_index.server.neighbours import neighbours_of
 from zoo_index.server.uploads import DEFAULT_NAME, header_in, read_document, read_header, read_json
@@ -174,7 +174,11 @@ def _filters(values: Any) -> Filters:
 def _architecture(zoo: Zoo, view: View, fields_: Mapping[str, Any], body: bytes) -> dict[str, Any]:
     id_ = int(fields_["id"])
     found = view.search.shapes([id_], "dpiat").get(id_)
-    return {"blocks": [] if found is None else blocks_of(found), **asdict(neighbours_of(view.search, id_))}
+    return {
+        "blocks": [] if found is None else blocks_of(found),
+        "order": order_of(view.search, [id_])[id_],
+        **asdict(neighbours_of(view.search, id_)),
+    }
 
 
 def _map(zoo: Zoo, view: View, fields_: Mapping[str, Any], body: bytes) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from itertools import groupby
 from typing import Any
 
 from transfer.structure.records import Architecture, Block, Item
+from zoo_index.index.search import Search
 from zoo_index.server.atlas import Atlas
 from zoo_index.server.neighbours import Neighbours
 
-__all__ = ["blocks_of", "entry_values", "neighbour_values"]
+__all__ = ["blocks_of", "entry_values", "neighbour_values", "order_of"]
 
 _TOLD = (
     *("name", "architecture", "catalogue", "family", "license", "dataset", "task", "input_size", "n_classes"),
@@ -60,6 +61,24 @@ def blocks_of(architecture: Architecture) -> list[dict[str, Any]]:
         }
         for item, times in _runs(architecture.items)
     ]
+
+
+def order_of(search: Search, ids: Sequence[int]) -> dict[int, str]:
+    """Say whose order the blocks of some architectures are in.
+
+    Parameters
+    ----------
+    search : Search
+    ids : sequence of int
+
+    Returns
+    -------
+    dict
+        By id: ``network``, or ``file`` where only the names in a weights file are known. Files may be sorted by
+        name, so their layers may run in another order.
+    """
+    known = search.by_header(ids)
+    return {id_: "file" if id_ in known else "network" for id_ in ids}
 
 
 def _runs(items: Sequence[Item]) -> Iterator[tuple[Item, int]]:

@@ -14,7 +14,7 @@ from zoo_index.recommending.answers import Filters
 from zoo_index.recommending.unknown_values import unknown_values
 from zoo_index.reports.html.map import map_page
 from zoo_index.server.atlas import Atlas, Wanted
-from zoo_index.server.details import blocks_of, entry_values
+from zoo_index.server.details import blocks_of, entry_values, order_of
 from zoo_index.server.neighbours import Neighbours, all_neighbours
 from zoo_index.zoo.picking import admitted
 from zoo_index.zoo.zoo import Zoo
@@ -116,6 +116,7 @@ def _details(
         lambda done, planned: progress("comparing neighbours", done, planned),
     )
     shapes = view.search.shapes(ids, "dpiat")
+    orders = order_of(view.search, ids)
     place_of = {
         id_: places[atlas.keys[row]] for row, id_ in enumerate(atlas.ids.tolist()) if atlas.keys[row] in places
     }
@@ -148,6 +149,7 @@ def _details(
         "texts": [texts[column].values if column in texts else None for column in _COLUMNS],
         "layers": layers.values,
         "blocks": blocks.values,
+        "files": [i for i, id_ in enumerate(ids) if orders[id_] == "file"],
         "of": told,
     }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -30,9 +29,6 @@ _PAGES: dict[str, Callable[[], str]] = {
 
 _MOST_UP = 20
 """Levels of a path from which links lead back."""
-
-_IN_A_QUERY = "!$%&'()*+,/:;=?@[]~"
-"""What stands in a query as it is, beside letters, digits and - . _; % begins what is written in its place."""
 
 _POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]*)"')
 
@@ -59,7 +55,7 @@ def _without_slash(path: str) -> BaseRoute:
     address = f"..{path.rstrip('/')}"  # relative, since a proxy may have put the pages below a path of its own
 
     async def sent(request: Request) -> Response:
-        query = quote(request.scope["query_string"], safe=_IN_A_QUERY)
+        query = request.scope["query_string"].decode(errors="replace")  # the response escapes it
         return RedirectResponse(f"{address}?{query}" if query else address)
 
     return Route(path, sent, methods=["GET"])

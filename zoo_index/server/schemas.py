@@ -121,6 +121,11 @@ DETAILS = _object(
         "top1": _maybe(_NUMBER),
         "weights": _all(ENTRY),
         "blocks": _all(_BLOCK),
+        "order": {
+            "enum": ["network", "file"],
+            "description": "Of the blocks: that of the network, or that of the names in a weights file, where "
+            "nothing else is known. Its layers may run in another order.",
+        },
         "sources": _all(_NEIGHBOUR),
         "targets": _all(_NEIGHBOUR),
     }

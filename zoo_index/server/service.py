@@ -226,6 +226,7 @@ class Service:
             "top1": points["top1"][0],
             "weights": entries,
             "blocks": told["blocks"],
+            "order": told["order"],
             **neighbour_values(found, atlas),
         }
 

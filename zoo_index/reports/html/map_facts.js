@@ -31,7 +31,7 @@ function weights(list) {
   return make("section", {}, make("h3", {}, `${plural(list.length, "set")} of weights`), make("ul", { class: "weights" }, rows));
 }
 
-function blocks(list) {
+function blocks(list, order) {
   const n = (isBlock) => list.reduce((sum, one) => sum + (one.is_block === isBlock ? one.times : 0), 0);
   const most = Math.max(1, ...list.map((one) => one.times * one.params));
   const rows = list.map((one) => {
@@ -44,7 +44,10 @@ function blocks(list) {
     return make("li", {}, make("details", {}, make("summary", { class: "line" }, ...line),
       make("ul", { class: "layers mono" }, one.layers.map((text) => make("li", {}, text)))));
   });
-  return make("section", {}, make("h3", {}, `${zoo.madeOf(n(true), n(false))}, in order`), make("ol", { class: "blocks" }, rows));
+  const isOfFile = order === "file", made = zoo.madeOf(n(true), n(false));
+  return make("section", {}, make("h3", {}, isOfFile ? `${made}, as the weights file names them` : `${made}, in order`),
+    isOfFile ? make("p", { class: "soft small" }, "Only a weights file is known of this network. The order is that of the names in the file; the layers may run in another one.") : null,
+    make("ol", { class: "blocks" }, rows));
 }
 
 function facts(told, { link, close, href }) {
@@ -56,7 +59,7 @@ function facts(told, { link, close, href }) {
   const near = make("div", { class: "two" },
     neighbours("Best sources for it", "Similarity: the part of it that each can supply", told.sources, link),
     neighbours("Good source for", "Similarity: the part of each that it can supply", told.targets, link));
-  return [head, chips, near, weights(told.weights), told.blocks.length ? blocks(told.blocks) : null].filter(Boolean);
+  return [head, chips, near, weights(told.weights), told.blocks.length ? blocks(told.blocks, told.order) : null].filter(Boolean);
 }
 
 // What is said of a name that no network has.

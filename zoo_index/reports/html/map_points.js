@@ -103,6 +103,7 @@ function unpacked(name) {
     sources: of.s.map(named), targets: of.t.map(named),
     weights: of.w.map((row) => Object.fromEntries(d.columns.map((key, i) => [key, d.texts[i] ? d.texts[i][row[i]] : row[i]]))),
     blocks: of.b.map(([times, i]) => ({ times, is_block: Boolean(d.blocks[i][0]), params: d.blocks[i][1], layers: d.blocks[i][2].map((l) => d.layers[l]) })),
+    order: d.files.includes(p.i) ? "file" : "network",
   };
 }
 
