@@ -1,7 +1,8 @@
 """Whole-process times of the command line, with a warm index.
 
 Limits: ``zoo --help`` at most 0.4 s; ``zoo recommend`` for a name of the index at most 1.0 s, for a file at most
-0.8 s beyond a process that imports what the file imports and builds its network on the meta device.
+0.8 s beyond a process that imports what the file imports and builds its network on the meta device. A process
+that also runs it there once, without values, says how much of the rest torch takes for that.
 """
 
 from __future__ import annotations
@@ -32,9 +33,13 @@ BUILD_ONLY = """
 import runpy, sys
 import torch
 with torch.device("meta"):
-    runpy.run_path(sys.argv[1])["build_model"]()
+    network = runpy.run_path(sys.argv[1])["build_model"]()
 """
 
+RUN_ONCE = f"""{BUILD_ONLY}
+    with torch.no_grad():
+        network.eval()(torch.empty(1, 3, 224, 224))
+"""
 
 MANY = """
 import random, time
@@ -65,6 +70,7 @@ def main() -> None:
         subprocess.run([*zoo, *COMMANDS["recommend_file"]], env=environment, check=True, capture_output=True)
         figures: dict[str, Any] = {name: timed([*zoo, *rest], environment) for name, rest in COMMANDS.items()}
         figures["build_only"] = timed([sys.executable, "-c", BUILD_ONLY, EXAMPLE], environment)
+        figures["run_once"] = timed([sys.executable, "-c", RUN_ONCE, EXAMPLE], environment)
         figures["bare_python"] = timed([sys.executable, "-c", ""], environment)
         figures["import_torch"] = timed([sys.executable, "-c", "import torch"], environment)
         many = subprocess.run(

@@ -82,7 +82,11 @@ def command_line() -> str:
     figures = result("cli")
     limits = figures["limits_s"]
     shown = {"recommend_indexed_name": "`zoo recommend`, a name of the index", "recommend_file": "the same, a file"}
-    shown |= {"build_only": "a process that only builds that network", "help": "`zoo --help`", "list": "`zoo list`"}
+    shown |= {
+        "build_only": "a process that only builds that network",
+        "run_once": "the same, and runs it once without values",
+    }
+    shown |= {"help": "`zoo --help`", "list": "`zoo list`"}
     rows = []
     for key, name in shown.items():
         limit = f" ({seconds(limits[key])})" if key in limits else ""
