@@ -23,6 +23,7 @@ from zoo_index.errors import CatalogueError
 from zoo_index.foundation.logs import LOGGER
 from zoo_index.foundation.plain_text import plain
 from zoo_index.hub.availability import parts_of
+from zoo_index.hub.file_stamps import stamp_of
 
 __all__ = ["CATALOGUE", "SUFFIXES", "has_weights"]
 
@@ -123,15 +124,13 @@ def _choices(root: Path, file: Path, collection: str) -> list[str]:
 def _entry(file: Path, name: str, collection: Collection, known: CatalogueEntry | None) -> CatalogueEntry | None:
     """Describe a file as an entry; None of what is no weights file, or cannot be read."""
     try:
-        files = [file, *parts_of(file)]
-        found = [one.stat() for one in files]
-        n_bytes, modified_ns = sum(one.st_size for one in found), _time_of(found)
-        stamp = (n_bytes, modified_ns, str(file))
-        if known is not None and (known.n_bytes, known.modified_ns, known.path) == stamp:
+        stamp = stamp_of(file)
+        seen = (stamp.n_bytes, stamp.modified_ns, str(file))
+        if known is not None and (known.n_bytes, known.modified_ns, known.path) == seen:
             revision, n_classes = known.revision, known.n_classes
         else:
             n_classes = classes_in(open_checkpoint(file))
-            revision = _hash(files)
+            revision = _hash([file, *parts_of(file)])
     except (OSError, CheckpointError) as error:
         LOGGER.info("passed over", extra={"details": {"file": str(file), "reason": str(error)}})
         return None
@@ -142,18 +141,10 @@ def _entry(file: Path, name: str, collection: Collection, known: CatalogueEntry 
         license=collection.license,
         n_classes=n_classes,
         path=str(file),
-        n_bytes=n_bytes,
+        n_bytes=stamp.n_bytes,
         revision=revision,
-        modified_ns=modified_ns,
+        modified_ns=stamp.modified_ns,
     )
-
-
-def _time_of(found: Sequence[os.stat_result]) -> int:
-    """Return when a file was written; of several files a number that changes with any of their sizes and times."""
-    if len(found) == 1:
-        return found[0].st_mtime_ns
-    text = repr([(one.st_size, one.st_mtime_ns) for one in found])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1  # databases have 63 bits
 
 
 def _hash(files: Sequence[Path]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,12 +19,25 @@ if TYPE_CHECKING:
     from zoo_index.reports.page import Page
     from zoo_index.zoo.zoo import Zoo
 
-__all__ = ["PARTIAL", "complain", "near_names", "page", "print_json", "print_lines", "say", "zoo_of"]
+__all__ = [
+    "PARTIAL",
+    "complain",
+    "near_names",
+    "page",
+    "print_json",
+    "print_lines",
+    "say",
+    "warn_of_changes",
+    "zoo_of",
+]
 
 PARTIAL = 3
 """Exit status of a refresh that did all but some architectures."""
 
 _MOST_IN_A_MESSAGE = 10_000
+
+_MOST_CHANGED = 5
+"""Files that are named because they have changed."""
 
 _NEAR = "did you mean"
 """What errors say before the names that are like one."""
@@ -59,6 +73,18 @@ def near_names(ctx: click.Context, sources: Sequence[str]) -> Iterator[None]:
                     if _NEAR in str(unknown):
                         raise
         raise
+
+
+def warn_of_changes(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Say which entries are of files that were written since: the index tells what they held before."""
+    from zoo_index.hub.file_stamps import has_changed
+
+    changed = [entry for entry in entries if has_changed(entry)]
+    for entry in changed[:_MOST_CHANGED]:
+        again = "zoo index refresh" if entry["catalogue"] == "folder" else f"zoo add {shlex.quote(entry['path'])}"
+        complain(f"Warning: '{entry['path']}' has changed since it was added; run: {again}")
+    if len(changed) > _MOST_CHANGED:
+        complain(f"Warning: so have the files of {counted(len(changed) - _MOST_CHANGED, 'other entry')}")
 
 
 def page() -> Page:

@@ -18,9 +18,10 @@ from zoo_index.database.publishing import Listing, next_architectures, publish, 
 from zoo_index.database.store import Connection, Store
 from zoo_index.errors import UnknownNameError
 from zoo_index.foundation.plain_text import check_name
+from zoo_index.hub.file_stamps import Stamp, stamp_of
 from zoo_index.index.naming import check_entry_name, check_is_free
 from zoo_index.index.upkeep import embed
-from zoo_index.jobs.same_content import alike, size_of
+from zoo_index.jobs.same_content import alike
 
 __all__ = ["Added", "add_checkpoint", "remove_entry"]
 
@@ -87,8 +88,9 @@ def add_checkpoint(
     if name is None:
         name = checkpoint.stem
         check_entry_name(name)
+    stamp = _look_at(path)  # before it is read: what is written later is noticed
     description = describe_checkpoint(name, path)
-    n_classes, n_bytes, same_content = classes_in(open_checkpoint(path)), size_of(path), alike(store, path)
+    n_classes, same_content = classes_in(open_checkpoint(path)), alike(store, path)
     with store.writing() as connection:
         before = {row["name"]: row for row in entries_at(connection, _CATALOGUE, str(path))}
         if name not in before:
@@ -101,7 +103,8 @@ def add_checkpoint(
             family=family or stands["family"],
             n_classes=n_classes,
             path=str(path),
-            n_bytes=n_bytes,
+            n_bytes=stamp.n_bytes if stamp else None,
+            modified_ns=stamp.modified_ns if stamp else None,
         )
         listing = Listing(_CATALOGUE, [entry], is_whole=False)
         run = runs.start_run(connection, "add", detail=str(path))
@@ -136,6 +139,14 @@ def remove_entry(store: Store, name: str) -> None:
                 f"expected an entry that was added with zoo add, got {name!r}; see: zoo list --catalogue local"
             )
         runs.end_run(connection, run, "done", n_planned=1, n_done=1, n_retired=1, generation=generation)
+
+
+def _look_at(path: Path) -> Stamp | None:
+    """Return size and time of a file; None of a folder, and of what is not there, which whoever reads it tells."""
+    try:
+        return stamp_of(path) if path.is_file() else None
+    except OSError:
+        return None
 
 
 def _resolve(checkpoint: Path) -> Path:

@@ -9,10 +9,9 @@ from transfer.errors import ZooError
 from zoo_index.database.local_files import entries_of_size
 from zoo_index.database.store import Store
 from zoo_index.hub.availability import parts_of
+from zoo_index.hub.file_stamps import FILES, stamp_of
 
-__all__ = ["alike", "size_of"]
-
-_CATALOGUES = ("local", "folder")
+__all__ = ["alike"]
 
 
 def alike(store: Store, path: Path) -> list[str]:
@@ -20,20 +19,13 @@ def alike(store: Store, path: Path) -> list[str]:
 
     Only files of the same size are read, up to the first difference.
     """
-    size = size_of(path)
-    if size is None:
+    if not path.is_file():
         return []
+    size = stamp_of(path).n_bytes
     with store.reading() as connection:
-        rows = entries_of_size(connection, _CATALOGUES, size)
+        rows = entries_of_size(connection, FILES, size)
     others = [row for row in rows if (row["catalogue"], row["path"]) != ("local", str(path))]
     return [row["name"] for row in others if _are_equal(path, Path(row["path"]))]
-
-
-def size_of(path: Path) -> int | None:
-    """Count the bytes of a weights file, of several with an index all; None of a folder."""
-    if not path.is_file():
-        return None
-    return sum(file.stat().st_size for file in (path, *parts_of(path)))
 
 
 def _are_equal(one: Path, other: Path) -> bool:

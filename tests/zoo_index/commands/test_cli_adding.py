@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nets import mlp
 from safetensors.torch import save_file
 
 from zoo_index.commands.main import cli
+from zoo_index.engines import open_engine
 from zoo_index.zoo.zoo import Zoo
 
 
@@ -87,3 +89,80 @@ def test_files_of_the_same_size_are_told_apart() -> None:
     assert Path("one.safetensors").stat().st_size == Path("other.safetensors").stat().st_size
     run("add", "one.safetensors")
     assert "same content" not in run("add", "other.safetensors")
+
+
+def warned(*arguments: str) -> str:
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    return done.stderr
+
+
+@pytest.mark.parametrize("how", ["larger", "as large", "no weights", "no tensors"])
+def test_a_file_that_was_written_again_is_told_until_it_is_added_again(how: str) -> None:
+    torch.save(mlp(3, 4, 2).state_dict(), "target.pth")
+    save_file(mlp(3, 4, 2).state_dict(), "mine.safetensors")
+    run("add", "mine.safetensors")
+    path = Path("mine.safetensors").resolve()
+    asked = (
+        ("recommend", "-t", "target.pth", "-k", "1"),
+        ("list", "--catalogue", "local"),
+        ("list", "--catalogue", "local", "--json"),
+        ("show", "mine"),
+    )
+    assert {warned(*one) for one in asked} == {""}
+    if how == "no weights":
+        path.write_text("no weights\n")
+    else:
+        tensors = {"no tensors": {}, "larger": mlp(3, 9, 2).state_dict(), "as large": mlp(3, 4, 2).state_dict()}[
+            how
+        ]
+        save_file(tensors, path)
+        os.utime(path, ns=(0, 1))  # another time, also where clocks are coarse
+    told = f"Warning: '{path}' has changed since it was added; run: zoo add {path}\n"
+    assert {warned(*one) for one in asked} == {told}
+    assert "1  mine " in run("recommend", "-t", "target.pth", "-k", "1")  # known by what it held
+    if "large" in how:
+        run("add", "mine.safetensors")
+        assert {warned(*one) for one in asked} == {""}
+
+
+def test_a_file_that_is_gone_or_was_added_by_an_older_version_has_not_changed(zoo: Zoo) -> None:
+    run("add", "best.pth")
+    with sqlite3.connect(zoo.store.name) as raw:
+        raw.execute("UPDATE entry SET modified_ns = NULL WHERE name = 'best'")
+    os.utime("best.pth", ns=(0, 1))
+    assert warned("show", "best") == ""
+    Path("best.pth").write_bytes(b"")
+    assert "has changed" in warned("show", "best")  # its size was kept before, too
+    Path("best.pth").unlink()
+    assert warned("show", "best") == ""
+    assert "gone" in run("show", "best")
+
+
+def test_of_a_folder_a_refresh_takes_what_has_changed(zoo: Zoo) -> None:
+    Path("runs").mkdir()
+    for i in range(7):
+        torch.save(mlp(3, 4, 2).state_dict(), f"runs/{i}.pth")
+    zoo.add_folder("runs", "runs", engine=open_engine("inline"))
+    for i in range(7):
+        Path(f"runs/{i}.pth").write_bytes(b"")
+    said = warned("list", "--catalogue", "folder").splitlines()
+    assert (
+        said[0]
+        == f"Warning: '{Path('runs/0.pth').resolve()}' has changed since it was added; run: zoo index refresh"
+    )
+    assert (len(said), said[-1]) == (6, "Warning: so have the files of 2 other entries")
+
+
+def test_of_a_checkpoint_in_several_files_each_counts() -> None:
+    header = {"weight_map": {name: f"{i % 2}.safetensors" for i, name in enumerate(mlp(3, 4, 2).state_dict())}}
+    Path("model.safetensors.index.json").write_text(json.dumps(header))
+    for file in ("0.safetensors", "1.safetensors"):
+        own = {n: v for n, v in mlp(3, 4, 2).state_dict().items() if header["weight_map"][n] == file}
+        save_file(own, file)
+    run("add", "model.safetensors.index.json", "--name", "parts")
+    assert warned("show", "parts") == ""
+    os.utime("1.safetensors", ns=(0, 1))
+    assert "model.safetensors.index.json' has changed" in warned("show", "parts")
+    Path("1.safetensors").unlink()
+    assert "has changed" in warned("show", "parts")
