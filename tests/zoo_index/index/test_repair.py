@@ -38,8 +38,7 @@ def test_what_is_harmed_is_found_and_put_right(zoo: Zoo) -> None:
     harm(zoo)
     found = problems(zoo)
     assert any(
-        "vectors or entries of architectures that are gone: 2; run: zoo doctor --repair" in text
-        for text in found
+        "vectors or entries of architectures that are gone: 2; run: zoo doctor --repair" in text for text in found
     )
     assert any("was altered" in text for text in found)
     assert any("points nowhere" in text for text in found)
