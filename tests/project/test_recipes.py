@@ -17,6 +17,7 @@ import timm
 import torch
 from nbclient import NotebookClient
 from safetensors.torch import load_file
+from torchvision.datasets import ImageFolder
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "examples" / "recipes"
@@ -166,6 +167,13 @@ class TestRecipes:
         printed = run(RECIPES / "timm_train.py", script, *arguments, folder=tmp_path)
         expected = sum(float(value.double().sum()) for value in load_file(start).values())
         assert float(printed.split()[-1]) == pytest.approx(expected)
+
+    @pytest.mark.slow
+    def test_the_digits_become_folders_of_images(self, tmp_path: Path) -> None:
+        run(RECIPES / "digit_folders.py", folder=tmp_path)
+        for part, n in {"train": 256, "validation": 104}.items():
+            assert len(list((tmp_path / "digits" / part).glob("*/*.png"))) == n
+            assert len(ImageFolder(tmp_path / "digits" / part).classes) == 10
 
     @pytest.mark.slow
     @pytest.mark.filterwarnings("default")

@@ -10,20 +10,20 @@ from transfer.structure.records import Layer
 __all__ = ["cautions"]
 
 _HEADS = (
-    "the source does not tell how many heads its attention has: if they are not as wide as the target's, they are "
-    "mixed; "
+    "the source does not tell how many heads its attention has, which are mixed if they are not as wide as the "
+    "target's ({remedy})"
 )
-_CODE = "name the code of the source as well: -s net.py:Net --weights FILE, in Python source_structure="
+_CODE = "name its code as well: in Python source_structure=, or zoo transfer -s net.py:Net --weights FILE"
 _ATTRIBUTE = "an attribute num_heads of the module tells it"
 _OTHER_HEADS = (
-    "{target} has {n_target} heads of attention, in the source {n_source} share the same width: the rows are taken "
-    "as they are, and the attention computes something else; it starts closer with {n_source} heads"
+    "other numbers of heads ({layers}): the rows are taken as they are, so the attention computes something else, "
+    "and is closer to its source with as many heads"
 )
 _ROWS = (
-    "tables of other lengths in the source: {tables}; rows are taken by number, which is right where a number "
+    "tables of other lengths in the source ({tables}): rows are taken by number, which is right where a number "
     "means the same in both (a position, a word of one tokenizer)"
 )
-_MOST_TABLES = 3
+_MOST_NAMED = 3
 
 
 def cautions(alignment: Alignment) -> list[str]:
@@ -37,20 +37,22 @@ def cautions(alignment: Alignment) -> list[str]:
     Returns
     -------
     list of str
-        At most one text of a kind.
+        At most one text of a kind, without a semicolon, since notes are joined with these.
     """
     found = []
     if any(map(_are_heads_unknown, alignment.pairs)):
-        found.append(_HEADS + (_ATTRIBUTE if was_run(alignment.source) else _CODE))
-    for pair in filter(_are_heads_others, alignment.pairs):
-        heads = {"n_target": pair.target.n_heads, "n_source": pair.source.n_heads}
-        found.append(_OTHER_HEADS.format(target=pair.target.tensors[0].name, **heads))
-        break
+        found.append(_HEADS.format(remedy=_ATTRIBUTE if was_run(alignment.source) else _CODE))
+    others = {
+        (p.target.n_heads, p.source.n_heads): p.target for p in reversed(alignment.pairs) if _are_heads_others(p)
+    }
+    if others:
+        layers = [f"{layer.tensors[0].name} has {n}, its source {m}" for (n, m), layer in others.items()]
+        found.append(_OTHER_HEADS.format(layers=", ".join(layers[: -_MOST_NAMED - 1 : -1])))
     tables = sorted(filter(_are_rows_left, alignment.pairs), key=lambda pair: -_n_rows(pair.target))
     if tables:
         each = (
             f"{pair.target.tensors[0].name} has {_n_rows(pair.target):,} rows, there are {_n_rows(pair.source):,}"
-            for pair in tables[:_MOST_TABLES]
+            for pair in tables[:_MOST_NAMED]
         )
         found.append(_ROWS.format(tables=", ".join(each)))
     return found

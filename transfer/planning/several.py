@@ -57,6 +57,17 @@ def joined(parts: Sequence[TransferPlan], names: Sequence[str], module: nn.Modul
         tensors = without_ties(tensors, module.state_dict(keep_vars=True))
     coverage = {name: coverage_of([row for row in tensors if row.supplier == name], tensors) for name in names}
     supplies = tuple(Supply(name, part.similarity, coverage[name]) for part, name in zip(parts, names, strict=True))
-    notes = dict.fromkeys(part.note for part in parts if part.note)
     further = tuple(part.alignment for part in parts[1:])
-    return replace(parts[0], tensors=tensors, supplies=supplies, note="; ".join(notes), further=further)
+    return replace(parts[0], tensors=tensors, supplies=supplies, note=_noted(parts, names), further=further)
+
+
+def _noted(parts: Sequence[TransferPlan], names: Sequence[str]) -> str:
+    """Say everything once, and of which sources it holds."""
+    holds: dict[str, list[str]] = {}
+    for part, name in zip(parts, names, strict=True):
+        for said in filter(None, part.note.split("; ")):
+            holds.setdefault(said, []).append(name)
+    of: dict[str, list[str]] = {}
+    for said, who in holds.items():
+        of.setdefault(", ".join(who), []).append(said)
+    return "; ".join(f"{who}: {'; '.join(said)}" for who, said in of.items())

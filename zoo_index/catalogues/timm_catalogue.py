@@ -148,9 +148,13 @@ def build_without_weights(name: str) -> nn.Module:
     UnknownNameError
         As `build`.
     """
-    from zoo_index.catalogues.without_weights import built_without_weights
+    from zoo_index.catalogues.without_weights import Uninitialised, drop_parameters, holds_all_buffers
 
-    return built_without_weights(lambda device: build(name, device=device))
+    network = build(name)
+    if holds_all_buffers(network):
+        return network
+    with Uninitialised():
+        return drop_parameters(build(name, device="cpu"))
 
 
 def describe_entry(entry: CatalogueEntry) -> Description:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Uninitialised", "built_without_weights"]
+__all__ = ["Uninitialised", "drop_parameters", "holds_all_buffers"]
 
 _WRITES = {
     *("normal_", "uniform_", "zero_", "fill_", "copy_", "clamp_", "erfinv_", "mul_", "add_", "sub_", "div_"),
@@ -20,7 +19,8 @@ _WRITES = {
 class Uninitialised(TorchFunctionMode):
     """Leaves parameters as they are allocated, without random values; buffers get their values.
 
-    What nothing writes to takes no memory.
+    What nothing writes to takes no memory. Code that computes with its parameters, or draws numbers after them,
+    gets other ones: this is for networks that are known not to.
     """
 
     def __torch_function__(
@@ -33,24 +33,18 @@ class Uninitialised(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def built_without_weights(build: Callable[[str], nn.Module]) -> nn.Module:
-    """Build a network on the meta device, but for buffers with values if its weights lack some of them.
-
-    Parameters
-    ----------
-    build : callable
-        Builds it on the device of that name, each time the same.
-    """
-    network = build("meta")
+def holds_all_buffers(network: nn.Module) -> bool:
+    """Whether the weights of a network hold all that it keeps."""
     saved = network.state_dict(keep_vars=True)
-    if all(key in saved for key, _ in network.named_buffers()):
-        return network
-    with Uninitialised():
-        real = build("cpu")
-    memo: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # what is registered twice stays one
-    for part in real.modules():
+    return all(key in saved for key, _ in network.named_buffers())
+
+
+def drop_parameters(network: nn.Module) -> nn.Module:
+    """Move the parameters of a network, and nothing else, to the meta device; return it."""
+    made: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # what is registered twice stays one
+    for part in network.modules():
         for key, parameter in part._parameters.items():
             if parameter is not None:
-                made = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
-                part._parameters[key] = memo.setdefault(id(parameter), (parameter, made))[1]
-    return real
+                empty = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+                part._parameters[key] = made.setdefault(id(parameter), (parameter, empty))[1]
+    return network

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,9 +12,8 @@ import click
 
 from transfer.errors import InputError
 from transfer.weights.files import check_writable
-from zoo_index.commands.common import complain, near_names, page, print_json, zoo_of
+from zoo_index.commands.common import call_again, complain, near_names, page, print_json, warn_of_sources, zoo_of
 from zoo_index.commands.options import (
-    PATH,
     filter_options,
     filters_from,
     input_option,
@@ -29,6 +27,7 @@ from zoo_index.commands.options import (
 )
 from zoo_index.commands.pictures import picture_options, pictures_at
 from zoo_index.commands.usage import WithHints
+from zoo_index.commands.values import PATH
 from zoo_index.errors import WeightsUnavailableError
 
 if TYPE_CHECKING:
@@ -92,10 +91,11 @@ def plan_command(
         from zoo_index.reports.plans import show_plan
         from zoo_index.reports.shown import ShownPlan
 
-        call = shlex.join(["zoo", "transfer", "-t", target, *(word for one in sources for word in ("-s", one))])
-        if any(split_code(one) for one in sources):
-            call += " --weights FILE"
+        call = call_again(ctx, "transfer", "-t", target, *(word for one in sources for word in ("-s", one)))
+        if any(split_code(one) for one in sources):  # with its weights, which one source alone can be given
+            call = f"{call} --weights FILE" if len(sources) == 1 else ""
         show_plan(page(), ShownPlan.from_json(plan), source=source, target=target, verbose=verbose, call=call)
+    warn_of_sources(ctx, sources)
     pictures.tell(quiet=as_json)
 
 
@@ -197,6 +197,8 @@ def transfer_command(
         from zoo_index.reports.shown import ShownReport
 
         show_report(page(), ShownReport.from_json(report), verbose=verbose)
+    if weights is None:
+        warn_of_sources(ctx, [supply["name"] for supply in report["supplies"]] or [report["source"]])
     pictures.tell(quiet=as_json)
     n_found = max(len(report["supplies"]), 1)
     if sources is not None and n_found < sources and report["coverage"] < 1:

@@ -35,11 +35,11 @@ IDS = torch.zeros(1, 4, dtype=torch.long)
     ("source", "said"),
     [
         (Attention(12, 3), ""),  # tells its heads
-        (Attention(12, 3).state_dict(), "if they are not as wide as the target's, they are mixed"),
+        (Attention(12, 3).state_dict(), "which are mixed if they are not as wide as the target's (name its code"),
         (Attention(24, 3).state_dict(), ""),  # as wide as the target: nothing is cut
-        (Attention(24, 3), "qkv.weight has 6 heads of attention, in the source 3 share the same width"),
-        (Attention(24, 6, 30), "words.weight has 20 rows, there are 30; rows are taken by number"),
-        (Attention(12, 3, attribute="h"), "they are mixed; an attribute num_heads of the module tells it"),
+        (Attention(24, 3), "other numbers of heads (qkv.weight has 6, its source 3"),
+        (Attention(24, 6, 30), "words.weight has 20 rows, there are 30): rows are taken by number"),
+        (Attention(12, 3, attribute="h"), "target's (an attribute num_heads of the module tells it"),
         (nn.Sequential(nn.Conv2d(3, 72, 3), nn.Conv2d(72, 24, 1)).state_dict(), ""),  # no attention
     ],
     ids=["module", "tensors", "equal widths", "other heads", "more rows", "unsaid", "no attention"],
@@ -65,3 +65,34 @@ def test_what_is_taken_for_granted_of_a_further_source_is_said() -> None:
     plan = transfer.plan([image, Attention(24, 6, 30)], target, example=(torch.rand(1, 3, 9, 9), IDS))
     assert "text.words.weight has 20 rows, there are 30" in plan.note
     assert not transfer.plan([image, Attention(24, 6)], target, example=(torch.rand(1, 3, 9, 9), IDS)).note
+
+
+class Encoder(nn.Module):
+    def __init__(self, before: nn.Module, width: int, heads: int) -> None:
+        super().__init__()
+        self.before = before
+        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.before(x)
+        return self.layers(x.flatten(2).transpose(1, 2) if x.dim() > 3 else x).mean(1)
+
+
+class ImageAndText(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.text = Encoder(nn.Conv2d(3, 32, 8, 8), 32, 4), Encoder(nn.Embedding(30, 64), 64, 8)
+
+    def forward(self, image: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.image(image), self.text(ids)], 1)
+
+
+def test_what_holds_of_two_sources_is_said_once() -> None:
+    image = Encoder(nn.Conv2d(3, 24, 8, 8), 24, 2).state_dict()
+    text = Encoder(nn.Embedding(20, 48), 48, 4).state_dict()
+    example = torch.rand(1, 3, 32, 32), IDS
+    note = transfer.plan([image, text], ImageAndText(), example=example, source_names=["a", "b"]).note
+    assert note.startswith("a, b: the source does not tell")
+    assert note.count("are mixed") == 1
+    assert "; b: tables of other lengths" in note
