@@ -43,6 +43,7 @@ GATEKEEPERS = {
             "setting_up",
             "transferring",
             "usage",
+            "values",
             "watch",
         )
     },

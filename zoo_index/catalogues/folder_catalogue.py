@@ -47,7 +47,7 @@ def entries(request: Request) -> Iterator[CatalogueEntry]:
     """
     for collection in request.collections:
         root = Path(collection.address)
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise CatalogueError(
                 f"expected the folder '{root}' that was added as {collection.name!r}, found none; bring it back, "
                 f"or: zoo remove {collection.name}"

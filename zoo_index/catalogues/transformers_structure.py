@@ -8,6 +8,7 @@ nothing is fetched.
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ def structure_beside(checkpoint: Checkpoint) -> tuple[nn.Module | Architecture |
         Why a configuration is of no use; empty if there is none, or it is.
     """
     path = checkpoint.path.parent / "config.json"
-    if checkpoint.is_ordered or not path.is_file():
+    if checkpoint.is_ordered or not os.path.isfile(path):
         return None, ""
     module, reason = _build(path, len(checkpoint.header))
     if module is None:

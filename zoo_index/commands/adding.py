@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transfer.errors import InputError
-from zoo_index.commands.common import PARTIAL, page, print_json, say, zoo_of
+from zoo_index.commands.common import PARTIAL, call_again, page, print_json, say, zoo_of
 from zoo_index.commands.completing import complete_names, complete_values
-from zoo_index.commands.options import PATH, json_option
+from zoo_index.commands.options import json_option
+from zoo_index.commands.values import PATH
 from zoo_index.foundation.counting import counted
 from zoo_index.foundation.progress import advance
 
@@ -63,7 +65,7 @@ def add_command(
         return
     from transfer.weights.inspection import is_one_checkpoint
 
-    if checkpoint.is_dir() and not is_one_checkpoint(checkpoint):
+    if os.path.isdir(checkpoint) and not is_one_checkpoint(checkpoint):
         if family:
             raise InputError("expected --family with a single file; entries of a folder are filed under its name")
         called = checkpoint.resolve().name if name is None else name
@@ -73,10 +75,10 @@ def add_command(
     if as_json:
         print_json(entry)
     else:
-        _tell_added(entry)
+        _tell_added(ctx, entry)
 
 
-def _tell_added(entry: Mapping[str, Any]) -> None:
+def _tell_added(ctx: click.Context, entry: Mapping[str, Any]) -> None:
     """Say what was added, and that it, or a file that holds the same, is there already."""
     name, before = entry["name"], entry["replaced"]
     classes = f", {counted(entry['n_classes'], 'class')}" if entry["n_classes"] else ""
@@ -88,7 +90,7 @@ def _tell_added(entry: Mapping[str, Any]) -> None:
     if entry["alike"]:
         say(
             f"the same content is already there as {', '.join(entry['alike'])}: both will be recommended; "
-            f"to take this one out: zoo remove {'-- ' * name.startswith('-')}{shlex.quote(name)}"
+            f"to take this one out: {call_again(ctx)} remove {'-- ' * name.startswith('-')}{shlex.quote(name)}"
         )
 
 
@@ -105,7 +107,7 @@ def _add_many(
 
         out = page()
         show_refresh(out, report)
-        show_added(out, report.new, are_sources=are_sources)
+        show_added(out, report.new, are_sources=are_sources, call=call_again(ctx))
     if report.status == "partial":
         ctx.exit(PARTIAL)
 

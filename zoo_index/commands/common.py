@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PARTIAL",
+    "call_again",
     "complain",
     "near_names",
     "page",
@@ -28,6 +29,7 @@ __all__ = [
     "print_lines",
     "say",
     "warn_of_changes",
+    "warn_of_sources",
     "zoo_of",
 ]
 
@@ -35,9 +37,6 @@ PARTIAL = 3
 """Exit status of a refresh that did all but some architectures."""
 
 _MOST_IN_A_MESSAGE = 10_000
-
-_MOST_CHANGED = 5
-"""Files that are named because they have changed."""
 
 _NEAR = "did you mean"
 """What errors say before the names that are like one."""
@@ -75,16 +74,29 @@ def near_names(ctx: click.Context, sources: Sequence[str]) -> Iterator[None]:
         raise
 
 
-def warn_of_changes(entries: Iterable[Mapping[str, Any]]) -> None:
-    """Say which entries are of files that were written since: the index tells what they held before."""
-    from zoo_index.hub.file_stamps import has_changed
+def call_again(ctx: click.Context, *words: str) -> str:
+    """Write a command that asks the same index as this one, to be typed next."""
+    place = ctx.find_root().params.get("db")
+    index = ["--db", place] if place and "://" not in place else []  # an address may hold a password
+    return shlex.join(["zoo", *index, *words])
 
-    changed = [entry for entry in entries if has_changed(entry)]
-    for entry in changed[:_MOST_CHANGED]:
-        again = "zoo index refresh" if entry["catalogue"] == "folder" else f"zoo add {shlex.quote(entry['path'])}"
-        complain(f"Warning: '{entry['path']}' has changed since it was added; run: {again}")
-    if len(changed) > _MOST_CHANGED:
-        complain(f"Warning: so have the files of {counted(len(changed) - _MOST_CHANGED, 'other entry')}")
+
+def warn_of_changes(ctx: click.Context, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Say which entries are of files that were written since: the index tells what they held before."""
+    from zoo_index.hub.file_stamps import changes_in
+
+    for told in changes_in(entries, call_again(ctx)):
+        complain(f"Warning: {told}")
+
+
+def warn_of_sources(ctx: click.Context, names: Iterable[str]) -> None:
+    """As `warn_of_changes` for sources by the names that were typed or recommended; files and code have none."""
+    from zoo_index.recommending.targets import is_checkpoint, split_code
+
+    asked = [name for name in dict.fromkeys(names) if not is_checkpoint(name) and split_code(name) is None]
+    if asked:
+        entries = zoo_of(ctx).view().entries
+        warn_of_changes(ctx, [entry for name in asked if (entry := entries.get(name)) is not None])
 
 
 def page() -> Page:

@@ -10,7 +10,8 @@ from transfer.errors import InputError
 from transfer.weights.files import check_writable
 from zoo_index.commands.common import page, print_json, zoo_of
 from zoo_index.commands.completing import complete_names
-from zoo_index.commands.options import PATH, json_option, state_options
+from zoo_index.commands.options import json_option, state_options
+from zoo_index.commands.values import PATH
 from zoo_index.foundation.counting import counted
 from zoo_index.foundation.progress import step
 

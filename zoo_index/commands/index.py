@@ -8,8 +8,9 @@ import click
 
 from transfer.errors import ZooError
 from transfer.weights.files import check_writable
-from zoo_index.commands.common import PARTIAL, page, print_json, say, zoo_of
-from zoo_index.commands.options import PATH, json_option
+from zoo_index.commands.common import PARTIAL, call_again, page, print_json, say, zoo_of
+from zoo_index.commands.options import json_option
+from zoo_index.commands.values import PATH
 from zoo_index.errors import LeaseHeldError
 from zoo_index.foundation.counting import counted
 from zoo_index.foundation.progress import advance, step
@@ -233,7 +234,7 @@ def doctor_command(ctx: click.Context, repair: bool, as_json: bool) -> None:
     zoo = zoo_of(ctx)
     step("examining the installation and the index")
     done = zoo.repair() if repair and zoo.store.exists() else []
-    findings = [*(Finding("repair", "ok", text) for text in done), *examine(zoo)]
+    findings = [*(Finding("repair", "ok", text) for text in done), *examine(zoo, call_again(ctx))]
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings]})
     else:

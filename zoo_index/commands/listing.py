@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from zoo_index.commands.common import complain, page, print_json, print_lines, warn_of_changes, zoo_of
+from zoo_index.commands.common import call_again, complain, page, print_json, print_lines, warn_of_changes, zoo_of
 from zoo_index.commands.completing import complete_names
 from zoo_index.commands.options import filter_options, filters_from, from_settings, json_option
 
@@ -86,7 +86,7 @@ def list_command(
         from zoo_index.reports.entries import show_entries
 
         show_entries(page(), entries, settings=from_settings(ctx))
-    warn_of_changes(entries)
+    warn_of_changes(ctx, entries)
     if not entries:
         everything = zoo.view().entries.all
         unknown = unknown_values(filters, everything)
@@ -124,8 +124,9 @@ def show_command(ctx: click.Context, name: str, as_json: bool) -> None:
         siblings = zoo.view().entries.of([entry["architecture_id"]])
         others = [sibling["name"] for sibling in siblings if sibling["name"] != entry["name"]]
         place = Availability().find(entry)
-        show_entry(page(), entry, asked=name, others=others, place=None if place is None else str(place))
-    warn_of_changes([entry])
+        here = None if place is None else str(place)
+        show_entry(page(), entry, asked=name, others=others, place=here, call=call_again(ctx))
+    warn_of_changes(ctx, [entry])
 
 
 LISTING = (list_command, show_command)

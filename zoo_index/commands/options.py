@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from zoo_index.commands.completing import complete_sources, complete_target, complete_values
-from zoo_index.foundation.settings import size_from
+from zoo_index.commands.values import PART, PARTS, SIZE
 
 if TYPE_CHECKING:
     from transfer.options import ChannelChoice, ImageChannels, Options
     from zoo_index.recommending.answers import Filters
 
 __all__ = [
-    "PATH",
     "filter_options",
     "filters_from",
     "from_settings",
@@ -39,25 +37,8 @@ __all__ = [
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class _AnyPath(click.ParamType[Path]):
-    """A path as it was typed; what reads or writes there looks at it."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        return Path(value)
-
-
-PATH = _AnyPath()
-
 ANY_LICENSE = "any"
 """What undoes a setting."""
-
-_PARTS = (
-    *("quiet-head", "zero-new-inputs", "identity-blocks", "split-fused", "resample"),
-    *("keep-norms", "rescale", "compensate", "gates", "fold"),
-)
-"""What can be left out, by the names of `transfer.Options`."""
 
 
 def _only_one(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
@@ -119,21 +100,15 @@ measure_option = click.option(
 )
 
 
-class _Part(click.Choice[str]):
-    """A part of the method, also as the library spells it: with underscores."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return super().convert(str(value).replace("_", "-"), param, ctx)
-
-
 def transfer_options(command: Command) -> Command:
     """Add the options of the dpiat method, in the words of `transfer.options.Options`."""
     for option in (
         click.option(
             "--without",
             multiple=True,
-            type=_Part(_PARTS),
-            help="Leave out a part of the dpiat method; may be given again.",
+            type=PART,
+            metavar="PART",
+            help=f"Leave out a part of the dpiat method; may be given again. Parts: {', '.join(PARTS)}.",
         ),
         click.option(
             "--channels",
@@ -214,18 +189,6 @@ def proof_options(command: Command) -> Command:
     return command
 
 
-class _Size(click.ParamType[int]):
-    """A number of parameters such as 5000000, 25M or 1.5G."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return size_from(value)
-        except ValueError:
-            self.fail(f"expected a number such as 5000000, 25M or 1.5G, got {value!r}", param, ctx)
-
-
 def filter_options(command: Command) -> Command:
     """Add the options that narrow down entries."""
     for option in reversed(
@@ -252,12 +215,10 @@ def filter_options(command: Command) -> Command:
                 shell_complete=complete_values("dataset"),
                 help="Only trained on this data set, e.g. imagenet-1k.",
             ),
-            click.option(
-                "--max-size", "max_bytes", type=_Size(), help="At most so many bytes of weights, e.g. 99M."
-            ),
-            click.option("--min-downloads", type=_Size(), help="Downloaded at least so often, e.g. 1K."),
-            click.option("--max-params", type=_Size(), help="At most so many parameters, e.g. 25M."),
-            click.option("--min-params", type=_Size(), help="At least so many parameters."),
+            click.option("--max-size", "max_bytes", type=SIZE, help="At most so many bytes of weights, e.g. 99M."),
+            click.option("--min-downloads", type=SIZE, help="Downloaded at least so often, e.g. 1K."),
+            click.option("--max-params", type=SIZE, help="At most so many parameters, e.g. 25M."),
+            click.option("--min-params", type=SIZE, help="At least so many parameters."),
             click.option("--search", help="Only names that contain this text."),
             click.option(
                 "--catalogue",

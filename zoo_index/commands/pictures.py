@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ import click
 from click.core import ParameterSource
 
 from transfer.errors import InputError
-from zoo_index.commands.common import say, zoo_of
-from zoo_index.commands.options import PATH
+from zoo_index.commands.common import call_again, say, zoo_of
+from zoo_index.commands.values import PATH
 
 if TYPE_CHECKING:
     from zoo_index.recommending.answers import Recommendations
@@ -150,11 +149,7 @@ def pictures_at(html: Path | None, plot: Path | None, output: Path | None = None
 
 def _retyped(ctx: click.Context, sources: Sequence[str]) -> str:
     """Write the command that was typed; sources that were recommended are named."""
-    root = ctx.find_root()
-    words = ["zoo"]
-    if root.params.get("db") and "://" not in root.params["db"]:  # an address may hold a password
-        words += ["--db", root.params["db"]]
-    words.append(ctx.info_name or "")
+    words = [ctx.info_name or ""]
     for param in ctx.command.params:
         value = ctx.params.get(param.name or "")
         if ctx.get_parameter_source(param.name or "") is not ParameterSource.COMMANDLINE or param.name in _LEFT_OUT:
@@ -173,4 +168,4 @@ def _retyped(ctx: click.Context, sources: Sequence[str]) -> str:
                 words += [option, str(one)]
     if "named" in ctx.params:
         words += [word for name in sources for word in ("--source", name)]
-    return shlex.join(words)
+    return call_again(ctx, *words)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from zoo_index.commands.common import near_names, page, print_json, say, warn_of_changes, zoo_of
+from zoo_index.commands.common import call_again, near_names, page, print_json, say, warn_of_sources, zoo_of
 from zoo_index.commands.completing import complete_sources, complete_target
 from zoo_index.commands.options import (
     filter_options,
@@ -25,9 +25,6 @@ from zoo_index.commands.options import (
 )
 from zoo_index.commands.pictures import picture_options, pictures_at
 from zoo_index.commands.usage import WithHints
-
-if TYPE_CHECKING:
-    from zoo_index.recommending.answers import Recommendations
 
 __all__ = ["RECOMMENDING"]
 
@@ -105,23 +102,15 @@ def recommend_command(
     else:
         from zoo_index.reports.recommendations import show_recommendations
 
-        call = f"zoo transfer -t {shlex.quote(target)}"
+        call = call_again(ctx, "transfer", "-t", target)
         show_recommendations(page(), answer, explain=explain, call=call, settings=from_settings(ctx))
         if server is not None and any(result.available for result in answer.results):
             say("weights that are here are on the machine of the server")
     if server is None:
-        _warn_of_sources(ctx, answer)
+        from zoo_index.hub.file_stamps import FILES
+
+        warn_of_sources(ctx, [result.name for result in answer.results if result.catalogue in FILES])
     pictures.tell(quiet=as_json)
-
-
-def _warn_of_sources(ctx: click.Context, answer: Recommendations) -> None:
-    """Say which sources of a ranking are files that were written since the index looked at them."""
-    from zoo_index.hub.file_stamps import FILES
-
-    files = [result.name for result in answer.results if result.catalogue in FILES]
-    if files:  # others are not looked up
-        entries = zoo_of(ctx).view().entries
-        warn_of_changes(entry for name in files if (entry := entries.get(name)) is not None)
 
 
 def _complete_first(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -169,6 +158,7 @@ def similarity_command(
         print_json({"source": source, "target": target, "measure": measure, "similarity": value})
     else:
         say(f"{value:.6f}")
+    warn_of_sources(ctx, (source,))
 
 
 def _pair(ctx: click.Context, words: list[str], source: str | None, target: str | None) -> tuple[str, str]:

@@ -12,8 +12,9 @@ import click
 
 from transfer.errors import InputError
 from zoo_index.commands.common import complain, print_json, say, zoo_of
-from zoo_index.commands.options import PATH, filter_options, filters_from, input_option, json_option, target_option
+from zoo_index.commands.options import filter_options, filters_from, input_option, json_option, target_option
 from zoo_index.commands.usage import WithHints
+from zoo_index.commands.values import PATH
 from zoo_index.foundation import progress
 from zoo_index.foundation.counting import counted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -85,7 +86,7 @@ def settings_command(ctx: click.Context, as_json: bool) -> None:
     else:
         from zoo_index.reports.settings import show_settings
 
-        show_settings(page(), rows, user=str(personal), is_there=personal.exists())
+        show_settings(page(), rows, user=str(personal), is_there=os.path.exists(personal))
 
 
 def _row(setting: Setting, found: Found, root: click.Command) -> dict[str, Any]:
@@ -112,9 +113,9 @@ def completion(shell: str) -> None:
 
     \b
     Examples:
-      zoo completion bash       # then, in ~/.bashrc:  eval "$(zoo completion bash)"
-      zoo completion zsh        # in ~/.zshrc:         eval "$(zoo completion zsh)"
-      zoo completion fish       # zoo completion fish > ~/.config/fish/completions/zoo.fish
+      zoo completion bash   # in ~/.bashrc:  eval "$(zoo completion bash)"
+      zoo completion zsh    # in ~/.zshrc:  eval "$(zoo completion zsh)"
+      zoo completion fish   # write it to ~/.config/fish/completions/zoo.fish
     """  # noqa: D301 - click's mark for lines that stay as they are
     from click.shell_completion import ShellComplete, get_completion_class
 
@@ -151,7 +152,7 @@ def welcome(ctx: click.Context) -> None:
         index = f"Index: {without_password(place)}, {amount}."
     elif is_address(place):
         index = f"Index: {without_password(place)}. Look at it: zoo index status."
-    elif Path(place).exists():
+    elif os.path.exists(place):
         index = f"Index: '{place}' holds nothing that can be used yet. What to do: zoo doctor."
     else:
         index = "Index: none yet. The first question makes one, in seconds and without a network."

@@ -21,6 +21,6 @@ def noun(n: float, what: str) -> str:
     """Return a noun as it stands behind a number: ``entry`` behind 1, ``entries`` behind any other."""
     if n == 1:
         return what
-    if what.endswith("y"):
+    if what.endswith("y") and what[-2:-1] not in "aeiou":
         return f"{what[:-1]}ies"
     return f"{what}es" if what.endswith("s") else f"{what}s"

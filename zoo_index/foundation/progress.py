@@ -183,7 +183,7 @@ def line_of(phase: str, done: int, planned: int, first: int, seconds: float, *, 
     fresh = done - first
     if fresh > 0 and seconds > 0:
         rate = fresh / seconds
-        parts.append(f"{rate / 1e6:.1f} MB/s" if is_bytes else f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
+        parts.append(f"{rate / 1e6:.1f} MB/s" if is_bytes else f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
         parts.append(f"{_clock(max(planned - done, 0) / rate)} left")
     return "  ".join(parts)
 

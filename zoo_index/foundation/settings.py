@@ -155,9 +155,9 @@ def user_file() -> Path:
 def project_file(folder: Path) -> Path | None:
     """Return the file with the settings of a folder, if it has one; folders above it are not looked at."""
     own, shared = folder / "zoo.toml", folder / "pyproject.toml"
-    if own.is_file():
+    if os.path.isfile(own):
         return own
-    if shared.is_file() and b"tool.zoo" in _content(shared):
+    if os.path.isfile(shared) and b"tool.zoo" in _content(shared):
         return shared
     return None
 
@@ -189,7 +189,7 @@ def load_settings(
     environment = os.environ if environment is None else environment
     found = {setting.name: Found(None) for setting in SETTINGS}
     user = user_file() if user is None else user
-    if user.exists():
+    if os.path.exists(user):
         found |= _from_file(user, USER)
     project = project_file(Path.cwd() if folder is None else folder)
     if project is not None:

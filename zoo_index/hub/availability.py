@@ -41,7 +41,7 @@ class Availability:
         """
         if entry["path"]:
             path = Path(entry["path"])
-            return path if path.is_file() else None
+            return path if os.path.isfile(path) else None  # Path.is_file raises for one that it may not look at
         hub_id = entry["hub_id"]
         if hub_id and "models--" + hub_id.replace("/", "--") in self._cached:
             for filename in file_names(entry):

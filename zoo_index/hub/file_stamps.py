@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo_index.foundation.counting import counted
 from zoo_index.hub.availability import parts_of
 
-__all__ = ["FILES", "Stamp", "has_changed", "stamp_of"]
+__all__ = ["FILES", "Stamp", "changes_in", "stamp_of"]
 
 FILES = ("local", "folder")
 """Catalogues of files that their owners may write again; those of packages and hubs are kept by others."""
+
+_MOST_CHANGED = 5
+"""Files that are named because they are no longer as they were."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +58,39 @@ def _time_of(found: Sequence[os.stat_result]) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1  # databases have 63 bits
 
 
-def has_changed(entry: Mapping[str, Any]) -> bool:
-    """Whether the file of an entry was written since the index looked at it; not so of one that is gone.
+def changes_in(entries: Iterable[Mapping[str, Any]], call: str = "zoo") -> list[str]:
+    """Say which entries are of files that were written since the index read them, and what to do.
 
     Parameters
     ----------
-    entry : mapping
-        With ``catalogue``, ``path``, ``n_bytes`` and ``modified_ns``; what the index does not know is not compared.
+    entries : iterable of mapping
+        With ``catalogue``, ``path``, ``n_bytes`` and ``modified_ns``.
+    call : str
+        How the command line is called for this index.
+
+    Returns
+    -------
+    list of str
+        One for each file; of many files the last one says how many more there are.
     """
-    if entry["catalogue"] not in FILES or not entry["path"]:
-        return False
-    path = Path(entry["path"])
-    if not path.is_file():
-        return False
+    told = []
+    for entry in entries:
+        change = _change_of(entry)
+        if change:
+            again = "index refresh" if entry["catalogue"] == "folder" else f"add {shlex.quote(entry['path'])}"
+            told.append(f"'{entry['path']}' {change} since the index read it; run: {call} {again}")
+    more = len(told) - _MOST_CHANGED
+    return [*told[:_MOST_CHANGED], *([f"the same holds for {counted(more, 'other file')}"] if more > 0 else [])]
+
+
+def _change_of(entry: Mapping[str, Any]) -> str:
+    """Say what happened to the file of an entry; nothing of one that is gone, or of another catalogue."""
+    if entry["catalogue"] not in FILES or not entry["path"] or not os.path.isfile(entry["path"]):
+        return ""
     try:
-        found = stamp_of(path)
-    except OSError:  # one of several files is gone
-        return True
+        found = stamp_of(Path(entry["path"]))
+    except (OSError, ValueError):
+        return "has lost one of its files"
     kept = {"n_bytes": found.n_bytes, "modified_ns": found.modified_ns}
-    return any(entry[name] not in (None, value) for name, value in kept.items())
+    is_other = any(entry[name] not in (None, value) for name, value in kept.items())
+    return "was written again" if is_other else ""

@@ -135,12 +135,12 @@ def _files(entry: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Root, s
         for file in _together(path):
             yield file.resolve(), "hub", file.relative_to(cache).as_posix()
         reference = cache / path.relative_to(cache).parts[0] / "refs" / "main"
-        if reference.is_file():
+        if os.path.isfile(reference):
             yield reference, "hub", reference.relative_to(cache).as_posix()
     elif path.parent == torch_cache():
         yield path, "torch", path.name
     else:
-        base = path if path.is_dir() else path.parent
+        base = path if os.path.isdir(path) else path.parent
         for file in _together(path):
             yield file, "own", f"{entry['name']}/{file.relative_to(base).as_posix()}"
 
@@ -150,8 +150,8 @@ def _together(path: Path) -> list[Path]:
     files = [path]
     if path.name.endswith(INDEX):
         files += [path.parent / shard for shard in shards_of(path)]
-    elif path.name == METADATA or (path.is_dir() and is_one_checkpoint(path)):
-        folder = path if path.is_dir() else path.parent
+    elif path.name == METADATA or (os.path.isdir(path) and is_one_checkpoint(path)):
+        folder = path if os.path.isdir(path) else path.parent
         files = sorted(file for file in folder.iterdir() if file.is_file())
     configuration = path.parent / CONFIGURATION
-    return [*files, *([configuration] if configuration.is_file() and configuration not in files else [])]
+    return [*files, *([configuration] if os.path.isfile(configuration) and configuration not in files else [])]

@@ -162,7 +162,7 @@ def _beside(place: Path) -> Iterator[Path]:
 
 def _put(archive: tarfile.TarFile, told: PackedFile, place: Path) -> bool:
     """Write a file that is not here yet, and check it before it takes its place; return whether it was written."""
-    if place.exists():
+    if os.path.exists(place):
         return False
     with _beside(place) as folder:
         _write(archive, told, folder / place.name)
@@ -194,7 +194,7 @@ def _take_index(archive: tarfile.TarFile, told: PackedFile, store: Store) -> boo
 def _put_own(archive: tarfile.TarFile, files: Sequence[PackedFile]) -> int:
     """Write files of one's own that are not here yet, if they are weights; return how many were written."""
     root = own_folder()
-    missing = {told.place for told in files if not (root / told.place).exists()}
+    missing = {told.place for told in files if not os.path.exists(root / told.place)}
     folders = {Path(place).parts[0] for place in missing}
     if not missing:
         return 0

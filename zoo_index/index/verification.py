@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from zoo_index.catalogues.description import FEATURES
 from zoo_index.database import loading, queries
@@ -42,13 +42,14 @@ def verify(store: Store) -> list[str]:
 
 
 def _outdated(rows: list[dict[str, str | None]]) -> list[str]:
-    gone = [row for row in rows if row["catalogue"] == "local" and not Path(row["path"] or "").is_file()]
+    gone = [row for row in rows if row["catalogue"] == "local" and not os.path.isfile(row["path"] or "")]
     found = [
         f"local entry {row['name']!r} is of an older standardization, and its file '{row['path']}' is gone; "
         f"put it back and run: zoo index refresh, or: zoo remove {row['name']}"
         for row in gone
     ]
     if len(rows) > len(gone):
-        n = counted(len(rows) - len(gone), "architecture")
-        found.append(f"{n} of an older standardization; run: zoo index refresh")
+        n = len(rows) - len(gone)
+        are = "is" if n == 1 else "are"
+        found.append(f"{counted(n, 'architecture')} {are} of an older standardization; run: zoo index refresh")
     return found

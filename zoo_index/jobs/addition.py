@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,8 +145,8 @@ def remove_entry(store: Store, name: str) -> None:
 def _look_at(path: Path) -> Stamp | None:
     """Return size and time of a file; None of a folder, and of what is not there, which whoever reads it tells."""
     try:
-        return stamp_of(path) if path.is_file() else None
-    except OSError:
+        return stamp_of(path) if os.path.isfile(path) else None
+    except (OSError, ValueError):
         return None
 
 

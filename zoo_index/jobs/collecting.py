@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from transfer.errors import InputError
@@ -44,7 +45,7 @@ def add_folder(store: Store, folder: Path, name: str, license: str | None = None
     check_path(folder)
     check_entry_name(name)
     check_name(license or "", "a licence")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"expected a folder at '{folder}', found none; check the path")
     address = str(folder.resolve())
     check_name(address, "the path of a folder")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import os
 from pathlib import Path
 
 from transfer.errors import ZooError
@@ -19,7 +20,7 @@ def alike(store: Store, path: Path) -> list[str]:
 
     Only files of the same size are read, up to the first difference.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         return []
     size = stamp_of(path).n_bytes
     with store.reading() as connection:

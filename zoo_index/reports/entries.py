@@ -55,7 +55,7 @@ def show_entries(page: Page, entries: Sequence[Mapping[str, Any]], *, settings: 
             entry["family"] or "-",
             count(entry["n_params"]),
             entry["input_size"] or "-",
-            str(entry["n_classes"] or "-"),
+            f"{entry['n_classes']:,}" if entry["n_classes"] else "-",
             entry["task"] or "unknown",
             entry["dataset"] or "unknown",
             entry["license"] or "unknown",
@@ -100,7 +100,7 @@ def _csv_cell(value: Any) -> Any:
 
 
 def show_entry(
-    page: Page, entry: Mapping[str, Any], *, asked: str, others: Sequence[str], place: str | None
+    page: Page, entry: Mapping[str, Any], *, asked: str, others: Sequence[str], place: str | None, call: str
 ) -> None:
     """Print what people want to know of one entry.
 
@@ -114,6 +114,8 @@ def show_entry(
         Other weights of its architecture.
     place : str or None
         File with its weights on this machine.
+    call : str
+        How the command line is called for this index.
     """
     name = entry["name"]
     if asked == entry["architecture"] != name:
@@ -129,7 +131,7 @@ def show_entry(
         "network": f"{entry['architecture']}{family}, from {entry['catalogue']}",
         "parameters": f"{count(entry['n_params'])} ({entry['n_params']:,})",
         "input": entry["input_size"],
-        "classes": entry["n_classes"] or None,
+        "classes": f"{entry['n_classes']:,}" if entry["n_classes"] else None,
         "task": entry["task"],
         "trained on": entry["dataset"],
         "accuracy": accuracy or "not known; to add published results: zoo metrics import FILE",
@@ -139,11 +141,11 @@ def show_entry(
     }
     page.pairs((key, value) for key, value in rows.items() if value not in (None, ""))
     if others:
-        more = f" and {len(others) - _MOST_OTHERS} more" if len(others) > _MOST_OTHERS else ""
-        see = f"  (zoo list {shlex.quote(entry['architecture'])})" if more else ""
+        more = f" and {len(others) - _MOST_OTHERS:,} more" if len(others) > _MOST_OTHERS else ""
+        see = f"  ({call} list {shlex.quote(entry['architecture'])})" if more else ""
         page.line("other weights of this network: ", ", ".join(others[:_MOST_OTHERS]) + more, (see, "dim"))
     if entry["catalogue"] not in STRUCTURES:
-        page.line((f"next: zoo plan --source {shlex.quote(name)} --target YOUR_NETWORK.py", "dim"))
+        page.line((f"next: {call} plan --source {shlex.quote(name)} --target YOUR_NETWORK.py", "dim"))
 
 
 def _weights(entry: Mapping[str, Any], place: str | None) -> str:

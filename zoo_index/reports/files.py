@@ -26,7 +26,7 @@ def show_holdings(page: Page, found: Holdings, *, verbose: bool) -> None:
             f"{state.n_tensors:,}",
             f"{state.n_values:,}",
             in_bytes(state.n_bytes),
-            ", ".join(f"{n} {kind}" for kind, n in state.types.items()),
+            ", ".join(f"{n:,} {kind}" for kind, n in state.types.items()),
             ("taken", "green") if state.is_taken else "",
         ]
         for state in found.states

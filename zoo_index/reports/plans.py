@@ -152,7 +152,7 @@ def _show_parts(page: Page, tensors: Sequence[ShownTensor]) -> None:
         counts = {status: sum(t.status == status for t in members) for status in _STATUS_STYLE}
         what: list[Piece] = []
         for status in filter(counts.get, counts):
-            what += [", "] * bool(what) + [(f"{counts[status]} {status}", _STATUS_STYLE[status])]
+            what += [", "] * bool(what) + [(f"{counts[status]:,} {status}", _STATUS_STYLE[status])]
         n_written = sum(t.n_written for t in members)
         share = n_written / max(sum(size_of(t.shape) for t in members), 1)
         rows.append([part, str(len(members)), what, f"{share:.0%}", _feeding(members) or "-"])
@@ -189,4 +189,4 @@ def _common_paths(names: Sequence[str]) -> str:
     if common:
         return ".".join(common)
     tops = list(dict.fromkeys(path[0] for path in split))
-    return ", ".join(tops[:3]) + (f" and {len(tops) - 3} more" if len(tops) > 3 else "")
+    return ", ".join(tops[:3]) + (f" and {len(tops) - 3:,} more" if len(tops) > 3 else "")

@@ -49,9 +49,8 @@ def show_status(page: Page, status: Mapping[str, Any]) -> None:
         "generation": f"{status['generation']}" + (f", made {made:%Y-%m-%d %H:%M} UTC" if made else ""),
     }
     for row in status["catalogues"]:
-        rows[f"from {row['catalogue']}"] = (
-            f"{counted(row['architectures'], 'architecture')} ({row['catalogue_version']})"
-        )
+        version = f" ({row['catalogue_version']})" if row["catalogue_version"] else ""
+        rows[f"from {row['catalogue']}"] = counted(row["architectures"], "architecture") + version
     for dataset, n in status["metrics"].items():
         rows[f"results on {dataset}"] = counted(n, "weight set")
     kept = {"failures": "failed", "retired": "gone, kept for zoo index diff", "prepared": "not published yet"}
@@ -72,8 +71,8 @@ def show_refresh(page: Page, report: RefreshReport) -> None:
     if report.from_snapshot:
         page.line("started from the shipped snapshot, which fits the installed timm")
     page.line(
-        f"{counted(len(report.new), 'architecture')} new, {len(report.changed)} changed, "
-        f"{report.unchanged} unchanged, {len(report.retired)} retired, {len(report.failed)} failed; "
+        f"{counted(len(report.new), 'architecture')} new, {len(report.changed):,} changed, "
+        f"{report.unchanged:,} unchanged, {len(report.retired):,} retired, {len(report.failed):,} failed; "
         f"{counted(report.entries_changed, 'entry')} changed; "
         f"generation {report.generation}, run {report.run} {report.status}, {report.seconds:.1f} s"
     )
@@ -85,17 +84,18 @@ def show_refresh(page: Page, report: RefreshReport) -> None:
         page.line(("failed", "red"), f" {name}: {error}")
 
 
-def show_added(page: Page, names: Sequence[str], *, are_sources: bool) -> None:
-    """Name what is new after something was added, and say what can be done with it."""
+def show_added(page: Page, names: Sequence[str], *, are_sources: bool, call: str) -> None:
+    """Name what is new after something was added, and say what can be done with it, as `call` calls zoo."""
     if not names:
         return
     shown = sorted(names)[:_MOST_ADDED]
     for name in shown:
         page.line("new ", (name, "bold"))
     if len(names) > len(shown):
-        page.line((f"and {len(names) - len(shown):,} more: zoo list", "dim"))
-    look = f"next: zoo show {shlex.quote(shown[0])}"
-    page.line((f"{look}; they are sources now: zoo recommend --target myarch.py" if are_sources else look, "dim"))
+        page.line((f"and {len(names) - len(shown):,} more: {call} list", "dim"))
+    look = f"next: {call} show {shlex.quote(shown[0])}"
+    more = f"; they are sources now: {call} recommend --target myarch.py" if are_sources else ""
+    page.line((look + more, "dim"))
 
 
 def show_watches(page: Page, watches: Sequence[Watched]) -> None:
@@ -145,11 +145,11 @@ def show_metrics(page: Page, report: MetricsReport) -> None:
     page.line(
         "results on ",
         (report.dataset, "bold"),
-        f" of {counted(report.results, 'weight set')}, {report.matched} in the index",
+        f" of {counted(report.results, 'weight set')}, {report.matched:,} in the index",
     )
     if report.unmatched:
         shown = ", ".join(report.unmatched[:5])
-        rest = f" and {len(report.unmatched) - 5} more" if len(report.unmatched) > 5 else ""
+        rest = f" and {len(report.unmatched) - 5:,} more" if len(report.unmatched) > 5 else ""
         page.line((f"kept, but not in the index: {shown}{rest}", "dim"))
     if report.dataset != RANKING_DATASET:
         page.line((f"kept; sources are ordered by results on {RANKING_DATASET}", "dim"))

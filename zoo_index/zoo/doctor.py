@@ -10,6 +10,7 @@ from typing import Any
 
 from transfer.errors import ZooError
 from zoo_index.foundation.counting import counted
+from zoo_index.hub.file_stamps import changes_in
 from zoo_index.index.repair import find_repairable
 from zoo_index.index.snapshot import read_provenance, snapshot_fits
 from zoo_index.zoo.zoo import Zoo
@@ -36,9 +37,16 @@ class Finding:
     text: str
 
 
-def examine(zoo: Zoo) -> list[Finding]:
-    """Look at versions, index, snapshot, caches and weights at hand."""
-    findings = [_versions(), _snapshot(), _kernels(), *_index(zoo)]
+def examine(zoo: Zoo, call: str = "zoo") -> list[Finding]:
+    """Look at versions, index, snapshot, caches and weights at hand.
+
+    Parameters
+    ----------
+    zoo : Zoo
+    call : str
+        How the command line is called for this index.
+    """
+    findings = [_versions(), _snapshot(), _kernels(), *_index(zoo, call)]
     return [*findings, _hub()]
 
 
@@ -75,7 +83,7 @@ def _kernels() -> Finding:
     )
 
 
-def _index(zoo: Zoo) -> list[Finding]:
+def _index(zoo: Zoo, call: str) -> list[Finding]:
     name = zoo.store.name
     try:
         if not zoo.store.exists():
@@ -97,12 +105,13 @@ def _index(zoo: Zoo) -> list[Finding]:
     installed = metadata.version("timm")
     for row in status["catalogues"]:
         if row["catalogue"] == "timm" and row["catalogue_version"] != installed:
+            were = "was" if row["architectures"] == 1 else "were"
             findings.append(
                 Finding(
                     "index",
                     "problem",
-                    f"{counted(row['architectures'], 'architecture')} of timm {row['catalogue_version']}, "
-                    f"installed is {installed}; run: zoo index refresh",
+                    f"{counted(row['architectures'], 'architecture')} {were} read from "
+                    f"timm {row['catalogue_version']}, and timm {installed} is installed; run: zoo index refresh",
                 )
             )
     if status["last_run"] and status["last_run"]["status"] in ("lost", "interrupted", "failed"):
@@ -117,6 +126,7 @@ def _index(zoo: Zoo) -> list[Finding]:
             )
         )
     findings += [Finding("index", "problem", text) for text in find_repairable(zoo.store)]
+    findings += [Finding("weights", "note", told) for told in changes_in(zoo.view().entries.all, call)]
     if not zoo.store.is_writable():
         findings.append(Finding("index", "note", f"'{name}' cannot be written: questions work, refresh does not"))
     return findings
@@ -126,6 +136,6 @@ def _hub() -> Finding:
     from zoo_index.hub.availability import hub_cache
 
     cache: Path = hub_cache()
-    n = sum(1 for _ in cache.glob("models--*")) if cache.is_dir() else 0
+    n = sum(1 for _ in cache.glob("models--*")) if os.path.isdir(cache) else 0
     offline = ", HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else ""
     return Finding("hub cache", "ok", f"'{cache}': {counted(n, 'model')}{offline}")

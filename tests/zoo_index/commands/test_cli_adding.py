@@ -15,8 +15,10 @@ from click.testing import CliRunner
 from nets import mlp
 from safetensors.torch import save_file
 
+from zoo_index.catalogues.description import FEATURES
 from zoo_index.commands.main import cli
 from zoo_index.engines import open_engine
+from zoo_index.zoo.doctor import examine
 from zoo_index.zoo.zoo import Zoo
 
 
@@ -118,7 +120,7 @@ def test_a_file_that_was_written_again_is_told_until_it_is_added_again(how: str)
         ]
         save_file(tensors, path)
         os.utime(path, ns=(0, 1))  # another time, also where clocks are coarse
-    told = f"Warning: '{path}' has changed since it was added; run: zoo add {path}\n"
+    told = f"Warning: '{path}' was written again since the index read it; run: zoo add {path}\n"
     assert {warned(*one) for one in asked} == {told}
     assert "1  mine " in run("recommend", "-t", "target.pth", "-k", "1")  # known by what it held
     if "large" in how:
@@ -133,7 +135,7 @@ def test_a_file_that_is_gone_or_was_added_by_an_older_version_has_not_changed(zo
     os.utime("best.pth", ns=(0, 1))
     assert warned("show", "best") == ""
     Path("best.pth").write_bytes(b"")
-    assert "has changed" in warned("show", "best")  # its size was kept before, too
+    assert "was written again" in warned("show", "best")  # its size was kept before, too
     Path("best.pth").unlink()
     assert warned("show", "best") == ""
     assert "gone" in run("show", "best")
@@ -147,11 +149,12 @@ def test_of_a_folder_a_refresh_takes_what_has_changed(zoo: Zoo) -> None:
     for i in range(7):
         Path(f"runs/{i}.pth").write_bytes(b"")
     said = warned("list", "--catalogue", "folder").splitlines()
-    assert (
-        said[0]
-        == f"Warning: '{Path('runs/0.pth').resolve()}' has changed since it was added; run: zoo index refresh"
-    )
-    assert (len(said), said[-1]) == (6, "Warning: so have the files of 2 other entries")
+    told = f"'{Path('runs/0.pth').resolve()}' was written again since the index read it; run: zoo index refresh"
+    assert said[0] == f"Warning: {told}"
+    assert (len(said), said[-1]) == (6, "Warning: the same holds for 2 other files")
+    assert told in [
+        finding.text for finding in examine(zoo) if (finding.topic, finding.status) == ("weights", "note")
+    ]
 
 
 def test_of_a_checkpoint_in_several_files_each_counts() -> None:
@@ -163,6 +166,49 @@ def test_of_a_checkpoint_in_several_files_each_counts() -> None:
     run("add", "model.safetensors.index.json", "--name", "parts")
     assert warned("show", "parts") == ""
     os.utime("1.safetensors", ns=(0, 1))
-    assert "model.safetensors.index.json' has changed" in warned("show", "parts")
+    assert "model.safetensors.index.json' was written again" in warned("show", "parts")
     Path("1.safetensors").unlink()
-    assert "has changed" in warned("show", "parts")
+    assert "model.safetensors.index.json' has lost one of its files since" in warned("show", "parts")
+
+
+def test_a_source_that_was_written_again_is_told_where_it_is_used(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also that the next command asks the index that was named."""
+    monkeypatch.delenv("ZOO_DB")
+    Path("net.py").write_text("from torch import nn\nmodel = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))\n")
+    torch.save(mlp(3, 4, 2).state_dict(), "other.pth")
+    index = ("--db", zoo.store.name)
+    assert "next: zoo --db" in run(*index, "show", "test_vit")
+    run(*index, "add", "best.pth", "--name", "mine")
+    os.utime("best.pth", ns=(0, 1))
+    again = f"run: zoo --db {zoo.store.name} add {Path('best.pth').resolve()}\n"
+    to = ("-t", "net.py", "-o", "out.safetensors")
+    for asked in (
+        ("transfer", *to, "-s", "mine"),
+        ("transfer", *to, "--auto", "--catalogue", "local"),
+        ("plan", "-t", "net.py", "-s", "mine"),
+        ("similarity", "mine", "net.py"),
+    ):
+        assert again in warned(*index, *asked), asked
+    run(*index, "add", "other.pth")
+    assert warned(*index, "transfer", *to, "-s", "best.pth") == ""  # as it is now
+    assert warned(*index, "transfer", *to, "-s", "mine", "--weights", "other.pth") == ""
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_path_that_cannot_be_looked_at_is_one_where_nothing_is(zoo: Zoo, name: str) -> None:
+    """As in an index from elsewhere, or in a folder that the user may not enter."""
+    run("add", "best.pth")
+    with sqlite3.connect(zoo.store.name) as raw:
+        raw.execute("UPDATE entry SET path = ? WHERE name = 'best'", (str(Path(name).absolute()),))
+    torch.save(mlp(3, 4, 2).state_dict(), "target.pth")
+    assert warned("recommend", "-t", "target.pth", "-k", "1") == ""
+    assert warned("list", "--catalogue", "local") == ""
+    assert "gone" in run("show", "best")
+    assert "found nothing; put the file back" in run("pack", "best", "-o", "best.tar", code=2)
+    assert [finding.topic for finding in examine(zoo)].count("weights") == 0
+    with sqlite3.connect(zoo.store.name) as raw:
+        raw.execute("UPDATE architecture SET features = ? WHERE name = 'best'", (FEATURES - 1,))
+    assert any("older standardization, and its file" in line for line in zoo.verify())
+    run("add", name, code=2)

@@ -16,6 +16,7 @@ import click
 import pytest
 import safetensors.torch
 import torch
+from click.testing import CliRunner
 from forked_cli import run_cli
 from huggingface_hub import constants
 from scripted_hub import Repo, running_hub
@@ -76,6 +77,13 @@ def test_every_command_has_an_example_of_itself(path: str) -> None:
     short = command.get_short_help_str(58)
     assert short
     assert path == "zoo" or not short.endswith("..."), "give it a short_help"
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_help_fits_a_terminal_of_80_columns(path: str) -> None:
+    done = CliRunner().invoke(cli, [*path.split()[1:], "--help"], terminal_width=80)
+    assert done.exit_code == 0
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
 
 
 def test_every_command_can_be_read_by_programs() -> None:

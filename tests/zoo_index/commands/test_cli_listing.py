@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from safetensors.torch import save_file
 
 from zoo_index.commands.main import cli
+from zoo_index.jobs.refresh import RefreshReport
+from zoo_index.reports.page import Page
+from zoo_index.reports.upkeep import show_refresh
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +55,26 @@ def test_patterns_pick_entries_by_their_names_or_their_architectures() -> None:
 def test_what_is_listed_is_counted() -> None:
     last = [zoo("list", name).stdout.splitlines()[-1] for name in ("test_vit2", "test_vit*")]
     assert last == ["1 entry of 1 architecture", "2 entries of 2 architectures"]
+
+
+def test_people_read_thousands_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = zoo("show", "efficientnet_lite0").stdout
+    assert "classes     1,000\n" in shown
+    classes = zoo("list", "efficientnet_lite0").stdout.splitlines()
+    assert classes[1][classes[0].index("classes") :].split()[0] == "1,000"
+    assert {row["classes"] for row in rows("efficientnet_lite0")} == {"1000"}
+    failed = {str(i): "" for i in range(1000)}
+    show_refresh(Page(), RefreshReport(changed=["a"] * 1000, unchanged=1264, retired=["b"] * 2000, failed=failed))
+    told = "0 architectures new, 1,000 changed, 1,264 unchanged, 2,000 retired, 1,000 failed"
+    assert told in capsys.readouterr().out
+
+
+def test_a_catalogue_without_a_version_has_no_empty_brackets() -> None:
+    save_file({"0.weight": torch.ones(4, 3)}, "mine.safetensors")
+    assert zoo("add", "mine.safetensors").exit_code == 0
+    status = zoo("index", "status").stdout
+    assert re.search(r"^from local +1 architecture$", status, re.MULTILINE)
+    assert re.search(r"^from timm .*\([\d.]+\)$", status, re.MULTILINE)
 
 
 def test_the_order_is_as_asked_and_what_is_unknown_comes_last() -> None:

@@ -14,6 +14,8 @@ from zoo_index.foundation.counting import counted
         (1, "layer", "1 layer"),
         (2, "single layer", "2 single layers"),
         (1, "entry", "1 entry"),
+        (2, "key", "2 keys"),
+        (2, "day", "2 days"),
         (1981, "entry", "1,981 entries"),
         (1, "class", "1 class"),
         (1000, "class", "1,000 classes"),

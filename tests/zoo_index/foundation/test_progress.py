@@ -23,6 +23,10 @@ from zoo_index.foundation.progress import line_of
         (line_of("items", 0, 40, 0, 2), "items  [                    ]  0 of 40"),
         (line_of("items", 10, 40, 0, 2), "items  [#####               ]  10 of 40  5.0/s  0:06 left"),
         (line_of("items", 1200, 4800, 0, 10), "items  [#####               ]  1,200 of 4,800  120/s  0:30 left"),
+        (
+            line_of("items", 17131, 29876, 0, 0.25),
+            "items  [###########         ]  17,131 of 29,876  68,524/s  0:00 left",
+        ),
         (line_of("items", 30, 40, 20, 10), "items  [###############     ]  30 of 40  1.0/s  0:10 left"),
         (
             line_of("file", 5_200_000, 20_800_000, 0, 4, is_bytes=True),

@@ -115,6 +115,12 @@ def test_what_is_no_file_of_settings_is_not_read(user: Path, project: Path) -> N
         load(user, project)
 
 
+def test_a_path_that_cannot_be_looked_at_holds_no_settings(user: Path, project: Path) -> None:
+    """As in a folder that the user may not enter."""
+    found = load(user.parent / ("x" * 300) / "config.toml", project / ("x" * 300))
+    assert {one.value for one in found.values()} == {None}
+
+
 @pytest.mark.parametrize(("text", "size"), [("5000000", 5 * 10**6), ("25M", 25 * 10**6), ("1.5g", 1.5e9), (7, 7)])
 def test_sizes(text: object, size: float) -> None:
     assert size_from(text) == size

@@ -59,6 +59,14 @@ def test_on_the_command_line(zoo: Zoo) -> None:
     assert topics[:3] == ["repair"] * 3
 
 
+def test_another_timm_is_told_in_a_sentence(zoo: Zoo) -> None:
+    with sqlite3.connect(zoo.store.name) as raw:
+        raw.execute("UPDATE architecture SET catalogue_version = '0.1' WHERE name = 'test_vit'")
+    (told,) = (text for text in problems(zoo) if "timm" in text)
+    assert told.startswith("1 architecture was read from timm 0.1, and timm 1.")
+    assert told.endswith(" is installed; run: zoo index refresh")
+
+
 def test_the_doctor_makes_no_index(tmp_path: Path) -> None:
     command = ["--db", str(tmp_path / "none.db"), "doctor", "--repair"]
     assert CliRunner().invoke(cli, command).exit_code == 0

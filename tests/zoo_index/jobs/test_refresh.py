@@ -231,7 +231,7 @@ def test_local_entries_of_an_older_standardization_are_standardized_again_or_rep
     (tmp_path / "gone.safetensors").unlink()
     wrong = zoo.verify()
     assert any("'gone' is of an older standardization, and its file" in line for line in wrong)
-    assert any("1 architecture of an older standardization" in line for line in wrong)
+    assert any("1 architecture is of an older standardization" in line for line in wrong)
     report = refresh(zoo.store, engine=open_engine("inline"), seconds=None, catalogues=["pypi"])
     assert (report.changed, report.stale) == (["kept"], ["gone"])
     assert {entry["name"] for entry in zoo.entries() if entry["catalogue"] == "local"} == {"kept", "gone"}

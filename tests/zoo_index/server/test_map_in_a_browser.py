@@ -16,7 +16,9 @@ from safetensors.torch import save_file
 from serving import COMMAND, Server, serving
 
 from zoo_index.commands.main import cli
+from zoo_index.foundation.counting import noun
 from zoo_index.reports.html.map import map_page
+from zoo_index.reports.page import in_bytes
 
 __all__ = ["browser"]  # a fixture
 
@@ -277,6 +279,20 @@ def test_pages_of_the_server(browser: Any, server: Server, tmp_path: Path) -> No
         assert set(body) == {"header", "k", "filters"}
         assert all(set(told) == {"dtype", "shape"} for told in body["header"].values())  # and no private words
         page.wait_for_function("() => document.querySelector('#answer h2')?.textContent.includes('my.safetensors')")
+        page.goto(f"{server.url}/recommend/?name=test_convnext&x=1")  # by way of /recommend
+        page.wait_for_selector(".ranking tbody tr")
+        assert page.input_value("#name") == "test_convnext"
+        page.goto(f"{server.url}/recommend?name=%3Cimg%20src%3Dx%3E%26")
+        page.wait_for_selector(".wrong.card")
+        assert page.input_value("#name") == "<img src=x>&"
+        assert "<img src=x>&" in page.inner_text(".wrong.card")
+        assert page.locator("main img").count() == 0
+        assert "404" in visit.complaints.pop()  # the browser's, of a name that nobody knows
+        sizes, nouns = [0, 999, 23_800, 5.2e6, 1.5e9, 4e15], ["key", "entry", "day", "class", "layer"]
+        assert page.evaluate("(sizes) => sizes.map(zoo.bytes)", sizes) == [in_bytes(n) for n in sizes]
+        assert page.evaluate("(nouns) => nouns.map((one) => zoo.noun(2, one))", nouns) == [
+            noun(2, n) for n in nouns
+        ]
         page.goto(f"{server.url}/recommend#%E0%A4%A")  # no text: as if nothing were there
         page.reload()
         assert page.input_value("#name") == ""

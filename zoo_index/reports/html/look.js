@@ -21,8 +21,22 @@ function count(n) {
 }
 
 const number = (n) => n.toLocaleString("en-US");
-const noun = (n, word) => (n === 1 ? word : `${word}${word.endsWith("s") ? "es" : "s"}`); // as it stands behind a number
+
+// A noun as it stands behind a number; as noun() in counting.py.
+function noun(n, word) {
+  if (n === 1) return word;
+  if (/(?<![aeiou])y$/.test(word)) return `${word.slice(0, -1)}ies`;
+  return `${word}${word.endsWith("s") ? "es" : "s"}`;
+}
+
 const plural = (n, word) => `${number(n)} ${noun(n, word)}`;
+
+// A number of bytes in the unit that suits it; as in_bytes() in page.py.
+function bytes(n) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  while (n >= 1000 && units.length > 1) { n /= 1000; units.shift(); }
+  return `${n.toFixed(units[0] === "B" ? 0 : 1)} ${units[0]}`;
+}
 
 function percent(share) {
   if (share > 0 && share < 0.0005) return "<0.1%";
@@ -56,4 +70,4 @@ if (theme) {
   say();
 }
 
-window.zoo = { data, make, count, number, noun, plural, percent, madeOf, where, decoded };
+window.zoo = { data, make, count, number, noun, plural, bytes, percent, madeOf, where, decoded };

@@ -1,7 +1,5 @@
 // What is told of one architecture: neighbours both ways, weights, blocks.
-const { make, count, noun, plural } = zoo;
-
-function bytes(n) { return n === null || n === undefined ? "" : n >= 1e9 ? `${(n / 1e9).toFixed(1)} GB` : `${(n / 1e6).toFixed(1)} MB`; }
+const { make, count, noun, plural, bytes } = zoo;
 
 function chip(text, title) { return make("span", { class: "chip", title }, text); }
 
@@ -26,7 +24,7 @@ function weights(list) {
     make("div", { class: "soft small break" }, [
       entry.license || "licence unknown", entry.dataset && `trained on ${entry.dataset}`, entry.input_size,
       entry.n_classes ? plural(entry.n_classes, "class") : "", entry.top1 === null ? "" : `top-1 ${entry.top1.toFixed(1)}%`,
-      bytes(entry.n_bytes), place(entry),
+      entry.n_bytes ? bytes(entry.n_bytes) : "", place(entry),
     ].filter(Boolean).join(" · "))));
   return make("section", {}, make("h3", {}, `${plural(list.length, "set")} of weights`), make("ul", { class: "weights" }, rows));
 }
@@ -70,5 +68,4 @@ function unknown(alike, link) {
 
 zoo.facts = facts;
 zoo.unknown = unknown;
-zoo.bytes = bytes;
 zoo.chip = chip;

@@ -128,7 +128,9 @@ at("question").addEventListener("submit", async (event) => {
   }
 });
 
-if (location.hash.length > 1) {
-  at("name").value = zoo.decoded(location.hash.slice(1));
+// A name in the address is asked for at once: /recommend#resnet18, or /recommend?name=resnet18.
+const wanted = location.hash.length > 1 ? zoo.decoded(location.hash.slice(1)) : new URLSearchParams(location.search).get("name");
+if (wanted) {
+  at("name").value = wanted;
   at("question").requestSubmit();
 }

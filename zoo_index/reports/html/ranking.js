@@ -1,5 +1,5 @@
 // The page of a ranking: what to take, the sources in a table, and what the best ones would feed.
-const { make, data, count, percent, number, noun, plural, card } = zoo;
+const { make, data, count, percent, number, noun, plural, bytes, card } = zoo;
 const main = document.querySelector("main");
 const { target, results } = data;
 
@@ -33,10 +33,8 @@ const COLUMNS = [
   { name: "ImageNet top-1", key: (r) => -(r.top1 ?? -1), cell: (r) => (r.top1 === null ? "–" : `${r.top1.toFixed(1)}%`), kind: "number", title: "Published accuracy, where it was imported" },
   { name: "Parameters", key: (r) => r.params, cell: (r) => count(r.params), kind: "number" },
   { name: "Licence", key: (r) => r.license ?? "~", cell: (r) => r.license ?? "unknown", kind: "licence" },
-  { name: "Weights", key: (r) => r.where, cell: (r) => (r.n_bytes ? `${r.where}, ${megabytes(r.n_bytes)}` : r.where), kind: "where" },
+  { name: "Weights", key: (r) => r.where, cell: (r) => (r.n_bytes ? `${r.where}, ${bytes(r.n_bytes)}` : r.where), kind: "where" },
 ].filter((column) => column.name !== "ImageNet top-1" || results.some((r) => r.top1 !== null));
-
-const megabytes = (n) => `${(n / 1e6).toFixed(n < 1e7 ? 1 : 0)} MB`;
 
 function source(result) {
   const button = make("button", { type: "button", class: "source", "aria-pressed": "false", onclick: () => show(result, true) }, make("bdi", {}, result.name));
