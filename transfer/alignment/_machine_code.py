@@ -84,7 +84,7 @@ def _file(llvm: Any) -> Path | None:
     versions = ".".join(map(str, llvm.llvm_version_info))
     key = hashlib.sha256(b"\0".join([source, machine.encode(), versions.encode()])).hexdigest()[:24]
     folders = [folder / f"{key}.o" for folder in _folders()]
-    return next((file for file in folders if file.is_file()), None) or next(
+    return next((file for file in folders if os.path.isfile(file)), None) or next(
         (file for file in folders if _can_write(file.parent)), None
     )
 

@@ -62,6 +62,13 @@ def test_where_nothing_can_be_written_every_process_compiles(tmp_path: Path) -> 
     assert run(tmp_path / "file" / "folder") == ["None", "True"]
 
 
+def test_a_folder_that_cannot_be_looked_at_holds_no_machine_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / ("x" * 300)))
+    assert cached_file() is None
+
+
 @pytest.mark.parametrize(
     "setting",
     [
