@@ -10,7 +10,8 @@ from transfer.structure.records import Architecture
 __all__ = ["agreement", "facts_of"]
 
 
-_CALLED_OTHERWISE = 1 - 1e-9
+_HAIR = 1 - 1e-9
+"""Less by so much is what is as alike, as far as is known, as what is known to be alike."""
 
 
 def facts_of(architecture: Architecture) -> tuple[str, ...]:
@@ -20,9 +21,10 @@ def facts_of(architecture: Architecture) -> tuple[str, ...]:
 
 
 def agreement(source: Architecture, target: Architecture) -> float:
-    """Part of the layers that have the same shape and do the same, in [0, 1]; 1 where that is not known of either.
+    """Part of the layers that have the same shape and do the same, in [0, 1]; 1 where the target does not tell.
 
-    A hair less if tensors are called otherwise: that is all that tells some networks from the target itself.
+    A hair less where the source does not tell, and if tensors are called otherwise: that is all that tells some
+    networks from the target itself.
 
     Parameters
     ----------
@@ -33,7 +35,9 @@ def agreement(source: Architecture, target: Architecture) -> float:
     if facts_of(source) and facts_of(target):
         own, other = _counted(source), _counted(target)
         part = sum((own & other).values()) / max(own.total(), other.total())
-    return part if source.is_like(target) else part * _CALLED_OTHERWISE
+    elif facts_of(target):
+        part = _HAIR
+    return part if source.is_like(target) else part * _HAIR
 
 
 def _counted(architecture: Architecture) -> Counter[tuple[str, Sequence[int] | None, str]]:

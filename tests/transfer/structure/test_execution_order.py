@@ -213,9 +213,9 @@ def test_facts_are_the_same_in_another_library_and_tell_activations_and_strides(
     assert agreement(ours, theirs) == 1
     silu = transfer.standardize(build("resnet18", act_layer="silu"))
     assert 0.5 < agreement(silu, theirs) < 0.7  # norms with another activation behind them
-    assert (
-        agreement(transfer.standardize(build("resnet18").state_dict()), theirs) == 1
-    )  # of a header nothing is known
+    header = transfer.standardize(build("resnet18").state_dict())  # of which nothing is known
+    assert 0.999 < agreement(header, theirs) < 1
+    assert agreement(theirs, header) == 1
 
 
 def test_what_tensors_are_called_tells_apart_what_shapes_and_facts_do_not() -> None:
