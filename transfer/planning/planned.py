@@ -200,11 +200,15 @@ def fresh(target: Tensor, reason: str) -> PlannedTensor:
 def filled(source: Tensor, target: Tensor, fill: Fill) -> PlannedTensor:
     """Fill a tensor from another one, and say how much of it."""
     n_copied = fill.n_copied
+    n_read = len({region.tensor for region in fill.regions})
+    is_fused = fill.operator == "by part" and n_read == len(fill.regions) > 1  # of each one its own part
     reason = ""
     if fill.operator == "copy":
         status = "copied"
     elif fill.operator == "by part" and n_copied == target.size and fill.regions[0].size[1:2] == source.shape[1:2]:
         status, reason = "copied", "the same map, fused in one of the networks and separate in the other"
+    elif n_copied == target.size and is_fused:
+        status, reason = "cropped", f"cut from {n_read} tensors of the source, which are one here"
     elif n_copied == target.size > source.size:
         status, reason = "grown", "filled with channels of the source, some of them several times"
     elif n_copied == target.size:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 import transfer
+from transfer.planning.planned import filled
+from transfer.regions import Fill, Region
+from transfer.structure.records import Tensor
 from transfer.tracing.heads import trace_attentions
 
 WIDTH, N_HEADS = 24, 3
@@ -149,3 +153,12 @@ def test_what_cannot_be_run_has_no_attentions() -> None:
 
     assert len(trace_attentions(Broken())) == 0
     assert len(trace_attentions(nn.Sequential(nn.Conv2d(3, 4, 3)))) == 0
+
+
+def test_wider_layers_that_are_one_here_are_cut() -> None:
+    parts = tuple(Region((0, 0), (i * 4, 0), (4, 4), tensor=name) for i, name in enumerate("qkv"))
+    wide, fused = Tensor("weight", (6, 6), name="q"), Tensor("weight", (12, 4), name="qkv")
+    row = filled(wide, fused, Fill("by part", parts))
+    assert (row.status, row.reason) == ("cropped", "cut from 3 tensors of the source, which are one here")
+    twice = tuple(replace(part, tensor="q") for part in parts)
+    assert "some of them several times" in filled(wide, fused, Fill("by part", twice)).reason
