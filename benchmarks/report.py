@@ -102,11 +102,15 @@ Medians of {figures["runs"]} runs with a warm index of timm. {origin(figures, "t
 
 {table(["command", "time (limit)"], rows)}
 
+For a file `zoo recommend` builds the network and runs it once without values, to see the order of its layers. Most of
+that time is torch's: at the first such run it imports its compiler.
+
 Indexing all of timm takes {seconds(refresh["refresh_s"])}, embedding included, {refresh["ratio"]:.2f} times as
 long as merely building every network on the meta device with as many processes
 ({seconds(refresh["instantiate_s"])}; limit {refresh["limit_ratio"]}), and
 {refresh["ratio_without_collections"]:.2f} times as long as that with the garbage collector off, as a refresh has it
-({seconds(refresh["instantiate_without_collections_s"])}). A second refresh, with nothing new, takes
+({seconds(refresh["instantiate_without_collections_s"])}). The limit was set before each network was also run once,
+without values, which takes about as long as building it. A second refresh, with nothing new, takes
 {seconds(refresh["second_refresh_s"])}, of which importing timm takes {seconds(refresh["import_timm_s"])}.
 """
 
