@@ -102,8 +102,8 @@ Medians of {figures["runs"]} runs with a warm index of timm. {origin(figures, "t
 
 {table(["command", "time (limit)"], rows)}
 
-For a file `zoo recommend` builds the network and runs it once without values, to see the order of its layers. Most of
-that time is torch's: at the first such run it imports its compiler.
+For a file `zoo recommend` builds the network and runs it once without values, to see the order of its layers. Most
+of that time is torch's: at the first such run it imports its compiler.
 
 Indexing all of timm takes {seconds(refresh["refresh_s"])}, embedding included, {refresh["ratio"]:.2f} times as
 long as merely building every network on the meta device with as many processes
