@@ -85,8 +85,9 @@ def command_line() -> str:
     shown |= {
         "build_only": "a process that only builds that network",
         "run_once": "the same, and runs it once without values",
+        "help": "`zoo --help`",
+        "list": "`zoo list`",
     }
-    shown |= {"help": "`zoo --help`", "list": "`zoo list`"}
     rows = []
     for key, name in shown.items():
         limit = f" ({seconds(limits[key])})" if key in limits else ""

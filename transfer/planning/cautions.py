@@ -7,7 +7,10 @@ from transfer.alignment.matching import Alignment, LayerPair
 from transfer.structure.layers import is_lookup, is_weighted, out_width
 from transfer.structure.records import Layer
 
-__all__ = ["cautions"]
+__all__ = ["SEPARATOR", "with_cautions"]
+
+SEPARATOR = "; "
+"""Between the sentences of a note; no caution has it within."""
 
 _HEADS = (
     "the source does not tell how many heads its attention has, which are mixed if they are not as wide as the "
@@ -26,28 +29,29 @@ _ROWS = (
 _MOST_NAMED = 3
 
 
-def cautions(alignment: Alignment) -> list[str]:
-    """Say what the plan of an alignment had to take for granted.
+def with_cautions(note: str, alignment: Alignment) -> str:
+    """Add to a note what the plan of an alignment had to take for granted, each kind at most once.
 
     Parameters
     ----------
+    note : str
+        May be empty.
     alignment : Alignment
         In ``dpiat`` form.
-
-    Returns
-    -------
-    list of str
-        At most one text of a kind, without a semicolon, since notes are joined with these.
     """
+    return SEPARATOR.join(filter(None, (note, *_cautions(alignment))))
+
+
+def _cautions(alignment: Alignment) -> list[str]:
     found = []
     if any(map(_are_heads_unknown, alignment.pairs)):
         found.append(_HEADS.format(remedy=_ATTRIBUTE if was_run(alignment.source) else _CODE))
-    others = {
-        (p.target.n_heads, p.source.n_heads): p.target for p in reversed(alignment.pairs) if _are_heads_others(p)
-    }
+    others: dict[tuple[int, int], Layer] = {}  # the first layer of each two numbers
+    for pair in filter(_have_other_heads, alignment.pairs):
+        others.setdefault((pair.target.n_heads, pair.source.n_heads), pair.target)
     if others:
         layers = [f"{layer.tensors[0].name} has {n}, its source {m}" for (n, m), layer in others.items()]
-        found.append(_OTHER_HEADS.format(layers=", ".join(layers[: -_MOST_NAMED - 1 : -1])))
+        found.append(_OTHER_HEADS.format(layers=", ".join(layers[:_MOST_NAMED])))
     tables = sorted(filter(_are_rows_left, alignment.pairs), key=lambda pair: -_n_rows(pair.target))
     if tables:
         each = (
@@ -65,7 +69,7 @@ def _are_heads_unknown(pair: LayerPair) -> bool:
     return is_attention and not source.n_heads and out_width(source) != out_width(target)
 
 
-def _are_heads_others(pair: LayerPair) -> bool:
+def _have_other_heads(pair: LayerPair) -> bool:
     """Whether the same channels are divided among another number of heads."""
     source, target = pair.source, pair.target
     if not (source.n_heads and target.n_heads) or source.n_heads == target.n_heads or is_lookup(target):

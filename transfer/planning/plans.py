@@ -17,7 +17,7 @@ from transfer.alignment.towers import find_towers
 from transfer.errors import InputError, MethodError
 from transfer.operators import centred_fill, refusal
 from transfer.options import Options
-from transfer.planning.cautions import cautions
+from transfer.planning.cautions import with_cautions
 from transfer.planning.dpiat_rows import dpiat_rows
 from transfer.planning.heads import quiet_heads
 from transfer.planning.joined import joined_plans
@@ -141,8 +141,7 @@ def plan_each(
         similarity = max(similarity, in_common(sides.source, part).similarity)
     if are_several and not first.coverage:  # nor does it know what to leave out
         first = replace(first, tensors=tuple(PlannedTensor(row.name, row.shape, "fresh") for row in first.tensors))
-    note = "; ".join(filter(None, (sides.note, *cautions(first.alignment))))
-    parts = [replace(first, similarity=similarity, note=note)]
+    parts = [replace(first, similarity=similarity, note=with_cautions(sides.note, first.alignment))]
     for source in sources[1:]:
         parts.append(plan_rest(read_sides(source, target), parts, options))
     return parts

@@ -14,7 +14,7 @@ from dataclasses import replace
 from transfer.alignment.matching import Alignment, match, plain_similarity
 from transfer.alignment.scaling import at_common_scale, scaled_similarity
 from transfer.options import Options
-from transfer.planning.cautions import cautions
+from transfer.planning.cautions import with_cautions
 from transfer.planning.dpiat_rows import dpiat_rows
 from transfer.planning.planned import TransferPlan
 from transfer.planning.sides import Sides
@@ -138,7 +138,7 @@ def plan_rest(sides: Sides, parts: Sequence[TransferPlan], options: Options | No
     kept = _without_lone_heads(sides.target, rows)
     rows = {name: row for name, row in rows.items() if name in kept}
     share = share_of(similarity, sides.source, rest)
-    note = "; ".join(filter(None, (sides.note, *cautions(carried_out)))) if rows else ""
+    note = with_cautions(sides.note, carried_out) if rows else ""
     return TransferPlan("dpiat", share, tuple(rows.values()), carried_out, note=note)
 
 

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfer.planning.cautions import SEPARATOR
 from transfer.planning.planned import Supply, TransferPlan, coverage_of
 from transfer.planning.ties import without_ties
 
@@ -65,9 +66,9 @@ def _noted(parts: Sequence[TransferPlan], names: Sequence[str]) -> str:
     """Say everything once, and of which sources it holds."""
     holds: dict[str, list[str]] = {}
     for part, name in zip(parts, names, strict=True):
-        for said in filter(None, part.note.split("; ")):
+        for said in filter(None, part.note.split(SEPARATOR)):
             holds.setdefault(said, []).append(name)
     of: dict[str, list[str]] = {}
     for said, who in holds.items():
         of.setdefault(", ".join(who), []).append(said)
-    return "; ".join(f"{who}: {'; '.join(said)}" for who, said in of.items())
+    return SEPARATOR.join(f"{who}: {SEPARATOR.join(said)}" for who, said in of.items())

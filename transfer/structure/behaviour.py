@@ -10,8 +10,8 @@ from transfer.structure.records import Architecture
 __all__ = ["agreement", "facts_of"]
 
 
-_HAIR = 1 - 1e-9
-"""Less by so much is what is as alike, as far as is known, as what is known to be alike."""
+_RIGHT_BEHIND = 1 - 1e-9
+"""Factor that puts a source right behind those of which more is known, and that are as alike otherwise."""
 
 
 def facts_of(architecture: Architecture) -> tuple[str, ...]:
@@ -36,8 +36,8 @@ def agreement(source: Architecture, target: Architecture) -> float:
         own, other = _counted(source), _counted(target)
         part = sum((own & other).values()) / max(own.total(), other.total())
     elif facts_of(target):
-        part = _HAIR
-    return part if source.is_like(target) else part * _HAIR
+        part = _RIGHT_BEHIND
+    return part if source.is_like(target) else part * _RIGHT_BEHIND
 
 
 def _counted(architecture: Architecture) -> Counter[tuple[str, Sequence[int] | None, str]]:

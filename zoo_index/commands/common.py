@@ -38,17 +38,23 @@ PARTIAL = 3
 
 _MOST_IN_A_MESSAGE = 10_000
 
+_OPENED = f"{__name__}.zoo"
+"""Where click's context keeps the index."""
+
 _NEAR = "did you mean"
 """What errors say before the names that are like one."""
 
 
 def zoo_of(ctx: click.Context) -> Zoo:
-    """Open the index that the command line names; where that is made anew, say so: --db may be mistyped."""
+    """Open the index that the command line names, once; where it is made anew, say so: --db may be mistyped."""
+    root = ctx.find_root()
+    if _OPENED in root.meta:
+        opened: Zoo = root.meta[_OPENED]
+        return opened
     progress.step("opening the index")
     from zoo_index.zoo.zoo import open_zoo
 
-    root = ctx.find_root()
-    zoo = open_zoo(root.obj)
+    zoo = root.meta[_OPENED] = open_zoo(root.obj)
     if root.params.get("db") is not None:
         made = f"made a new index at {zoo.store.name} from the shipped snapshot"
         zoo.on_first_use = lambda n: complain(f"{made} ({counted(n, 'architecture')})")

@@ -91,7 +91,8 @@ def add_checkpoint(
         check_entry_name(name)
     stamp = _look_at(path)  # before it is read: what is written later is noticed
     description = describe_checkpoint(name, path)
-    n_classes, same_content = classes_in(open_checkpoint(path)), alike(store, path)
+    n_classes = classes_in(open_checkpoint(path))
+    same_content = alike(store, path, stamp.n_bytes) if stamp else []
     with store.writing() as connection:
         before = {row["name"]: row for row in entries_at(connection, _CATALOGUE, str(path))}
         if name not in before:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import filecmp
-import os
 from pathlib import Path
 
 from transfer.errors import ZooError
 from zoo_index.database.local_files import entries_of_size
 from zoo_index.database.store import Store
 from zoo_index.hub.availability import parts_of
-from zoo_index.hub.file_stamps import FILES, stamp_of
+from zoo_index.hub.file_stamps import FILES
 
 __all__ = ["alike"]
 
 
-def alike(store: Store, path: Path) -> list[str]:
+def alike(store: Store, path: Path, n_bytes: int) -> list[str]:
     """Name the entries whose file has the same content, or is the same one in a folder that was added.
 
     Only files of the same size are read, up to the first difference.
     """
-    if not os.path.isfile(path):
-        return []
-    size = stamp_of(path).n_bytes
     with store.reading() as connection:
-        rows = entries_of_size(connection, FILES, size)
+        rows = entries_of_size(connection, FILES, n_bytes)
     others = [row for row in rows if (row["catalogue"], row["path"]) != ("local", str(path))]
     return [row["name"] for row in others if _are_equal(path, Path(row["path"]))]
 

@@ -23,7 +23,7 @@ from zoo_index.index import embedding
 from zoo_index.index.search import Search
 from zoo_index.recommending.answers import Filters, Recommendation, Recommendations
 from zoo_index.recommending.candidates import Candidates, find_candidates
-from zoo_index.recommending.closer import compare_closely
+from zoo_index.recommending.closer_look import compare_closely
 from zoo_index.recommending.ordering import by_quality, leading, order_sources
 from zoo_index.recommending.resolve import Resolved
 from zoo_index.recommending.unknown_values import unknown_values
@@ -124,8 +124,8 @@ def recommend(
             "train this one from random initialisation"
         )
     if form == "dpiat":
-        closer = compare_closely(search, chosen, wanted, best, scores, k=k, file_of=file_of)
-        best, scores, read, agreements = closer.rows, closer.scores, closer.read, closer.agreements
+        look = compare_closely(search, chosen, wanted, best, scores, k=k, file_of=file_of)
+        best, scores, read, agreements = look.rows, look.scores, look.read, look.agreements
     best = order(best)[:k]
     ids = chosen.ids[best].tolist()
     sources = search.architectures(ids, "dpiat") if "dpiat" in target.forms else {}

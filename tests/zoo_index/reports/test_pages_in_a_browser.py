@@ -13,7 +13,9 @@ from torch import nn
 
 import transfer
 import zoo_index
+from zoo_index.foundation.counting import noun
 from zoo_index.recommending.answers import Recommendation, Recommendations
+from zoo_index.reports.page import in_bytes
 
 HOSTILE = '</script><img src=x onerror="alert(1)">\u202egpj.\u05d0' + "a" * 5000
 
@@ -86,6 +88,15 @@ def test_pages_fit_windows_of_every_width(browser: Any, pages: Path, name: str) 
             assert visit.page.locator(".diagram").is_visible()
             visit.page.get_by_role("button", name="Tensors", exact=True).first.click()
             assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_amounts_are_written_as_on_the_command_line(browser: Any, pages: Path) -> None:
+    sizes, nouns = [0, 999, 23_800, 5.2e6, 1.5e9, 4e15], ["key", "entry", "day", "class", "layer"]
+    with opened(browser, pages / "one.html") as visit:
+        page = visit.page
+        assert page.evaluate("(sizes) => sizes.map(zoo.bytes)", sizes) == [in_bytes(n) for n in sizes]
+        said = page.evaluate("(nouns) => nouns.map((one) => zoo.noun(2, one))", nouns)
+        assert said == [noun(2, n) for n in nouns]
 
 
 def test_blocks_unfold_and_ribbons_follow(browser: Any, pages: Path) -> None:

@@ -16,9 +16,7 @@ from safetensors.torch import save_file
 from serving import COMMAND, Server, serving
 
 from zoo_index.commands.main import cli
-from zoo_index.foundation.counting import noun
 from zoo_index.reports.html.map import map_page
-from zoo_index.reports.page import in_bytes
 
 __all__ = ["browser"]  # a fixture
 
@@ -288,11 +286,6 @@ def test_pages_of_the_server(browser: Any, server: Server, tmp_path: Path) -> No
         assert "<img src=x>&" in page.inner_text(".wrong.card")
         assert page.locator("main img").count() == 0
         assert "404" in visit.complaints.pop()  # the browser's, of a name that nobody knows
-        sizes, nouns = [0, 999, 23_800, 5.2e6, 1.5e9, 4e15], ["key", "entry", "day", "class", "layer"]
-        assert page.evaluate("(sizes) => sizes.map(zoo.bytes)", sizes) == [in_bytes(n) for n in sizes]
-        assert page.evaluate("(nouns) => nouns.map((one) => zoo.noun(2, one))", nouns) == [
-            noun(2, n) for n in nouns
-        ]
         page.goto(f"{server.url}/recommend#%E0%A4%A")  # no text: as if nothing were there
         page.reload()
         assert page.input_value("#name") == ""

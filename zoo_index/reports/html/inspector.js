@@ -1,5 +1,5 @@
 // What is said of the block, layer, tensor or ribbon that the reader points at.
-const { make, count, percent, number, plural, tensorsOf, nameOf } = zoo;
+const { make, percent, plural, tensorsOf, nameOf } = zoo;
 
 function inspected(what, model) {
   if (what.links) return ofRibbon(what);
@@ -35,7 +35,7 @@ function ofTensor(tensor, model) {
 function ofSource(node) {
   const used = node.size ? node.used / node.size : 0;
   return [
-    make("div", {}, mono(nameOf(node)), " ", make("span", { class: "soft" }, node.tensor ? node.tensor.shape : `${plural(node.size, "element")}`)),
+    make("div", {}, mono(nameOf(node)), " ", make("span", { class: "soft" }, node.tensor ? node.tensor.shape : plural(node.size, "element"))),
     make("div", {}, node.used ? `${percent(used)} of it is used` : "not used"),
     feeds(node),
   ];

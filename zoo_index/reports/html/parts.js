@@ -1,5 +1,5 @@
 // Pieces that several pages have: cards, a command to copy, the words for what was found.
-const { make, count, percent, number, plural } = zoo;
+const { make, percent, number, plural } = zoo;
 
 const MOST_REASONS = 40;
 

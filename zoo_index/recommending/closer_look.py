@@ -21,7 +21,7 @@ from zoo_index.index.search import Search
 from zoo_index.recommending.files import are_named, read_file
 from zoo_index.recommending.ordering import leading, tied
 
-__all__ = ["Compared", "compare_closely"]
+__all__ = ["CloserLook", "compare_closely"]
 
 _MOST_READ = 16
 """Files of sources that are read once more, in the order of the target: that takes 25 ms for 200 layers each."""
@@ -31,7 +31,7 @@ _MOST_PAIRS_READ = 1 << 21
 
 
 @dataclass(frozen=True)
-class Compared:
+class CloserLook:
     """The best sources after a closer look.
 
     Parameters
@@ -61,7 +61,7 @@ def compare_closely(
     *,
     k: int,
     file_of: Callable[[int], Path | None],
-) -> Compared:
+) -> CloserLook:
     """Compare the best sources as `transfer.similarity` does.
 
     Parameters
@@ -81,7 +81,7 @@ def compare_closely(
 
     Returns
     -------
-    Compared
+    CloserLook
     """
     scores = scores.copy()
     regrouped = embedding.grouped_otherwise(target, table, scores)
@@ -108,7 +108,7 @@ def compare_closely(
     rows = leading(rows, scores, k)
     known = search.architectures(table.ids[rows].tolist(), "dpiat")
     agreements = {row: agreement(known[int(table.ids[row])], target) for row in tied(rows, scores)}
-    return Compared(rows, scores, read, agreements)
+    return CloserLook(rows, scores, read, agreements)
 
 
 def _read(rows: NDArray[np.intp], target: Architecture, file_of: Callable[[int], Path | None]) -> dict[int, Sides]:
